@@ -1,0 +1,33 @@
+# One entry for each habit. Each makes its own .venv when it is missing.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export RAY_SERVE_ENABLE_HA_PROXY = 1
+export RAY_SERVE_THROUGHPUT_OPTIMIZED = 1
+
+.PHONY: quickstart test check bench wheel clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ann]'
+	touch $@
+
+quickstart: .venv/.installed  ## simulate, train, serve and ask for one user's next tracks
+	$(BIN)/fsvae quickstart
+
+check: .venv/.installed  ## style, types and the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not e2e"
+
+test: .venv/.installed  ## every test, the end-to-end ones too
+	$(BIN)/pytest
+
+bench: .venv/.installed  ## training throughput beside the bare LSTM, in one run
+	$(BIN)/python -m benchmarks.training_throughput
+
+wheel: .venv/.installed
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf .venv work dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

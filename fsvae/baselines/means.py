@@ -1,0 +1,61 @@
+"""Average and Aggregate sequence (paper, section 4.2): the mean vector of all, or of the latest, listens of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsvae.baselines.popularity import popular_point
+from fsvae.data.dataset import PreparedDataset
+from fsvae.recommender import Predictions
+
+
+class _MeanOfListens:
+    name: str
+    _window: int | None
+
+    def fit(self, dataset: PreparedDataset) -> None:
+        """Learn the point to give to users without a listen."""
+        self._fallback = popular_point(dataset)
+
+    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+        """Predict the mean of the listens before each position; tracks outside the catalogue do not count."""
+        listens = dataset.listens
+        users = np.unique(listens.user[(listens.played_at >= begin_us) & (listens.played_at < end_us)])
+        for user in users:
+            begin, end = listens.offsets[user], listens.offsets[user + 1]
+            means = self._means(listens.track[begin:end], dataset.vectors)
+            wanted = (listens.played_at[begin:end] >= begin_us) & (listens.played_at[begin:end] < end_us)
+            yield Predictions(begin + np.flatnonzero(wanted), means[wanted])
+
+    def _means(self, track: NDArray[np.int32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the prediction before each of a user's listens, [n, D]."""
+        has_vector = track < len(vectors)
+        known = np.where(has_vector, track, 0)
+        sums = np.zeros((len(track) + 1, vectors.shape[1]))
+        np.cumsum(vectors[known] * has_vector[:, None], axis=0, out=sums[1:])
+        counts = np.concatenate([[0], np.cumsum(has_vector)])
+        here = np.arange(len(track))
+        since = np.zeros_like(here) if self._window is None else np.maximum(here - self._window, 0)
+        n = counts[here] - counts[since]
+        means = (sums[here] - sums[since]) / np.maximum(n, 1)[:, None]
+        return np.where(n[:, None] > 0, means, self._fallback).astype(np.float32)
+
+
+class Average(_MeanOfListens):
+    """The mean of all past listens: a long-term taste."""
+
+    name = "Average"
+    _window = None
+
+
+class AggregateSequence(_MeanOfListens):
+    """The mean of the latest listens: a short-term mood."""
+
+    name = "Aggregate sequence"
+
+    def __init__(self, window: int = 10) -> None:
+        """Average the `window` latest listens."""
+        self._window = window

@@ -1,0 +1,153 @@
+"""A trained model as a directory: safetensors + JSON + Parquet. Nothing in it is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
+from fsvae.models.fsvae import FSVAE, ModelConfig
+from fsvae.models.predict import user_states
+from fsvae.models.stepping import UserState
+from fsvae.schema import SCHEMA_VERSION
+
+_FEATURES = {
+    "listen": list(LISTEN_FEATURES),
+    "request": list(REQUEST_FEATURES),
+    "habits": list(HABITS),
+    "half_lives_days": list(HALF_LIVES_DAYS),
+}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model, its catalogue, and its users as of the end of its dataset."""
+
+    model: FSVAE
+    tracks: pl.DataFrame
+    """The catalogue (`schema.DATASET_TRACKS`), in order of track index."""
+    info: dict[str, Any]
+    """What the model is and what it was made from."""
+    _users: dict[str, int]
+    _n_listens: NDArray[np.int64]
+    _last_played_at: NDArray[np.int64]
+    _slow: NDArray[np.float32]
+    _states: NDArray[np.float32]
+
+    @property
+    def track_ids(self) -> list[str]:
+        """Return the catalogue's ids in order of track index."""
+        return self.tracks["track_id"].to_list()
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Return the users that the bundle knows."""
+        return list(self._users)
+
+    def user(self, user_id: str) -> tuple[UserState, NDArray[np.float32]] | None:
+        """Return a user's fast state and slow snapshot [slow features], or None for a user that is not known."""
+        row = self._users.get(user_id)
+        if row is None:
+            return None
+        states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
+        last = int(self._last_played_at[row])
+        return (
+            UserState(int(self._n_listens[row]), last, (states[0], states[1]), (states[2], states[3])),
+            self._slow[row],
+        )
+
+    def view(self, dataset: PreparedDataset) -> PreparedDataset:
+        """Return a dataset in the model's track space."""
+        return dataset.in_space_of(self.track_ids, self.model.tracks[:-1].numpy())
+
+
+def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[str, Any]) -> None:
+    """Write a bundle: the model, its catalogue, and the state of every user of the dataset behind its last listen.
+
+    Args:
+        path: a folder, made if it is missing.
+        model: the trained model.
+        dataset: the dataset it was trained on.
+        info: JSON values to keep beside the model.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    model = model.cpu().eval()
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path / "model.safetensors")
+    dataset.tracks[: dataset.n_catalogue].write_parquet(path / "tracks.parquet")
+
+    states = user_states(model, dataset)
+    parts = [*states.current, *states.following]  # each [layers, U, H]
+    flat = torch.stack(parts).permute(2, 0, 1, 3).reshape(len(dataset.user_ids), -1).numpy()
+    snapshots = dataset.snapshots
+    as_of = np.full(len(dataset.user_ids), dataset.manifest["as_of_day"])
+    rows = snapshots.rows_of(np.arange(len(dataset.user_ids)), as_of)
+    pl.DataFrame(
+        {
+            "user_id": dataset.user_ids,
+            "n_listens": states.n_listens,
+            "last_played_at_us": dataset.listens.played_at[dataset.listens.offsets[1:] - 1],
+            "slow": snapshots.features[rows],
+            "states": flat,
+        }
+    ).write_parquet(path / "users.parquet")
+    (path / "bundle.json").write_text(
+        json.dumps(
+            info
+            | {
+                "schema_version": SCHEMA_VERSION,
+                "model": asdict(model.config),
+                "features": _FEATURES,
+                "dataset": dataset.fingerprint,
+                "as_of_day": dataset.manifest["as_of_day"],
+                "min_count": dataset.manifest["config"]["min_count"],
+            },
+            indent=2,
+            sort_keys=True,
+        )
+        + "\n"
+    )
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Open a bundle.
+
+    Raises:
+        UserError: it is not a bundle, or one of another schema version or other features.
+    """
+    if not (path / "bundle.json").exists():
+        raise UserError(f"{path}: no bundle there (bundle.json is missing). Train one: fsvae train.")
+    info = json.loads((path / "bundle.json").read_text())
+    if info.get("schema_version") != SCHEMA_VERSION or info.get("features") != _FEATURES:
+        raise UserError(f"{path}: the bundle was made by another version of fsvae. Train again: fsvae train.")
+    weights = load_file(path / "model.safetensors")
+    model = FSVAE(
+        ModelConfig(**info["model"]), weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"]
+    )
+    model.load_state_dict(weights)
+    users = pl.read_parquet(path / "users.parquet")
+    lstm = model.fast.lstm
+    return Bundle(
+        model=model.eval(),
+        tracks=pl.read_parquet(path / "tracks.parquet"),
+        info=info,
+        _users={user_id: row for row, user_id in enumerate(users["user_id"])},
+        _n_listens=users["n_listens"].to_numpy(),
+        _last_played_at=users["last_played_at_us"].to_numpy(),
+        _slow=_rows(users["slow"]),
+        _states=_rows(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
+    )
+
+
+def _rows(column: pl.Series) -> NDArray[np.float32]:
+    return np.ascontiguousarray(column.explode().to_numpy().reshape(len(column), -1), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Prepared datasets in memory, and how training and evaluation cut them."""

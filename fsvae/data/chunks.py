@@ -1,0 +1,182 @@
+"""Anchored chunks: how histories are cut for training and evaluation (DESIGN: the fast state has one definition).
+
+The state before a user's n-th listen (n from 0) is the LSTM run from zero over the listens a(n) .. n - 1, with
+a(n) = max(0, (n // L - 1) * L): at least L of the latest listens where there are as many, and fewer than 2 L. A chunk is
+the 2 L listens from an anchor on; position j of it is predicted from its listens 0 .. j - 1.
+
+Shape suffixes: B chunks, T positions, F listen features, R request features, S snapshots, D slow features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fsvae.data.dataset import PreparedDataset
+from fsvae.data.listens import Listens
+from fsvae.features.fast import listen_features, request_features
+
+
+class ChunkBatch(NamedTuple):
+    """Some chunks, padded to the longest, as tensors."""
+
+    track_BT: Tensor
+    """int64 track index: what is predicted at a position, and what the state behind it has heard."""
+    features_BTF: Tensor
+    """`fast.LISTEN_FEATURES` of the listen at each position."""
+    request_BTR: Tensor
+    """`fast.REQUEST_FEATURES` of the request that the listen answers."""
+    slow_SD: Tensor
+    """The slow snapshots that occur in the batch."""
+    slow_index_BT: Tensor
+    """int64 row of slow_SD for each position."""
+    target_BT: Tensor
+    """bool: the positions to predict."""
+    listen_BT: Tensor
+    """int64 flat position in the dataset."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Where chunks begin and which of their positions are targets."""
+
+    start: NDArray[np.int64]
+    """[C] flat position of the first listen."""
+    length: NDArray[np.int64]
+    """[C] listens, at most 2 L."""
+    first_target: NDArray[np.int64]
+    """[C] first position within the chunk that is a target; all after it are too."""
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def anchor(n: NDArray[np.int64], history: int) -> NDArray[np.int64]:
+    """Return a(n), the listen at which the state before a user's n-th listen starts from zero."""
+    return np.maximum(0, (n // history - 1) * history)
+
+
+def training_chunks(listens: Listens, until_us: int, history: int) -> Chunks:
+    """Cut all listens before a time at every anchor; each position of a chunk is a target.
+
+    So a listen is a target twice: once with a short context, once with a long one.
+    """
+    sizes = _listens_before(listens, until_us)
+    per_user = -(-sizes // history)
+    user = np.repeat(np.arange(listens.n_users), per_user)
+    begin = (np.arange(len(user)) - np.repeat(np.cumsum(per_user) - per_user, per_user)) * history
+    length = np.minimum(2 * history, sizes[user] - begin)
+    return Chunks(listens.offsets[user] + begin, length, np.zeros(len(user), dtype=np.int64))
+
+
+def evaluation_chunks(listens: Listens, begin_us: int, end_us: int, history: int) -> Chunks:
+    """Cut the histories so that every listen in [begin_us, end_us) is a target exactly once, from its own anchor."""
+    first, last = _listens_before(listens, begin_us), _listens_before(listens, end_us)
+    first_chunk = anchor(first, history) // history
+    per_user = np.where(last > first, anchor(last - 1, history) // history - first_chunk + 1, 0)
+    user = np.repeat(np.arange(listens.n_users), per_user)
+    within = np.arange(len(user)) - np.repeat(np.cumsum(per_user) - per_user, per_user)
+    begin = (first_chunk[user] + within) * history
+    length = np.minimum(2 * history, last[user] - begin)
+    first_target = np.maximum(first[user] - begin, np.where(begin > 0, history, 0))
+    return Chunks(listens.offsets[user] + begin, length, first_target)
+
+
+def _listens_before(listens: Listens, at_us: int) -> NDArray[np.int64]:
+    before = np.concatenate([[0], np.cumsum(listens.played_at < at_us)])
+    return before[listens.offsets[1:]] - before[listens.offsets[:-1]]
+
+
+class Batcher:
+    """Gathers chunks of a dataset into batches."""
+
+    def __init__(self, dataset: PreparedDataset, chunks: Chunks, catalogue_targets_only: bool) -> None:
+        """Keep what batches are gathered from.
+
+        Args:
+            dataset: the listens and snapshots.
+            chunks: how they are cut.
+            catalogue_targets_only: leave out targets without a vector (training needs one).
+        """
+        self.dataset = dataset
+        self.chunks = chunks
+        self._catalogue_targets_only = catalogue_targets_only
+        self._slow = torch.from_numpy(dataset.snapshots.features)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> ChunkBatch:
+        listens, chunks = self.dataset.listens, self.chunks
+        length = chunks.length[rows]
+        within = np.arange(int(length.max()))
+        inside = within < length[:, None]
+        flat = chunks.start[rows][:, None] + np.where(inside, within, 0)
+        target = inside & (within >= chunks.first_target[rows][:, None])
+        track = listens.track[flat].astype(np.int64)
+        if self._catalogue_targets_only:
+            target &= track < self.dataset.n_catalogue
+        previous = listens.previous_at[flat]
+        played_at = listens.played_at[flat]
+        snapshots, slow_index = np.unique(self.dataset.slow_row[flat], return_inverse=True)
+        return ChunkBatch(
+            track_BT=torch.from_numpy(track),
+            features_BTF=torch.from_numpy(listen_features(played_at, previous, listens.played_fraction[flat])),
+            request_BTR=torch.from_numpy(request_features(played_at, previous)),
+            slow_SD=self._slow[torch.from_numpy(snapshots)],
+            slow_index_BT=torch.from_numpy(slow_index.reshape(flat.shape)),
+            target_BT=torch.from_numpy(target),
+            listen_BT=torch.from_numpy(flat),
+        )
+
+
+class ShuffledBatches:
+    """Batches of chunk rows in an order that depends on (seed, epoch) alone; chunks of like length go together."""
+
+    _POOL = 50
+
+    def __init__(self, length: NDArray[np.int64], batch_size: int, seed: int) -> None:
+        """Remember the chunk lengths [C] and how many chunks make a batch."""
+        self._length = length
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order; Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self._length) // self._batch_size)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        order = rng.permutation(len(self._length))
+        pool = self._batch_size * self._POOL  # sorting within pools saves padding and keeps batches mixed
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        by_length = np.concatenate([rows[np.argsort(self._length[rows], kind="stable")] for rows in pools])
+        starts = rng.permutation(np.arange(0, len(order), self._batch_size))
+        for start in starts:
+            yield by_length[start : start + self._batch_size]
+
+
+class OrderedBatches:
+    """Batches of chunk rows, long chunks first; every chunk once."""
+
+    def __init__(self, length: NDArray[np.int64], batch_size: int) -> None:
+        """Remember the chunk lengths [C] and how many chunks make a batch."""
+        self._order = np.argsort(-length, kind="stable")
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        for start in range(0, len(self._order), self._batch_size):
+            yield self._order[start : start + self._batch_size]

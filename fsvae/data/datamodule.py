@@ -1,0 +1,51 @@
+"""Lightning's view of a prepared dataset: training chunks, and validation positions in one pass."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from fsvae.data.chunks import (
+    Batcher,
+    ChunkBatch,
+    OrderedBatches,
+    ShuffledBatches,
+    evaluation_chunks,
+    training_chunks,
+)
+from fsvae.data.dataset import PreparedDataset
+
+
+class ChunkDataModule(pl.LightningDataModule):
+    """Batches of anchored chunks; each item of the loaders is one `ChunkBatch`."""
+
+    def __init__(self, dataset: PreparedDataset, history: int, batch_size: int, seed: int, num_workers: int = 0) -> None:
+        """Cut the dataset; `history` is the model's L, `batch_size` the chunks in a batch."""
+        super().__init__()
+        self._batch_size = batch_size
+        self._seed = seed
+        self._num_workers = num_workers
+        until = dataset.period("train")[1]
+        self.training = Batcher(dataset, training_chunks(dataset.listens, until, history), catalogue_targets_only=True)
+        validation = evaluation_chunks(dataset.listens, *dataset.period("validation"), history)
+        self.validation = Batcher(dataset, validation, catalogue_targets_only=True)
+
+    def train_dataloader(self) -> DataLoader[ChunkBatch]:
+        """Return the shuffled training chunks."""
+        batches = ShuffledBatches(self.training.chunks.length, self._batch_size, self._seed)
+        return self._loader(self.training, batches)
+
+    def val_dataloader(self) -> DataLoader[ChunkBatch]:
+        """Return the chunks whose targets are the validation positions, each once."""
+        return self._loader(self.validation, OrderedBatches(self.validation.chunks.length, 2 * self._batch_size))
+
+    def _loader(self, batcher: Batcher, batches: ShuffledBatches | OrderedBatches) -> DataLoader[ChunkBatch]:
+        return DataLoader(
+            batcher,  # type: ignore[arg-type]  # indexed by whole batches: batch_size=None
+            sampler=batches,
+            batch_size=None,
+            num_workers=self._num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self._num_workers > 0,
+        )

@@ -1,0 +1,162 @@
+"""Opens a prepared dataset: the arrays that training and evaluation read, checked against the manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xxhash
+from numpy.typing import NDArray
+
+from fsvae.data.listens import Listens
+from fsvae.errors import UserError
+from fsvae.features.slow import DAY_US, taste
+from fsvae.schema import SCHEMA_VERSION
+
+PERIODS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Slow snapshots, sorted by (user, day)."""
+
+    user: NDArray[np.int64]
+    """[S]"""
+    day: NDArray[np.int64]
+    """[S] days since 1970 UTC; the snapshot holds events before the day's 00:00."""
+    habits: NDArray[np.float32]
+    """[S, H]: `fsvae.features.slow.HABITS`."""
+    taste: NDArray[np.float32]
+    """[S, half-lives * D]: decayed mean track vectors."""
+
+    def rows_of(self, user: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row of each (user, day), which must exist."""
+        span = int(self.day.max()) + 2 if len(self.day) else 1
+        keys = self.user * span + self.day
+        rows = np.searchsorted(keys, user * span + day)
+        assert np.array_equal(keys[rows], user * span + day), "every active day has a snapshot"
+        return rows
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Return habits and taste side by side, [S, H + half-lives * D]."""
+        return np.concatenate([self.habits, self.taste], axis=1)
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared dataset in memory."""
+
+    manifest: dict[str, Any]
+    user_ids: list[str]
+    listens: Listens
+    tracks: pl.DataFrame
+    """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
+    vectors: NDArray[np.float32]
+    """[n_catalogue, 80] unit vectors."""
+    snapshots: Snapshots
+    slow_row: NDArray[np.int64]
+    """[N] the snapshot of each listen's day."""
+
+    @property
+    def n_catalogue(self) -> int:
+        """Return the number of tracks that have a vector and can be recommended."""
+        return len(self.vectors)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what names this dataset: equal for equal events, config and seed."""
+        return str(self.manifest["fingerprint"])
+
+    def period(self, name: str) -> tuple[int, int]:
+        """Return the half-open time span [us] of train, validation or test."""
+        cuts = [np.iinfo(np.int64).min, self.manifest["train_until_us"], self.manifest["validation_until_us"]]
+        index = PERIODS.index(name)
+        return cuts[index], [*cuts, np.iinfo(np.int64).max][index + 1]
+
+    def targets(self, name: str) -> NDArray[np.int64]:
+        """Return the flat positions of all listens in a period, outside the catalogue or not."""
+        begin, end = self.period(name)
+        return np.flatnonzero((self.listens.played_at >= begin) & (self.listens.played_at < end))
+
+    def in_space_of(self, track_ids: list[str], vectors: NDArray[np.float32]) -> PreparedDataset:
+        """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.
+
+        Args:
+            track_ids: the catalogue of the model, in order.
+            vectors: [len(track_ids), D] its track vectors.
+        """
+        if track_ids == self.tracks["track_id"][: self.n_catalogue].to_list() and np.array_equal(vectors, self.vectors):
+            return self
+        outside = len(track_ids)
+        index_of = {track_id: index for index, track_id in enumerate(track_ids)}
+        to_new = np.array([index_of.get(track_id, outside) for track_id in self.tracks["track_id"]], dtype=np.int32)
+        listens = self.listens.with_tracks(to_new[self.listens.track])
+        snapshots = replace(
+            self.snapshots,
+            taste=taste(
+                listens.user,
+                listens.track.astype(np.int64),
+                listens.played_at,
+                vectors,
+                self.snapshots.user,
+                self.snapshots.day,
+            ),
+        )
+        return replace(self, listens=listens, vectors=vectors, snapshots=snapshots)
+
+
+def open_dataset(path: Path) -> PreparedDataset:
+    """Open a prepared dataset, or the newest one of a folder of datasets (the one its CURRENT file names).
+
+    Raises:
+        UserError: there is none, it has another schema version, or a file is not the one that was written.
+    """
+    if (path / "CURRENT").exists():
+        path = path / (path / "CURRENT").read_text().strip()
+    manifest_path = path / "manifest.json"
+    if not manifest_path.exists():
+        raise UserError(f"{path}: no prepared dataset there. Make one: fsvae prepare.")
+    manifest = json.loads(manifest_path.read_text())
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{manifest_path}: schema_version is {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}."
+            " Run fsvae prepare again."
+        )
+    for name, expected in manifest["checksums"].items():
+        file = path / name
+        if not file.exists() or xxhash.xxh3_128_hexdigest(file.read_bytes()) != expected:
+            raise UserError(f"{file}: missing or not as it was written. Delete {path} and run fsvae prepare again.")
+
+    sequences = pl.read_parquet(path / "sequences.parquet")
+    lengths = sequences["track_index"].list.len().to_numpy()
+    listens = Listens(
+        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+        track=sequences["track_index"].explode().to_numpy().astype(np.int32),
+        played_at=sequences["played_at"].explode().dt.timestamp("us").to_numpy().astype(np.int64),
+        played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
+    )
+    slow = pl.read_parquet(path / "slow.parquet")
+    snapshots = Snapshots(
+        user=slow["user_index"].to_numpy().astype(np.int64),
+        day=slow["day"].to_numpy().astype(np.int64),
+        habits=_matrix(slow["habits"]),
+        taste=_matrix(slow["taste"]),
+    )
+    return PreparedDataset(
+        manifest=manifest,
+        user_ids=sequences["user_id"].to_list(),
+        listens=listens,
+        tracks=pl.read_parquet(path / "tracks.parquet"),
+        vectors=np.load(path / "vectors.npy", allow_pickle=False),
+        snapshots=snapshots,
+        slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
+    )
+
+
+def _matrix(column: pl.Series) -> NDArray[np.float32]:
+    return np.ascontiguousarray(column.explode().to_numpy().reshape(len(column), -1), dtype=np.float32)

@@ -1,0 +1,52 @@
+"""Histories of many users as flat arrays: the form that training, evaluation and the export of states share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsvae.features.sessions import previous_times
+
+
+@dataclass(frozen=True)
+class Listens:
+    """The listens of U users, user after user, each in order of time."""
+
+    offsets: NDArray[np.int64]
+    """[U + 1]: the listens of user u are offsets[u] .. offsets[u + 1]."""
+    track: NDArray[np.int32]
+    """[N] track index; at or past the size of the catalogue it is a track without a vector."""
+    played_at: NDArray[np.int64]
+    """[N] microseconds since 1970 UTC."""
+    played_fraction: NDArray[np.float32]
+    """[N] share of the track that was heard, 1 where the log does not tell."""
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    @property
+    def n_users(self) -> int:
+        """Return the number of users, U."""
+        return len(self.offsets) - 1
+
+    @cached_property
+    def user(self) -> NDArray[np.int64]:
+        """Return the user of each listen, [N]."""
+        return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
+
+    @cached_property
+    def previous_at(self) -> NDArray[np.int64]:
+        """Return the time of the same user's listen before, or `sessions.NEVER`, [N]."""
+        return previous_times(self.offsets, self.played_at)
+
+    @cached_property
+    def position(self) -> NDArray[np.int64]:
+        """Return how many listens of the same user come before, [N]."""
+        return np.arange(len(self)) - self.offsets[self.user]
+
+    def with_tracks(self, track: NDArray[np.int32]) -> Listens:
+        """Return the same listens with other track indices."""
+        return replace(self, track=track)

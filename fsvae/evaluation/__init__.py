@@ -1,0 +1,1 @@
+"""How models are compared: the protocol, the metrics, the report."""

@@ -1,0 +1,87 @@
+"""An evaluation for people: a Markdown table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fsvae.evaluation.metrics import CUTOFFS, MISS
+from fsvae.evaluation.protocol import Outcome
+
+COLUMNS = {
+    "l2": "L2 ↓",
+    "cosine": "cosine ↓",
+    **{f"recall@{k}": f"Recall@{k}" for k in CUTOFFS},
+    "ndcg@10": "NDCG@10",
+    "mrr": "MRR",
+    "recall@10_all": "Recall@10 (all)",
+    "mrr_all": "MRR (all)",
+}
+"""Metric → heading; an arrow down marks what is better when lower."""
+
+
+def caption(outcomes: Sequence[Outcome], min_count: int) -> str:
+    """Say what the figures are over."""
+    inside = int((outcomes[0].ranks != MISS).sum())
+    return (
+        f"{inside:,} targets in the catalogue (tracks with at least {min_count} training listens), ranked over all of it; "
+        f"(all): all {len(outcomes[0].targets):,} targets, those outside the catalogue as misses."
+    )
+
+
+def best_models(outcomes: Sequence[Outcome]) -> dict[str, set[str]]:
+    """Return the models with the best figure of each metric, as it is printed."""
+    best = {}
+    for metric, heading in COLUMNS.items():
+        values = {outcome.model: round(outcome.metrics()[metric], 3) for outcome in outcomes}
+        top = min(values.values()) if "↓" in heading else max(values.values())
+        best[metric] = {model for model, value in values.items() if value == top}
+    return best
+
+
+def markdown(outcomes: Sequence[Outcome], min_count: int) -> str:
+    """Return the table of models and metrics, the best figure of each column in bold."""
+    best = best_models(outcomes)
+    lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    for outcome in outcomes:
+        metrics = outcome.metrics()
+        cells = [
+            f"**{metrics[metric]:.3f}**" if outcome.model in best[metric] else f"{metrics[metric]:.3f}"
+            for metric in COLUMNS
+        ]
+        lines.append(f"| {outcome.model} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", caption(outcomes, min_count), ""])
+
+
+def plot(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Draw distances as bars and the share of targets found in the first k as curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    distances, curves = figure.subplots(1, 2, width_ratios=[3, 2])
+    names = [outcome.model for outcome in outcomes]
+    colours = ["#1db954" if name == "FS-VAE" else grey for name, grey in zip(names, _greys(len(names)), strict=True)]
+    for offset, metric in ((0, "l2"), (len(names) + 1, "cosine")):
+        values = [outcome.metrics()[metric] for outcome in outcomes]
+        bars = distances.bar(np.arange(len(names)) + offset, values, color=colours)
+        distances.bar_label(bars, [f"{value:.3f}" for value in values], fontsize=9)
+    distances.set_xticks([(len(names) - 1) / 2, len(names) + 1 + (len(names) - 1) / 2])
+    distances.set_xticklabels(["L2 distance", "cosine distance"])
+    distances.set_title("From the predicted to the actual next track (lower is better)", fontsize=10)
+    ks = np.unique(np.geomspace(1, 100, 25).astype(int))
+    for outcome, colour in zip(outcomes, colours, strict=True):
+        inside = outcome.ranks[outcome.ranks != MISS]
+        curves.plot(ks, [float((inside <= k).mean()) for k in ks], color=colour, label=outcome.model, linewidth=2)
+    curves.set_xscale("log")
+    curves.set_xlabel("k")
+    curves.set_title("Share of next tracks among the first k", fontsize=10)
+    curves.legend(frameon=False, fontsize=9)
+    for axes in (distances, curves):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def _greys(count: int) -> list[str]:
+    return [str(level) for level in np.linspace(0.75, 0.35, count)]

@@ -1,0 +1,31 @@
+"""Sessions: runs of listens by one user without a long pause."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SESSION_GAP_US = 30 * 60 * 1_000_000
+"""A pause longer than this (30 minutes, in microseconds) starts a new session."""
+
+NEVER = np.iinfo(np.int64).min
+"""The time of the previous listen where there is none."""
+
+
+def previous_times(offsets: NDArray[np.int64], played_at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for every listen the time [us] of the same user's listen before it, or NEVER.
+
+    Args:
+        offsets: [U + 1] where each user's listens begin in the flat arrays.
+        played_at: [N] microseconds since 1970 UTC, ordered within a user.
+    """
+    previous = np.empty_like(played_at)
+    previous[1:] = played_at[:-1]
+    starts = offsets[:-1][np.diff(offsets) > 0]
+    previous[starts] = NEVER
+    return previous
+
+
+def is_session_start(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether a listen at `at` [us] after one at `previous_at` [us] (or NEVER) opens a session."""
+    return (previous_at == NEVER) | (at - np.maximum(previous_at, 0) > SESSION_GAP_US)

@@ -1,0 +1,1 @@
+"""The FS-VAE model: encoders, latent, decoder, losses, and its Lightning module."""

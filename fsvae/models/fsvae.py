@@ -1,0 +1,150 @@
+"""FS-VAE: slow and fast encoders, a joint latent, a decoder into the track space (Fazelnia et al., WSDM 2022).
+
+Shape suffixes: B histories, T positions, N targets, X inputs of the LSTM, H fast state, E slow encoding, Z latent,
+D track space, F listen features, R request features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fsvae.data.chunks import ChunkBatch
+from fsvae.errors import UserError
+from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.models.decoders import Decoder
+from fsvae.models.encoders import FastEncoder, SlowEncoder, State
+from fsvae.models.latent import Latent, Posterior
+from fsvae.models.losses import GaussianLikelihood
+
+
+@dataclass
+class ModelConfig:
+    """What the model is made of."""
+
+    history: int = 64
+    """L: the fast state sees between L and 2 L of the latest listens."""
+    use_slow: bool = True
+    """Read the slow features."""
+    use_fast: bool = True
+    """Read the recent listens."""
+    request_time: bool = True
+    """Let the latent see the hour, the weekday and the pause at the time of the request."""
+    slow_hidden: int = 256
+    """Hidden units of the slow encoder."""
+    slow_dim: int = 128
+    """Size of the slow encoding."""
+    fast_hidden: int = 128
+    """Hidden units of the LSTM, the size of the fast state."""
+    fast_layers: int = 2
+    """Layers of the LSTM."""
+    latent: str = "gaussian"
+    """gaussian, or deterministic (a plain autoencoder)."""
+    latent_dim: int = 64
+    """Dimensions of the latent."""
+    decoder_hidden: int = 256
+    """Hidden units of the decoder."""
+    beta: float = 0.5
+    """Weight of the KL term once warmed up (paper: below 1)."""
+    beta_warmup_epochs: float = 2.0
+    """Epochs over which beta rises from 0."""
+    free_bits: float = 0.0
+    """KL in nats that each latent dimension has for nothing."""
+    initial_log_variance: float = -5.0
+    """Where the posterior's log variance starts."""
+    slow_dropout: float = 0.1
+    """Share of training chunks in which the slow features are taken away."""
+    fast_dropout: float = 0.05
+    """Share of training chunks in which the recent listens are taken away."""
+
+
+class Prediction(NamedTuple):
+    """What the model says of N targets."""
+
+    y_ND: Tensor
+    """Predicted track vectors."""
+    posterior: Posterior
+
+
+class FSVAE(nn.Module):
+    """The model. Its track table holds the catalogue's vectors and, last, a zero for every track outside it."""
+
+    tracks: Tensor
+
+    def __init__(self, config: ModelConfig, vectors_CD: Tensor, slow_mean: Tensor, slow_std: Tensor) -> None:
+        """Build the model around a track space.
+
+        Args:
+            config: sizes and switches.
+            vectors_CD: [C, D] vectors of the catalogue.
+            slow_mean: [slow features] means over the training period's snapshots.
+            slow_std: likewise, standard deviations.
+
+        Raises:
+            UserError: a switch has no such value, or both encoders are off.
+        """
+        super().__init__()
+        if config.latent not in ("gaussian", "deterministic"):
+            raise UserError(f"model.latent: '{config.latent}' is not one of gaussian, deterministic.")
+        if not (config.use_slow or config.use_fast):
+            raise UserError("model: use_slow and use_fast are both false; the model needs one of them.")
+        self.config = config
+        dim = vectors_CD.shape[1]
+        self.register_buffer("tracks", torch.cat([vectors_CD, vectors_CD.new_zeros(1, dim)]))
+        self.fast = FastEncoder(dim + 1 + len(LISTEN_FEATURES), config.fast_hidden, config.fast_layers)
+        self.slow = SlowEncoder(slow_mean, slow_std, config.slow_hidden, config.slow_dim)
+        joint = config.fast_hidden + config.slow_dim + len(REQUEST_FEATURES)
+        self.latent = Latent(joint, config.latent_dim, config.latent == "gaussian", config.initial_log_variance)
+        self.decoder = Decoder(config.latent_dim, config.decoder_hidden, dim)
+        self.likelihood = GaussianLikelihood(dim)
+
+    @property
+    def n_catalogue(self) -> int:
+        """Return the number of tracks with a vector."""
+        return len(self.tracks) - 1
+
+    def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
+        """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
+        row = track.clamp(max=self.n_catalogue)
+        outside = (row == self.n_catalogue).to(features.dtype)
+        return torch.cat([self.tracks[row], outside[..., None], features], dim=-1)
+
+    def predict(self, fast_NH: Tensor, slow_NE: Tensor, request_NR: Tensor, sample: bool = False) -> Prediction:
+        """Predict the next track from the fast state, the slow encoding and the time of the request.
+
+        With `sample`, z is drawn from the posterior; else it is the posterior's mean.
+        """
+        if not self.config.use_fast:
+            fast_NH = torch.zeros_like(fast_NH)
+        if not self.config.use_slow:
+            slow_NE = torch.zeros_like(slow_NE)
+        if not self.config.request_time:
+            request_NR = torch.zeros_like(request_NR)
+        posterior = self.latent(torch.cat([fast_NH, slow_NE, request_NR], dim=-1))
+        return Prediction(self.decoder(posterior.sample() if sample else posterior.mean), posterior)
+
+    def forward(self, batch: ChunkBatch, sample: bool = False) -> Prediction:
+        """Predict the targets of a batch, in row-major order of target_BT.
+
+        In training mode whole chunks lose their slow or fast side at random (modality dropout), so that the model
+        can do with either.
+        """
+        before_BTH = self.fast.before(self.listen_inputs(batch.track_BT, batch.features_BTF))
+        slow_SE = self.slow(batch.slow_SD)
+        chunk_N, position_N = batch.target_BT.nonzero(as_tuple=True)
+        fast_NH = before_BTH[chunk_N, position_N]
+        slow_NE = slow_SE[batch.slow_index_BT[chunk_N, position_N]]
+        if self.training:
+            chunks = len(batch.track_BT)
+            keep_fast = torch.rand(chunks, device=fast_NH.device) >= self.config.fast_dropout
+            keep_slow = torch.rand(chunks, device=fast_NH.device) >= self.config.slow_dropout
+            fast_NH = fast_NH * keep_fast[chunk_N, None]
+            slow_NE = slow_NE * keep_slow[chunk_N, None]
+        return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], sample)
+
+    def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
+        """Return the fast state after one more listen."""
+        return self.fast.step(self.listen_inputs(track_B, features_BF), state)

@@ -1,0 +1,38 @@
+"""The terms of the loss: -log p(y | z) + beta * KL(q(z | s, x) || p(z)) (paper, section 3), all in nats a target."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fsvae.models.latent import Posterior
+
+
+class GaussianLikelihood(nn.Module):
+    """p(y | z) = N(y; y_hat, sigma^2 I) with one learned sigma, so that the two terms of the loss find their balance."""
+
+    def __init__(self, dim: int) -> None:
+        """Start at the variance of a unit vector's coordinate, 1 / dim."""
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.tensor(-math.log(dim)))
+
+    def forward(self, y_hat_ND: Tensor, y_ND: Tensor) -> Tensor:
+        """Return -log p(y | z) of each target, [N]."""
+        squared = ((y_hat_ND - y_ND) ** 2).sum(dim=-1)
+        dim = y_ND.shape[-1]
+        return 0.5 * (squared * torch.exp(-self.log_variance) + dim * (self.log_variance + math.log(2 * math.pi)))
+
+
+def kl_per_dimension(posterior: Posterior) -> Tensor:
+    """Return KL(q || N(0, 1)) of each target and latent dimension, [N, Z]; zero for a deterministic latent."""
+    if posterior.log_variance is None:
+        return torch.zeros_like(posterior.mean)
+    variance = torch.exp(posterior.log_variance)
+    return 0.5 * (variance + posterior.mean**2 - 1.0 - posterior.log_variance)
+
+
+def kl_loss(kl_NZ: Tensor, free_bits: float) -> Tensor:
+    """Return the KL term: per dimension the mean over targets, but at least `free_bits` nats (Kingma et al., 2016)."""
+    return kl_NZ.mean(dim=0).clamp(min=free_bits).sum()

@@ -1,0 +1,109 @@
+"""How FS-VAE is trained: the Lightning module."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from fsvae.data.chunks import ChunkBatch
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.losses import kl_loss, kl_per_dimension
+
+
+@dataclass
+class OptimiserConfig:
+    """AdamW with a linear warm-up and a cosine decay."""
+
+    learning_rate: float = 2e-3
+    """Peak learning rate."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    warmup_share: float = 0.05
+    """Share of all steps over which the learning rate rises."""
+    final_share: float = 0.05
+    """Share of the peak learning rate that is left at the end."""
+
+
+class FSVAEModule(pl.LightningModule):
+    """Trains an `FSVAE` on every target of anchored chunks."""
+
+    def __init__(self, model: FSVAE, optimiser: OptimiserConfig, seed: int) -> None:
+        """Wrap a model; `seed` and the epoch alone decide the noise of an epoch, so that a resumed run is the same."""
+        super().__init__()
+        self.model = model
+        self.optimiser_config = optimiser
+        self.seed = seed
+        self._epoch_targets = 0
+        self._epoch_began = 0.0
+
+    def beta(self) -> float:
+        """Return the weight of the KL term now: it rises over the first epochs."""
+        config = self.model.config
+        if config.beta_warmup_epochs <= 0:
+            return config.beta
+        steps_an_epoch = self.trainer.estimated_stepping_batches / max(self.trainer.max_epochs or 1, 1)
+        return config.beta * min(1.0, self.global_step / (config.beta_warmup_epochs * steps_an_epoch))
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the epoch's noise."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        self._epoch_targets = 0
+        self._epoch_began = time.perf_counter()
+
+    def training_step(self, batch: ChunkBatch, batch_idx: int) -> Tensor:
+        """Return -log p(y | z) + beta * KL, the mean over the batch's targets [nats]."""
+        prediction = self.model(batch, sample=True)
+        y_ND = self.model.tracks[batch.track_BT[batch.target_BT]]
+        targets = max(len(y_ND), 1)
+        nll = self.model.likelihood(prediction.y_ND, y_ND).sum() / targets
+        kl = kl_loss(kl_per_dimension(prediction.posterior), self.model.config.free_bits) if len(y_ND) else nll * 0
+        beta = self.beta()
+        loss: Tensor = nll + beta * kl
+        self._epoch_targets += len(y_ND)
+        self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=targets)
+        self.log("train/nll", nll, on_epoch=True, on_step=False, batch_size=targets)
+        self.log("train/kl", kl, on_epoch=True, on_step=False, batch_size=targets)
+        self.log("train/beta", beta, on_epoch=False, on_step=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's throughput, validation included."""
+        seconds = time.perf_counter() - self._epoch_began
+        self.log("train/targets_per_second", self._epoch_targets / seconds)
+
+    def validation_step(self, batch: ChunkBatch, batch_idx: int) -> None:
+        """Log distances and loss terms at the validation positions; z is the posterior's mean."""
+        y_ND = self.model.tracks[batch.track_BT[batch.target_BT]]
+        if len(y_ND) == 0:
+            return
+        prediction = self.model(batch)
+        values = {
+            "val/l2": (prediction.y_ND - y_ND).norm(dim=-1).mean(),
+            "val/cosine": (1 - cosine_similarity(prediction.y_ND, y_ND, dim=-1)).mean(),
+            "val/nll": self.model.likelihood(prediction.y_ND, y_ND).mean(),
+            "val/kl": kl_per_dimension(prediction.posterior).sum(dim=-1).mean(),
+        }
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name == "val/l2", batch_size=len(y_ND))
+
+    def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
+        """Return AdamW and its schedule, which moves every step."""
+        config = self.optimiser_config
+        optimiser = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        warmup = max(1, int(config.warmup_share * steps))
+
+        def share(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            done = min(1.0, (step - warmup) / max(1, steps - warmup))
+            return config.final_share + (1 - config.final_share) * 0.5 * (1 + math.cos(math.pi * done))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

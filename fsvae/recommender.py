@@ -1,0 +1,39 @@
+"""What every model of the comparison can do, FS-VAE and baselines alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsvae.data.dataset import PreparedDataset
+
+
+class Predictions(NamedTuple):
+    """Predictions for some target positions of a dataset."""
+
+    targets: NDArray[np.int64]
+    """[N] flat positions."""
+    vectors: NDArray[np.float32]
+    """[N, D] predicted points of the track space."""
+    scores: NDArray[np.float32] | None = None
+    """[N, C] or [1, C] scores of the catalogue, where the model does not rank by nearness to `vectors`."""
+
+
+class Recommender(Protocol):
+    """Learns from a dataset's training period and predicts positions from what came before them."""
+
+    name: str
+
+    def fit(self, dataset: PreparedDataset) -> None:
+        """Learn from the training period."""
+        ...
+
+    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+        """Predict every listen in [begin_us, end_us), in one pass over each history.
+
+        A prediction uses only what is strictly before its target, and the time of the request.
+        """
+        ...

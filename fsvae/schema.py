@@ -1,0 +1,94 @@
+"""Every table of the system as a pyarrow schema, with units: the only place that names columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Written into every manifest; a reader refuses any other version."""
+
+TRACK_DIM = 80
+"""Dimensions of the track space (paper, section 4.1)."""
+
+MAX_ID_LENGTH = 256
+"""Longest user or track id that is taken, in characters."""
+
+KINDS = ("listen", "skip", "like", "unlike", "save")
+"""What an event can be. Only ``listen`` is a position in a sequence; the others are slow features."""
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+EVENTS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("played_at", TIMESTAMP, nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("ms_played", pa.int32()),
+        pa.field("duration_ms", pa.int32()),
+        pa.field("context", pa.string()),
+    ]
+)
+"""The lake: one file a day, sorted by (bucket, user_id, played_at, position in the source)."""
+
+LAKE_EVENTS = EVENTS.append(pa.field("bucket", pa.int16(), nullable=False))
+"""EVENTS as they lie in the lake: `bucket` is the stable hash of the user, so that per-user work is a map over buckets."""
+
+TRACKS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("artist_id", pa.string()),
+        pa.field("artist_name", pa.string()),
+        pa.field("album", pa.string()),
+        pa.field("duration_ms", pa.int32()),
+    ]
+)
+"""What is known of a track; only the id is required."""
+
+RAW_EVENTS = pa.schema([*EVENTS, *[field for field in TRACKS if field.name not in EVENTS.names]])
+"""A row of a listening log: an event and, where the log has it, what it says of the track."""
+
+REJECTS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("field", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("row", pa.string(), nullable=False),
+    ]
+)
+"""Rows that were not taken: file, line (1 = the first line or row), the field at fault, why, and the row as JSON."""
+
+DATASET_TRACKS = pa.schema(
+    [
+        pa.field("track_index", pa.int32(), nullable=False),
+        *TRACKS,
+        pa.field("train_count", pa.int64(), nullable=False),
+        pa.field("in_catalogue", pa.bool_(), nullable=False),
+    ]
+)
+"""All tracks of a prepared dataset, by descending listen count in the training period; the catalogue comes first."""
+
+SEQUENCES = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("track_index", pa.list_(pa.int32()), nullable=False),
+        pa.field("played_at", pa.list_(TIMESTAMP), nullable=False),
+        pa.field("played_fraction", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""One row a user; the list columns are the user's listens in order of (played_at, position in the source)."""
+
+SLOW = pa.schema(
+    [
+        pa.field("user_index", pa.int32(), nullable=False),
+        pa.field("day", pa.int32(), nullable=False),
+        pa.field("habits", pa.list_(pa.float32()), nullable=False),
+        pa.field("taste", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""Slow snapshots: `day` counts days since 1970-01-01 UTC and the snapshot holds events before its 00:00.
+
+`habits` are the named features of `fsvae.features.slow.HABITS`; `taste` are the decayed mean track vectors.
+"""

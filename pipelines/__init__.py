@@ -1,0 +1,1 @@
+"""Batch jobs, one verb a file: simulate, ingest, prepare, train, evaluate, promote, daily."""

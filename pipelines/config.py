@@ -1,0 +1,113 @@
+"""The configuration: Hydra composes the YAML of configs/, and typed dataclasses check it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fsvae.errors import UserError, nearest
+from fsvae.models.fsvae import ModelConfig
+from pipelines.evaluate import EvaluateConfig
+from pipelines.prepare import DatasetConfig
+from pipelines.promote import PromoteConfig
+from pipelines.simulate import SimulateConfig
+from pipelines.sources.base import SourceConfig
+from pipelines.tracking import TrackingConfig
+from pipelines.train import TrainConfig
+from serving.config import ServeConfig
+
+
+@dataclass
+class Config:
+    """Everything that can be set, by group."""
+
+    workdir: str = "work"
+    """Folder of the lake, the datasets, the runs and MLflow's store."""
+    seed: int = 1
+    """Of everything that is random, but the simulated log, which has its own."""
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    source: SourceConfig = field(default_factory=SourceConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    promote: PromoteConfig = field(default_factory=PromoteConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
+
+
+def config_dir() -> Path:
+    """Return the folder of YAML files: beside this package in a checkout, inside it in a wheel."""
+    here = Path(__file__).resolve().parent
+    return next(path for path in (here / "configs", here.parent / "configs") if path.is_dir())
+
+
+def load_config(overrides: Sequence[str] = ()) -> Config:
+    """Compose the configuration with Hydra overrides such as ``model=paper`` or ``train.max_epochs=3``.
+
+    Raises:
+        UserError: an override cannot be read, or names a key, group or option that there is not, or gives a value of
+            the wrong type; the message names it and the nearest valid one.
+    """
+    _check_keys(overrides)
+    ConfigStore.instance().store("schema", Config)
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            composed = compose("config", overrides=list(overrides))
+        return cast(Config, OmegaConf.to_object(composed))
+    except (OmegaConfBaseException, HydraException) as error:
+        cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)
+        if cause is None:
+            raise UserError(f"config: {error}") from error
+        key = str(cause.full_key)
+        hint = "" if key in _keys() else nearest(key, _keys())
+        raise UserError(f"config: {key}: {str(cause.msg or cause).splitlines()[0]}{hint}") from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _check_keys(overrides: Sequence[str]) -> None:
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{first} Overrides are written key=value, for example train.max_epochs=3.") from error
+    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
+    keys = _keys()
+    for override in parsed:
+        key = override.key_or_group
+        if key in groups and isinstance(override.value(), str):
+            options = sorted(path.stem for path in (config_dir() / key).glob("*.yaml"))
+            if override.value() not in options:
+                raise UserError(
+                    f"{key}={override.value()}: configs/{key} has no '{override.value()}', only {', '.join(options)}."
+                    f"{nearest(str(override.value()), options)}"
+                )
+        elif key not in keys and not key.startswith("source.columns."):
+            raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
+
+
+def _keys() -> set[str]:
+    return set(_dotted(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(Config)))))
+
+
+def _dotted(tree: dict[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in tree.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(value, dict):
+            keys += _dotted(value, f"{prefix}{name}.")
+    return keys

@@ -1,0 +1,60 @@
+"""Promote: the challenger becomes the champion only if it is better on the same positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsvae.bundle import load_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError, nearest
+from fsvae.evaluation.protocol import RANKING_METRICS
+from pipelines.evaluate import evaluate_bundle
+from pipelines.tracking import Tracker
+
+
+@dataclass
+class PromoteConfig:
+    """When a challenger wins."""
+
+    metric: str = "ndcg@10"
+    """A ranking metric; distances are not comparable, as each model has its own track space."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a comparison."""
+
+    challenger: int
+    champion: int
+    """The champion before."""
+    challenger_value: float
+    champion_value: float
+    promoted: bool
+
+
+def promote(
+    tracker: Tracker, challenger: int, dataset: PreparedDataset, config: PromoteConfig, period: str = "test"
+) -> Verdict:
+    """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
+
+    Targets that a catalogue lacks are misses of that model, so that a model with fewer tracks gains nothing.
+
+    Raises:
+        UserError: the metric is not a ranking metric.
+    """
+    if config.metric not in RANKING_METRICS:
+        raise UserError(
+            f"promote.metric: '{config.metric}' is not one of {', '.join(RANKING_METRICS)}."
+            f"{nearest(config.metric, RANKING_METRICS)}"
+        )
+    champion = tracker.resolve(None)
+    values = {
+        version: float(
+            evaluate_bundle(load_bundle(tracker.bundle(version)), dataset, period).ranking(config.metric).mean()
+        )
+        for version in {challenger, champion}
+    }
+    promoted = values[challenger] > values[champion]
+    if promoted:
+        tracker.make_champion(challenger)
+    return Verdict(challenger, champion, values[challenger], values[champion], promoted)

@@ -1,0 +1,37 @@
+"""The CSV format of the JODIE data sets (Kumar et al., KDD 2019; snap.stanford.edu/jodie).
+
+``user_id,item_id,timestamp,state_label,comma_separated_list_of_features``: one listen a row, in order of time; the
+timestamp is in seconds from the start of the log; the features are as many columns as the data set has, so that rows
+have more fields than the header. Labels and features are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fsvae.errors import UserError
+from pipelines.sources.base import Chunk, SourceConfig
+from pipelines.sources.csvfile import first_lines, read_csv
+
+_FIELDS = ["user_id", "track_id", "played_at", "state_label"]
+
+
+def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
+    """Yield the rows of a JODIE file; see `fsvae.schema.RAW_EVENTS` for the fields.
+
+    Raises:
+        UserError: the first row has fewer than four fields.
+    """
+    lines = first_lines(path, 2)
+    if len(lines) < 2:
+        raise UserError(f"{path}: line 2: expected a JODIE row (user,item,timestamp,label,features), found nothing.")
+    n_fields = lines[1].count(config.delimiter) + 1
+    if n_fields < len(_FIELDS):
+        raise UserError(
+            f"{path}: line 2: expected at least {len(_FIELDS)} fields (user,item,timestamp,label), found {n_fields}."
+        )
+    header = [*_FIELDS, *(f"feature_{i}" for i in range(n_fields - len(_FIELDS)))]
+    yield from read_csv(path, config.delimiter, header, keep=_FIELDS[:3])
+
+

@@ -1,0 +1,206 @@
+"""Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
+
+A run's folder is named by what it is made of (dataset, model, training config, seed). The same command again goes on
+from the last checkpoint, or finds the finished run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from fsvae.bundle import save_bundle
+from fsvae.data.datamodule import ChunkDataModule
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.models.fsvae import FSVAE, ModelConfig
+from fsvae.models.module import FSVAEModule, OptimiserConfig
+from pipelines.files import fingerprint, write_json
+from pipelines.tracking import Tracker, git_commit
+
+
+@dataclass
+class TrainConfig:
+    """How the model is trained."""
+
+    max_epochs: int = 15
+    """Passes over the training chunks, at most."""
+    patience: int = 3
+    """Epochs without a better val/l2 after which training stops."""
+    batch_size: int = 32
+    """Chunks (of up to 2 L listens) in a batch."""
+    gradient_clip: float = 1.0
+    """Longest gradient, by L2 norm."""
+    num_workers: int = 0
+    """Processes that gather batches; 0: the training process does."""
+    precision: str = "auto"
+    """Lightning's precision; auto: bf16-mixed on a GPU, 32-true on a CPU."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run."""
+
+    folder: Path
+    run_id: str
+    """MLflow's."""
+    epochs: int
+    version: int
+    """Of the registered model."""
+
+    @property
+    def bundle(self) -> Path:
+        """Return the folder of the run's bundle."""
+        return self.folder / "bundle"
+
+
+def build_model(dataset: PreparedDataset, config: ModelConfig) -> FSVAE:
+    """Return an untrained model for a dataset; slow features are normalised by the training period's snapshots."""
+    rows = dataset.slow_row[dataset.listens.played_at < dataset.period("train")[1]]
+    slow = torch.from_numpy(dataset.snapshots.features[np.unique(rows)])
+    slow = slow[slow[:, 0] > 0] if bool((slow[:, 0] > 0).any()) else slow
+    std = slow.std(dim=0, unbiased=False)
+    std[std < 1e-6] = 1.0
+    return FSVAE(config, torch.from_numpy(dataset.vectors), slow.mean(dim=0), std)
+
+
+def train(
+    dataset: PreparedDataset,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    seed: int,
+    runs: Path,
+    tracker: Tracker,
+    on_epoch: Callable[[int, dict[str, float]], None],
+    show_progress: bool,
+) -> Run:
+    """Train a model, log the run, write and register its bundle; a run that is finished is returned as it is.
+
+    Args:
+        dataset: what to learn from.
+        model_config: the model.
+        config: the training.
+        seed: of the weights, the order and the noise.
+        runs: folder of all runs.
+        tracker: where to log and register.
+        on_epoch: called with the epoch (from 1) and its metrics.
+        show_progress: draw a progress bar.
+
+    Raises:
+        UserError: the same run is being trained by another process.
+    """
+    made_of = {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
+    folder = runs / fingerprint(made_of)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"{folder}: this very run is being trained by another process; wait for it to end.") from error
+    with lock:
+        result = folder / "run.json"
+        if not result.exists():
+            _train(dataset, model_config, config, seed, folder, tracker, on_epoch, show_progress, made_of)
+        write_json(runs / "latest.json", {"run": folder.name})
+        return open_run(runs)
+
+
+def open_run(runs: Path, name: str = "") -> Run:
+    """Return a finished run by its folder's name, or the one that was trained last.
+
+    Raises:
+        UserError: there is no such run, or it is not finished.
+    """
+    if not name:
+        if not (runs / "latest.json").exists():
+            raise UserError(f"{runs}: no trained model there. Train one: fsvae train.")
+        name = json.loads((runs / "latest.json").read_text())["run"]
+    result = runs / name / "run.json"
+    if not result.exists():
+        raise UserError(f"{runs / name}: no finished run there. Train it: fsvae train.")
+    return Run(folder=runs / name, **json.loads(result.read_text()))
+
+
+def _train(
+    dataset: PreparedDataset,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    tracker: Tracker,
+    on_epoch: Callable[[int, dict[str, float]], None],
+    show_progress: bool,
+    made_of: dict[str, Any],
+) -> None:
+    import pytorch_lightning as pl
+    from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    run_id = _run_id(folder, tracker, dataset, made_of)
+    torch.manual_seed(seed)
+    module = FSVAEModule(build_model(dataset, model_config), config.optimiser, seed)
+    data = ChunkDataModule(dataset, model_config.history, config.batch_size, seed, config.num_workers)
+
+    class Epochs(Callback):
+        def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            if not trainer.sanity_checking:
+                on_epoch(trainer.current_epoch + 1, {k: float(v) for k, v in trainer.callback_metrics.items()})
+
+    checkpoints = folder / "checkpoints"
+    best = ModelCheckpoint(checkpoints, filename="best", monitor="val/l2", enable_version_counter=False)
+    last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+    bar = [RichProgressBar(leave=False)] if show_progress else []
+    cuda = torch.cuda.is_available()
+    trainer = pl.Trainer(
+        accelerator="gpu" if cuda else "cpu",
+        devices=1,
+        precision=_precision(config.precision, cuda),
+        max_epochs=config.max_epochs,
+        gradient_clip_val=config.gradient_clip,
+        callbacks=[EarlyStopping("val/l2", patience=config.patience), best, last, Epochs(), *bar],
+        logger=tracker.lightning_logger(run_id),
+        enable_progress_bar=show_progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
+    resume = checkpoints / "last.ckpt"
+    # Lightning's own loader of checkpoints is told to read tensors and plain values only.
+    trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)
+    weights = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]
+    module.load_state_dict(weights)
+    epochs = trainer.current_epoch
+    info = {"git_commit": git_commit(), "seed": seed, "val_l2": float(best.best_model_score or float("nan"))}
+    save_bundle(folder / "bundle", module.model, dataset, info | {"run_id": run_id})
+    version = tracker.register(run_id, folder / "bundle")
+    write_json(folder / "run.json", {"run_id": run_id, "epochs": epochs, "version": version})
+    tracker.finish(run_id)
+
+
+def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:
+    """Return the run's MLflow id, the same one when it is resumed."""
+    stored = folder / "mlflow.json"
+    if stored.exists():
+        run_id = str(json.loads(stored.read_text())["run_id"])
+        tracker.resume(run_id)
+        return run_id
+    run_id = tracker.start(folder.name, {**made_of, "dataset_manifest": dataset.fingerprint, "git_commit": git_commit()})
+    write_json(stored, {"run_id": run_id})
+    return run_id
+
+
+def _precision(precision: str, cuda: bool) -> Any:
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if cuda else "32-true"
+

@@ -1,0 +1,1 @@
+"""The online next-track endpoint."""

@@ -1,0 +1,21 @@
+"""What can be set of the endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class ServeConfig:
+    """How the endpoint is served."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; one that is not loopback needs a token in the environment variable FSVAE_TOKEN."""
+    port: int = 8000
+    """Port to listen on; 0: a free one."""
+    replicas: int = 1
+    """Processes that answer."""
+    num_cpus: int = 2
+    """CPUs that Ray may use; each replica takes one."""
+    version: int = 0
+    """Version of the registered model; 0: the champion."""
