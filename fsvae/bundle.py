@@ -131,9 +131,7 @@ def load_bundle(path: Path) -> Bundle:
     if info.get("schema_version") != SCHEMA_VERSION or info.get("features") != _FEATURES:
         raise UserError(f"{path}: the bundle was made by another version of fsvae. Train again: fsvae train.")
     weights = load_file(path / "model.safetensors")
-    model = FSVAE(
-        ModelConfig(**info["model"]), weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"]
-    )
+    model = FSVAE(ModelConfig(**info["model"]), weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"])
     model.load_state_dict(weights)
     users = pl.read_parquet(path / "users.parquet")
     lstm = model.fast.lstm

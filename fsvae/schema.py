@@ -32,7 +32,7 @@ EVENTS = pa.schema(
 """The lake: one file a day, sorted by (bucket, user_id, played_at, position in the source)."""
 
 LAKE_EVENTS = EVENTS.append(pa.field("bucket", pa.int16(), nullable=False))
-"""EVENTS as they lie in the lake: `bucket` is the stable hash of the user, so that per-user work is a map over buckets."""
+"""EVENTS as they lie in the lake: `bucket` is the stable hash of the user; per-user work is a map over buckets."""
 
 TRACKS = pa.schema(
     [

@@ -89,7 +89,9 @@ def _point(datasets: Path, name: str, keep: int) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _write(lake: Lake, config: DatasetConfig, seed: int, out: Path, made_of: dict[str, Any], progress: Progress) -> None:
+def _write(
+    lake: Lake, config: DatasetConfig, seed: int, out: Path, made_of: dict[str, Any], progress: Progress
+) -> None:
     progress("reading the lake", 0.0)
     events = lake.read_events(config.before or None).sort("bucket", "user_id", "played_at", maintain_order=True)
     events = events.with_columns(
@@ -101,7 +103,9 @@ def _write(lake: Lake, config: DatasetConfig, seed: int, out: Path, made_of: dic
     progress("tracks", 0.1)
     tracks = _tracks(listens, lake.read_tracks(), train_until, config.min_count)
     n_catalogue = int(tracks["in_catalogue"].sum())
-    index_of = tracks.select("track_id", "track_index", pl.col("artist_id").rank("dense").cast(pl.Int64).alias("artist"))
+    index_of = tracks.select(
+        "track_id", "track_index", pl.col("artist_id").rank("dense").cast(pl.Int64).alias("artist")
+    )
     events = events.join(index_of, on="track_id", how="left", maintain_order="left")
     events = events.with_columns(pl.col("track_index").fill_null(len(tracks)), pl.col("artist").fill_null(0) - 1)
     listens = events.filter(pl.col("kind") == "listen")

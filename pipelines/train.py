@@ -35,7 +35,7 @@ class TrainConfig:
     """Passes over the training chunks, at most."""
     patience: int = 3
     """Epochs without a better val/l2 after which training stops."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Chunks (of up to 2 L listens) in a batch."""
     gradient_clip: float = 1.0
     """Longest gradient, by L2 norm."""
@@ -194,7 +194,9 @@ def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: d
         run_id = str(json.loads(stored.read_text())["run_id"])
         tracker.resume(run_id)
         return run_id
-    run_id = tracker.start(folder.name, {**made_of, "dataset_manifest": dataset.fingerprint, "git_commit": git_commit()})
+    run_id = tracker.start(
+        folder.name, {**made_of, "dataset_manifest": dataset.fingerprint, "git_commit": git_commit()}
+    )
     write_json(stored, {"run_id": run_id})
     return run_id
 
@@ -203,4 +205,3 @@ def _precision(precision: str, cuda: bool) -> Any:
     if precision != "auto":
         return precision
     return "bf16-mixed" if cuda else "32-true"
-

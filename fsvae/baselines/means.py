@@ -1,4 +1,4 @@
-"""Average and Aggregate sequence (paper, section 4.2): the mean vector of all, or of the latest, listens of the user."""
+"""Average and Aggregate sequence (paper, section 4.2): the mean vector of all, or of the latest, past listens."""
 
 from __future__ import annotations
 

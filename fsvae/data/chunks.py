@@ -1,8 +1,8 @@
 """Anchored chunks: how histories are cut for training and evaluation (DESIGN: the fast state has one definition).
 
 The state before a user's n-th listen (n from 0) is the LSTM run from zero over the listens a(n) .. n - 1, with
-a(n) = max(0, (n // L - 1) * L): at least L of the latest listens where there are as many, and fewer than 2 L. A chunk is
-the 2 L listens from an anchor on; position j of it is predicted from its listens 0 .. j - 1.
+a(n) = max(0, (n // L - 1) * L): at least L of the latest listens where there are as many, and fewer than 2 L. A chunk
+is the 2 L listens from an anchor on; position j of it is predicted from its listens 0 .. j - 1.
 
 Shape suffixes: B chunks, T positions, F listen features, R request features, S snapshots, D slow features.
 """
@@ -89,8 +89,8 @@ def evaluation_chunks(listens: Listens, begin_us: int, end_us: int, history: int
 
 
 def _listens_before(listens: Listens, at_us: int) -> NDArray[np.int64]:
-    before = np.concatenate([[0], np.cumsum(listens.played_at < at_us)])
-    return before[listens.offsets[1:]] - before[listens.offsets[:-1]]
+    before: NDArray[np.int64] = np.concatenate([[0], np.cumsum(listens.played_at < at_us)])
+    return np.subtract(before[listens.offsets[1:]], before[listens.offsets[:-1]], dtype=np.int64)
 
 
 class Batcher:

@@ -20,7 +20,9 @@ from fsvae.data.dataset import PreparedDataset
 class ChunkDataModule(pl.LightningDataModule):
     """Batches of anchored chunks; each item of the loaders is one `ChunkBatch`."""
 
-    def __init__(self, dataset: PreparedDataset, history: int, batch_size: int, seed: int, num_workers: int = 0) -> None:
+    def __init__(
+        self, dataset: PreparedDataset, history: int, batch_size: int, seed: int, num_workers: int = 0
+    ) -> None:
         """Cut the dataset; `history` is the model's L, `batch_size` the chunks in a batch."""
         super().__init__()
         self._batch_size = batch_size

@@ -12,7 +12,7 @@ MISS = np.iinfo(np.int64).max
 
 def l2_distance(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the Euclidean distance of each row pair, [N]."""
-    return np.linalg.norm(predicted.astype(np.float64) - actual, axis=1)
+    return np.asarray(np.linalg.norm(predicted.astype(np.float64) - actual, axis=1), dtype=np.float64)
 
 
 def cosine_distance(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -26,8 +26,8 @@ def caption(outcomes: Sequence[Outcome], min_count: int) -> str:
     """Say what the figures are over."""
     inside = int((outcomes[0].ranks != MISS).sum())
     return (
-        f"{inside:,} targets in the catalogue (tracks with at least {min_count} training listens), ranked over all of it; "
-        f"(all): all {len(outcomes[0].targets):,} targets, those outside the catalogue as misses."
+        f"{inside:,} targets in the catalogue (tracks with at least {min_count} training listens), ranked over all of "
+        f"it; (all): all {len(outcomes[0].targets):,} targets, those outside the catalogue as misses."
     )
 
 

@@ -28,4 +28,4 @@ def previous_times(offsets: NDArray[np.int64], played_at: NDArray[np.int64]) -> 
 
 def is_session_start(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return whether a listen at `at` [us] after one at `previous_at` [us] (or NEVER) opens a session."""
-    return (previous_at == NEVER) | (at - np.maximum(previous_at, 0) > SESSION_GAP_US)
+    return np.asarray(previous_at == NEVER) | (at - np.maximum(previous_at, 0) > SESSION_GAP_US)

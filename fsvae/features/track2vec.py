@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from fsvae.schema import TRACK_DIM
 class Track2VecConfig:
     """How the track space is learned."""
 
-    epochs: int = 10
+    epochs: int = 20
     """Passes over the training sessions."""
     window: int = 5
     """Neighbours on each side of a listen that count as its context."""
@@ -36,7 +36,7 @@ class _Sessions:
         self._words = [str(index) for index in track.tolist()]
         self._bounds = [*starts.tolist(), len(self._words)]
 
-    def __iter__(self) -> Iterable[list[str]]:  # type: ignore[misc]
+    def __iter__(self) -> Iterator[list[str]]:
         for begin, end in zip(self._bounds[:-1], self._bounds[1:], strict=True):
             yield self._words[begin:end]
 
@@ -51,8 +51,9 @@ def train_track_vectors(
 ) -> NDArray[np.float32]:
     """Learn unit vectors for tracks 0 .. n_tracks - 1 from the sessions of the training period.
 
-    One worker and a fixed hash make the result bit-identical for the same input. Vectors are scaled to length 1, so
-    that L2 and cosine distance order the tracks alike and frequent tracks are not nearer for being frequent.
+    One worker and a fixed hash make the result bit-identical for the same input. The mean vector, which all tracks
+    share and which tells nothing, is taken away (Mu and Viswanath, "All-but-the-top", ICLR 2018), and vectors are
+    scaled to length 1, so that L2 and cosine distance order the tracks alike and no track is near for being frequent.
 
     Args:
         track: [N] track indices of the training listens, session after session; all of them below `n_tracks`.
@@ -97,5 +98,6 @@ def train_track_vectors(
     vectors = np.zeros((n_tracks, TRACK_DIM), dtype=np.float32)
     for index in range(n_tracks):
         vectors[index] = model.wv[str(index)]
+    vectors -= vectors.mean(axis=0)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

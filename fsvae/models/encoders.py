@@ -20,9 +20,7 @@ class SlowEncoder(nn.Module):
         super().__init__()
         self.register_buffer("mean", mean_D)
         self.register_buffer("std", std_D)
-        self.mlp = nn.Sequential(
-            nn.Linear(len(mean_D), hidden), nn.LeakyReLU(), nn.Linear(hidden, dim), nn.LeakyReLU()
-        )
+        self.mlp = nn.Sequential(nn.Linear(len(mean_D), hidden), nn.LeakyReLU(), nn.Linear(hidden, dim), nn.LeakyReLU())
 
     def forward(self, slow_SD: Tensor) -> Tensor:
         """Encode snapshots [S, D], whose first feature is `known`, to [S, E]."""
@@ -56,6 +54,6 @@ class FastEncoder(nn.Module):
 
     def zero_state(self, batch: int) -> State:
         """Return the state of nothing heard."""
-        weight = self.lstm.weight_hh_l0
+        weight = next(self.lstm.parameters())
         zero = weight.new_zeros(self.lstm.num_layers, batch, self.dim)
         return zero, zero

@@ -47,8 +47,8 @@ class ModelConfig:
     """Dimensions of the latent."""
     decoder_hidden: int = 256
     """Hidden units of the decoder."""
-    beta: float = 0.5
-    """Weight of the KL term once warmed up (paper: below 1)."""
+    beta: float = 0.02
+    """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""
     beta_warmup_epochs: float = 2.0
     """Epochs over which beta rises from 0."""
     free_bits: float = 0.0

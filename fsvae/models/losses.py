@@ -11,7 +11,7 @@ from fsvae.models.latent import Posterior
 
 
 class GaussianLikelihood(nn.Module):
-    """p(y | z) = N(y; y_hat, sigma^2 I) with one learned sigma, so that the two terms of the loss find their balance."""
+    """p(y | z) = N(y; y_hat, sigma^2 I) with one learned sigma, so that the terms of the loss balance."""
 
     def __init__(self, dim: int) -> None:
         """Start at the variance of a unit vector's coordinate, 1 / dim."""

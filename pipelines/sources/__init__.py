@@ -39,5 +39,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
         UserError: the reader is not known, or the file is not what it reads.
     """
     if config.reader not in READERS:
-        raise UserError(f"source.reader: '{config.reader}' is not one of {sorted(READERS)}.{nearest(config.reader, READERS)}")
+        raise UserError(
+            f"source.reader: '{config.reader}' is not one of {sorted(READERS)}.{nearest(config.reader, READERS)}"
+        )
     return READERS[config.reader](path, config)

@@ -19,7 +19,8 @@ _BLOCK_BYTES = 8 << 20
 def first_lines(path: Path, count: int) -> list[str]:
     """Return the first lines of a plain or compressed text file."""
     with pa.input_stream(str(path), compression="detect") as stream:
-        return stream.read(1 << 20).decode("utf-8", errors="replace").splitlines()[:count]
+        head: bytes = stream.read(1 << 20)
+    return head.decode("utf-8", errors="replace").splitlines()[:count]
 
 
 def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> Iterator[Chunk]:

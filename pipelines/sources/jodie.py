@@ -33,5 +33,3 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
         )
     header = [*_FIELDS, *(f"feature_{i}" for i in range(n_fields - len(_FIELDS)))]
     yield from read_csv(path, config.delimiter, header, keep=_FIELDS[:3])
-
-

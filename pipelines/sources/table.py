@@ -65,7 +65,7 @@ def _columns(path: Path, header: list[str], config: SourceConfig) -> dict[str, s
     for field, column in column_of.items():
         if column not in header and (field in _REQUIRED or field in config.columns):
             raise UserError(
-                f"{path}: line 1: no column '{column}' for the field {field}; the file has {', '.join(header) or 'none'}."
+                f"{path}: line 1: no column '{column}' for the field {field}; it has {', '.join(header) or 'none'}."
                 f"{nearest(column, header)} Name it: 'source.columns={{{field}: COLUMN}}'."
             )
     return {field: column for field, column in column_of.items() if column in header}

@@ -1,0 +1,38 @@
+"""The daily job: ingest what arrived → prepare → train → evaluate → promote. Meant for cron; safe to run twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+from filelock import FileLock, Timeout
+
+from fsvae.errors import UserError
+from pipelines.promote import Verdict
+from pipelines.steps import run_evaluate, run_ingest, run_prepare, run_promote, run_train
+from pipelines.workspace import Workspace
+
+
+def daily(workspace: Workspace, day: date) -> Verdict:
+    """Train on all events up to the end of a day (UTC) and promote the model if it beats the champion.
+
+    Every step finds what an earlier, perhaps killed, run for the same day has finished, and goes on from there.
+
+    Raises:
+        UserError: another daily run is under way in the working folder.
+    """
+    before = (day + timedelta(days=1)).isoformat()
+    config = replace(workspace.config, dataset=replace(workspace.config.dataset, before=before))
+    workspace = Workspace(config)
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workspace.root / ".daily.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"{workspace.root}: another daily run is under way; wait for it to end.") from error
+    with lock:
+        run_ingest(workspace)
+        run_prepare(workspace)
+        run = run_train(workspace)
+        run_evaluate(workspace, run.folder.name)
+        return run_promote(workspace, run.version)

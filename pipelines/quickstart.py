@@ -1,0 +1,77 @@
+"""Quickstart: from nothing to a served next track, with every command that a person would type on the way."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from rich.panel import Panel
+
+from fsvae.data.dataset import PreparedDataset
+from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_simulate, run_train
+from pipelines.workspace import Workspace
+
+_K = 5
+
+
+def quickstart(
+    workspace: Workspace,
+    serving: Callable[[Workspace], AbstractContextManager[str]],
+    ask: Callable[[str, dict[str, Any]], dict[str, Any]],
+    wait: Callable[[], None] | None,
+) -> None:
+    """Run the whole chain on a simulated log and ask the endpoint for one user's next tracks.
+
+    Args:
+        workspace: where.
+        serving: serves the champion while its context is open and yields the URL.
+        ask: posts a question to a URL and returns the answer.
+        wait: called with the endpoint still up, to keep it so; None shuts it down at once.
+    """
+    began = time.perf_counter()
+    run_simulate(workspace)
+    run_ingest(workspace)
+    dataset = run_prepare(workspace)
+    run = run_train(workspace)
+    run_evaluate(workspace, run.folder.name)
+    with serving(workspace) as url:
+        question = _question(dataset)
+        answer = ask(url, question)
+        console.print(f"[bold]serve[/]     POST {url}/v1/next-tracks")
+        console.print_json(json.dumps(question), indent=None)
+        console.print_json(json.dumps(answer))
+        console.print(_closing(workspace, run.folder.name, time.perf_counter() - began))
+        if wait is not None:
+            console.print(f"The endpoint stays up at {url} (docs: {url}/docs). Ctrl-C ends it.")
+            wait()
+
+
+def _question(dataset: PreparedDataset) -> dict[str, Any]:
+    """Return a request for the user with the most listens in the test period, made right after the last of them."""
+    targets = dataset.targets("test")
+    user = int(np.bincount(dataset.listens.user[targets]).argmax())
+    last = int(dataset.listens.played_at[dataset.listens.offsets[user + 1] - 1])
+    at = datetime.fromtimestamp(last / 1e6 + 240, UTC).isoformat(timespec="seconds")
+    return {"user_id": dataset.user_ids[user], "k": _K, "at": at}
+
+
+def _closing(workspace: Workspace, run: str, seconds: float) -> Panel:
+    root = workspace.root
+    here = f"workdir={root}"
+    lines = [
+        f"Done in {seconds:.0f} s. Look at:",
+        f"  the picture       {root / 'runs' / run / 'evaluation' / 'metrics.png'}",
+        f"  the runs          mlflow ui --backend-store-uri {workspace.tracker.uri}",
+        "",
+        "Go on with:",
+        f"  fsvae recommend u00042 {here}          next tracks in the terminal",
+        f"  fsvae serve {here}                     the endpoint, on port 8000",
+        f"  fsvae train model=paper {here}         another model on the same data",
+        "  fsvae ingest --help                    your own listening logs",
+    ]
+    return Panel("\n".join(lines), expand=False)

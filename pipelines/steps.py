@@ -1,0 +1,158 @@
+"""The verbs as a person sees them: each runs one with its progress and says what came of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fsvae.data.dataset import PreparedDataset
+from fsvae.evaluation.protocol import Outcome
+from fsvae.evaluation.report import COLUMNS, best_models, caption
+from pipelines.evaluate import evaluate_run
+from pipelines.ingest import ingest
+from pipelines.prepare import prepare
+from pipelines.promote import Verdict, promote
+from pipelines.simulate import simulate
+from pipelines.train import Run, open_run, train
+from pipelines.workspace import Workspace
+
+console = Console()
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+def run_simulate(workspace: Workspace) -> None:
+    """Write the simulated log to the folder that `fsvae ingest` reads by default."""
+    summary = simulate(workspace.config.simulate, workspace.raw)
+    console.print(
+        f"[bold]simulate[/]  {summary.listens:,} listens, {summary.skips:,} skips, "
+        f"{summary.likes + summary.saves:,} likes and saves on {summary.files} days → {workspace.raw}"
+    )
+
+
+def run_ingest(workspace: Workspace) -> None:
+    """Take in the logs of the source and say where every row went."""
+    began = time.perf_counter()
+    lake = workspace.lake()
+    with _progress() as bar:
+        task = bar.add_task("ingest", total=None)
+        summary = ingest(lake, workspace.config.source, lambda done, of: bar.update(task, completed=done, total=of))
+    counts = summary.counts
+    console.print(
+        f"[bold]ingest[/]    {counts.rows_in:,} rows in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
+        f"{counts.duplicates:,} duplicates, {len(summary.days)} days touched, "
+        f"{time.perf_counter() - began:.1f} s → {lake.root}"
+    )
+    if summary.known_files:
+        console.print(
+            f"          {summary.known_files} of {summary.files} files had gone in before and were not read again"
+        )
+    for reason, rows in sorted(counts.reasons.items()):
+        console.print(f"          rejected {rows:,} rows, {reason} (kept in {lake.root / 'rejects'})")
+
+
+def run_prepare(workspace: Workspace) -> PreparedDataset:
+    """Make the prepared dataset and say what is in it."""
+    began = time.perf_counter()
+    with _progress() as bar:
+        task = bar.add_task("prepare", total=1.0)
+        path = prepare(
+            workspace.lake(),
+            workspace.config.dataset,
+            workspace.config.seed,
+            workspace.datasets,
+            lambda stage, share: bar.update(task, completed=share, description=f"prepare: {stage}"),
+        )
+    dataset = workspace.dataset()
+    counts = dataset.manifest["counts"]
+    cuts = [
+        datetime.fromtimestamp(dataset.manifest[key] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+        for key in ("train_until_us", "validation_until_us")
+    ]
+    console.print(
+        f"[bold]prepare[/]   {counts['listens']:,} listens of {counts['users']:,} users; {counts['catalogue']:,} of "
+        f"{counts['tracks']:,} tracks in the catalogue; {counts['snapshots']:,} slow snapshots, "
+        f"{time.perf_counter() - began:.1f} s → {path}"
+    )
+    console.print(f"          train until {cuts[0]}, validation until {cuts[1]}, test after (UTC)")
+    return dataset
+
+
+def run_train(workspace: Workspace) -> Run:
+    """Train, or go on with, the configured model and say how it went, epoch by epoch."""
+    config = workspace.config
+    began = time.perf_counter()
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        console.print(
+            f"          epoch {epoch:>2}  val/l2 {metrics['val/l2']:.4f}  val/cosine {metrics['val/cosine']:.4f}  "
+            f"KL {metrics['val/kl']:.1f} nats  {time.perf_counter() - began:.0f} s"
+        )
+
+    console.print("[bold]train[/]")
+    run = train(
+        workspace.dataset(),
+        config.model,
+        config.train,
+        config.seed,
+        workspace.runs,
+        workspace.tracker,
+        on_epoch,
+        show_progress=console.is_terminal,
+    )
+    console.print(
+        f"          {run.epochs} epochs; registered as {config.tracking.model} version {run.version} → {run.bundle}"
+    )
+    return run
+
+
+def run_evaluate(workspace: Workspace, run_name: str = "") -> list[Outcome]:
+    """Compare a run (the latest by default) with the baselines and print the table."""
+    run = open_run(workspace.runs, run_name)
+    dataset = workspace.dataset()
+    outcomes = evaluate_run(run, dataset, workspace.config.evaluate, workspace.tracker)
+    table = Table(title=f"next-track prediction, {workspace.config.evaluate.period} period", title_justify="left")
+    table.add_column("model")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    best = best_models(outcomes)
+    for outcome in outcomes:
+        metrics = outcome.metrics()
+        cells = [
+            f"[bold green]{metrics[name]:.3f}[/]" if outcome.model in best[name] else f"{metrics[name]:.3f}"
+            for name in COLUMNS
+        ]
+        table.add_row(outcome.model, *cells)
+    console.print(table)
+    console.print(caption(outcomes, dataset.manifest["config"]["min_count"]))
+    console.print(f"[bold]evaluate[/]  table, picture and every position → {run.folder / 'evaluation'}")
+    return outcomes
+
+
+def run_promote(workspace: Workspace, version: int | None = None) -> Verdict:
+    """Make a version (the latest run's by default) the champion if it is better on the same positions."""
+    version = version or open_run(workspace.runs).version
+    config = workspace.config.promote
+    verdict = promote(workspace.tracker, version, workspace.dataset(), config)
+    if verdict.challenger == verdict.champion:
+        console.print(f"[bold]promote[/]   version {verdict.champion} is the champion")
+    else:
+        console.print(
+            f"[bold]promote[/]   {config.metric}: challenger version {verdict.challenger} "
+            f"{verdict.challenger_value:.4f}, "
+            f"champion version {verdict.champion} {verdict.champion_value:.4f} → "
+            + ("the challenger is the new champion" if verdict.promoted else "the champion stays")
+        )
+    return verdict

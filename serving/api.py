@@ -1,0 +1,132 @@
+"""The endpoint's requests and answers, checked and bounded, and the FastAPI routes over a recommender."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Annotated
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from fsvae.schema import MAX_ID_LENGTH
+from serving.recommender import OnlineRecommender, RecentListen
+
+MAX_RECENT = 500
+MAX_K = 500
+MAX_BODY_BYTES = 1 << 20
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+class Listen(BaseModel):
+    """A recent listen: only the track is required."""
+
+    model_config = ConfigDict(extra="forbid")
+    track_id: Id
+    played_at: AwareDatetime | None = Field(
+        None, description="ISO 8601 with a time zone; without it, 3.5 minutes apart"
+    )
+    played_fraction: float = Field(1.0, ge=0.0, le=1.0, description="share of the track that was heard")
+
+
+class NextTracksRequest(BaseModel):
+    """Who asks, what they have just heard, and how many tracks they want."""
+
+    model_config = ConfigDict(extra="forbid")
+    user_id: Id | None = None
+    recent: list[Id | Listen] = Field(
+        default_factory=list, max_length=MAX_RECENT, description="oldest first: track ids, or listens with their times"
+    )
+    k: int = Field(10, ge=1, le=MAX_K)
+    at: AwareDatetime | None = Field(None, description="time of the request; now if it is not given")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> NextTracksRequest:
+        if self.user_id is None and not self.recent:
+            raise ValueError("give user_id, or recent listens, or both")
+        times = [listen.played_at for listen in self.recent if isinstance(listen, Listen) and listen.played_at]
+        if any(later < earlier for earlier, later in pairwise(times)):
+            raise ValueError("recent must be in order of played_at, oldest first")
+        if times and times[-1] > (self.at or datetime.now(UTC)):
+            raise ValueError("recent holds a listen that is later than the request")
+        return self
+
+
+class Track(BaseModel):
+    """A recommended track."""
+
+    track_id: str
+    score: float = Field(description="cosine similarity of the track and the predicted point")
+    title: str | None
+    artist: str | None
+
+
+class NextTracksAnswer(BaseModel):
+    """The tracks, best first, and what they rest on."""
+
+    user_id: str | None
+    known_user: bool = Field(description="whether the user's history was known to the model")
+    recent_used: int = Field(description="recent listens that were not in the known history yet")
+    unknown_tracks: list[str] = Field(description="recent tracks that the catalogue lacks")
+    uncertainty: float | None = Field(description="mean standard deviation of the latent posterior")
+    model_version: str
+    tracks: list[Track]
+
+
+def create_app(recommender: Callable[[], OnlineRecommender], model_version: str, token: str | None) -> FastAPI:
+    """Return the routes.
+
+    Args:
+        recommender: gives the recommender; called at each request.
+        model_version: named in every answer.
+        token: the bearer token that requests to /v1 must carry; None: none is asked for.
+    """
+    app = FastAPI(title="FS-VAE", description="Next tracks from slow taste and fast mood.", version=model_version)
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if token is not None and request.url.path.startswith("/v1"):
+            given = request.headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+                return JSONResponse({"detail": "a bearer token is required"}, 401, {"WWW-Authenticate": "Bearer"})
+        length = request.headers.get("content-length")
+        if request.method == "POST" and (length is None or not length.isdigit()):
+            return JSONResponse({"detail": "a Content-Length header is required"}, 411)
+        if length is not None and int(length) > MAX_BODY_BYTES:
+            return JSONResponse({"detail": f"the body is larger than {MAX_BODY_BYTES} bytes"}, 413)
+        return await call_next(request)
+
+    @app.post("/v1/next-tracks")
+    def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:
+        """Recommend the tracks to play next."""
+        at = time.time_ns() // 1000 if body.at is None else _microseconds(body.at)
+        recent = [
+            RecentListen(listen)
+            if isinstance(listen, str)
+            else RecentListen(
+                listen.track_id,
+                None if listen.played_at is None else _microseconds(listen.played_at),
+                listen.played_fraction,
+            )
+            for listen in body.recent
+        ]
+        answer = recommender().next_tracks(body.user_id, recent, body.k, at)
+        return NextTracksAnswer(user_id=body.user_id, model_version=model_version, **asdict(answer))
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """Say that the model is loaded and answers."""
+        recommender()
+        return {"status": "ok", "model_version": model_version}
+
+    return app
+
+
+def _microseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1_000_000)

@@ -1,0 +1,32 @@
+"""The Ray Serve deployment: each replica opens the bundle once and answers through the FastAPI routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+
+def next_track_app(bundle: str, model_version: str, token: str | None, replicas: int) -> Any:
+    """Return the application to run: the routes of `serving.api` over the bundle in a folder."""
+
+    def build() -> Any:
+        import torch
+
+        from fsvae.bundle import load_bundle
+        from serving.api import create_app
+        from serving.recommender import OnlineRecommender
+
+        torch.set_num_threads(1)  # requests run side by side; one model step is too small to share
+        recommender = OnlineRecommender(load_bundle(Path(bundle)))
+        return create_app(lambda: recommender, model_version, token)
+
+    @serve.deployment(
+        name="next-tracks", num_replicas=replicas, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64
+    )
+    @serve.ingress(build)
+    class NextTracks:
+        pass
+
+    return NextTracks.bind()  # type: ignore[attr-defined]  # the decorator makes it a Deployment

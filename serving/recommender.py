@@ -1,0 +1,114 @@
+"""The recommender behind the endpoint: a bundle, and one model step for each listen. Knows no HTTP and no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fsvae.bundle import Bundle
+from fsvae.features.fast import request_features
+from fsvae.models.stepping import advance, new_user
+from fsvae.retrieval import nearest_tracks
+
+_PAUSE_US = 210 * 1_000_000
+"""Where recent listens come without a time they are taken to have begun this far apart, 3.5 minutes."""
+
+
+@dataclass(frozen=True)
+class RecentListen:
+    """A listen that the caller tells of."""
+
+    track_id: str
+    played_at: int | None = None
+    """Microseconds since 1970 UTC."""
+    played_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class RecommendedTrack:
+    """One track of an answer."""
+
+    track_id: str
+    score: float
+    """Cosine similarity of the track and the predicted point."""
+    title: str | None
+    artist: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of a request."""
+
+    tracks: list[RecommendedTrack]
+    known_user: bool
+    recent_used: int
+    """Recent listens that the prediction read; those that the user's stored history covers already are not counted."""
+    unknown_tracks: list[str]
+    """Ids among the recent listens that the catalogue lacks; they count as listens, but tell no taste."""
+    uncertainty: float | None
+    """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
+
+
+class OnlineRecommender:
+    """Answers single requests from a bundle."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Keep the bundle's model, catalogue and users in memory."""
+        self._bundle = bundle
+        self._model = bundle.model
+        self._vectors = bundle.model.tracks[:-1].numpy()
+        self._track_ids = bundle.track_ids
+        self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
+        self._titles = bundle.tracks["title"].to_list()
+        self._artists = bundle.tracks["artist_name"].to_list()
+
+    @torch.inference_mode()
+    def next_tracks(self, user_id: str | None, recent: list[RecentListen], k: int, at: int) -> Answer:
+        """Recommend k tracks to follow a user's history and the recent listens.
+
+        Args:
+            user_id: whose stored state to go on from; None, or an id that is not known, starts from nothing.
+            recent: listens in order of time; those no later than the stored history are in it already.
+            k: how many tracks.
+            at: time of the request, in microseconds since 1970 UTC.
+        """
+        known = self._bundle.user(user_id) if user_id is not None else None
+        state, slow = known if known is not None else (new_user(self._model), None)
+        times = _times(recent, at)
+        used, unknown = 0, []
+        for listen, played_at in zip(recent, times, strict=True):
+            track = self._index.get(listen.track_id, self._model.n_catalogue)
+            if track == self._model.n_catalogue:
+                unknown.append(listen.track_id)
+            if played_at > state.last_played_at:
+                state = advance(self._model, state, track, played_at, listen.played_fraction)
+                used += 1
+        slow_encoding = torch.zeros(1, self._model.config.slow_dim)
+        if slow is not None:
+            slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
+        request = request_features(np.array([at]), np.array([state.last_played_at]))
+        point, posterior = self._model.predict(state.current[0][-1], slow_encoding, torch.from_numpy(request))
+        best, scores = nearest_tracks(point[0].numpy(), self._vectors, k)
+        spread = posterior.log_variance
+        return Answer(
+            tracks=[
+                RecommendedTrack(self._track_ids[i], float(score), self._titles[i], self._artists[i])
+                for i, score in zip(best.tolist(), scores, strict=True)
+            ],
+            known_user=known is not None,
+            recent_used=used,
+            unknown_tracks=unknown,
+            uncertainty=None if spread is None else float(torch.exp(0.5 * spread).mean()),
+        )
+
+
+def _times(recent: list[RecentListen], at: int) -> list[int]:
+    """Return a time for every recent listen: its own, or else counted back from the next one, or from the request."""
+    times: list[int] = []
+    following = at
+    for listen in reversed(recent):
+        following = listen.played_at if listen.played_at is not None else following - _PAUSE_US
+        times.append(following)
+    return times[::-1]
