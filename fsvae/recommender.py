@@ -17,9 +17,11 @@ class Predictions(NamedTuple):
     targets: NDArray[np.int64]
     """[N] flat positions."""
     vectors: NDArray[np.float32]
-    """[N, D] predicted points of the track space."""
+    """[N, D] predicted points of the track space: distances are measured from them."""
+    queries: NDArray[np.float32] | None = None
+    """[N, D] points whose nearest tracks are recommended, where they are not `vectors`."""
     scores: NDArray[np.float32] | None = None
-    """[N, C] or [1, C] scores of the catalogue, where the model does not rank by nearness to `vectors`."""
+    """[N, C] or [1, C] scores of the catalogue, where the model does not rank by nearness to a point."""
 
 
 class Recommender(Protocol):

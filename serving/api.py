@@ -62,7 +62,7 @@ class Track(BaseModel):
     """A recommended track."""
 
     track_id: str
-    score: float = Field(description="cosine similarity of the track and the predicted point")
+    score: float = Field(description="cosine similarity of the track and what the model searches for")
     title: str | None
     artist: str | None
 

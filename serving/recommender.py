@@ -32,7 +32,7 @@ class RecommendedTrack:
 
     track_id: str
     score: float
-    """Cosine similarity of the track and the predicted point."""
+    """Cosine similarity of the track and the query, from -1 to 1."""
     title: str | None
     artist: str | None
 
@@ -89,9 +89,9 @@ class OnlineRecommender:
         if slow is not None:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
         request = request_features(np.array([at]), np.array([state.last_played_at]))
-        point, posterior = self._model.predict(state.current[0][-1], slow_encoding, torch.from_numpy(request))
-        best, scores = nearest_tracks(point[0].numpy(), self._vectors, k)
-        spread = posterior.log_variance
+        prediction = self._model.predict(state.current[0][-1], slow_encoding, torch.from_numpy(request))
+        best, scores = nearest_tracks(prediction.query_ND[0].numpy(), self._vectors, k)
+        spread = prediction.posterior.log_variance
         return Answer(
             tracks=[
                 RecommendedTrack(self._track_ids[i], float(score), self._titles[i], self._artists[i])

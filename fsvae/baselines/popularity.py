@@ -32,4 +32,4 @@ class Popularity:
         played_at = dataset.listens.played_at
         targets = np.flatnonzero((played_at >= begin_us) & (played_at < end_us))
         vectors = np.broadcast_to(self._point, (len(targets), len(self._point)))
-        yield Predictions(targets, vectors, self._scores[None])
+        yield Predictions(targets, vectors, scores=self._scores[None])

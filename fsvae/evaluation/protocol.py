@@ -88,8 +88,9 @@ def evaluate(model: Recommender, dataset: PreparedDataset, period: str) -> Outco
             l2[row] = l2_distance(predicted, vectors[actual])
             cosine[row] = cosine_distance(predicted, vectors[actual])
             scores = predictions.scores
-            if scores is None:
-                scores = predicted @ vectors.T  # unit vectors: nearest by L2, by cosine and by dot product are the same
+            if scores is None:  # unit vectors: nearest by L2, by cosine and by dot product are the same
+                queries = predicted if predictions.queries is None else predictions.queries[i : i + block][inside]
+                scores = queries @ vectors.T
             elif len(scores) > 1:
                 scores = scores[i : i + block][inside]
             ranks[row] = pessimistic_ranks(scores, actual)

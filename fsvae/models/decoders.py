@@ -6,14 +6,22 @@ from torch import Tensor, nn
 
 
 class Decoder(nn.Module):
-    """Two-layer MLP with LeakyReLU."""
+    """Two-layer MLP with LeakyReLU: the expected track, and what to search for.
 
-    def __init__(self, latent_dim: int, hidden: int, dim: int) -> None:
+    The two are not the same. The point that is least far from where the next track may be is a middle (the mean of
+    the Gaussian likelihood); what lies nearest to a middle is seldom what is played. So a model with a track softmax
+    decodes a second point, the query, whose nearest tracks are the likely ones.
+    """
+
+    def __init__(self, latent_dim: int, hidden: int, dim: int, with_query: bool) -> None:
         """Build an MLP from `latent_dim` to the `dim` dimensions of the track space."""
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(latent_dim, hidden), nn.LeakyReLU(), nn.Linear(hidden, dim))
+        self.hidden = nn.Sequential(nn.Linear(latent_dim, hidden), nn.LeakyReLU())
+        self.point = nn.Linear(hidden, dim)
+        self.query = nn.Linear(hidden, dim) if with_query else None
 
-    def forward(self, z_NZ: Tensor) -> Tensor:
-        """Return the predicted track vectors [N, 80]."""
-        y_ND: Tensor = self.mlp(z_NZ)
-        return y_ND
+    def forward(self, z_NZ: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the expected track vectors [N, 80] and the queries [N, 80], the same ones for a model without."""
+        hidden_N = self.hidden(z_NZ)
+        point_ND = self.point(hidden_N)
+        return point_ND, point_ND if self.query is None else self.query(hidden_N)

@@ -18,7 +18,7 @@ from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.models.decoders import Decoder
 from fsvae.models.encoders import FastEncoder, SlowEncoder, State
 from fsvae.models.latent import Latent, Posterior
-from fsvae.models.losses import GaussianLikelihood
+from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
 
 
 @dataclass
@@ -47,6 +47,10 @@ class ModelConfig:
     """Dimensions of the latent."""
     decoder_hidden: int = 256
     """Hidden units of the decoder."""
+    softmax_weight: float = 0.0
+    """Weight of a track softmax beside the Gaussian likelihood, which trains a query of its own; 0: as in the paper."""
+    softmax_tracks: int = 8192
+    """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
     beta: float = 0.02
     """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""
     beta_warmup_epochs: float = 2.0
@@ -65,7 +69,9 @@ class Prediction(NamedTuple):
     """What the model says of N targets."""
 
     y_ND: Tensor
-    """Predicted track vectors."""
+    """The expected track vectors."""
+    query_ND: Tensor
+    """What to search the nearest tracks of; the same as y_ND without a track softmax."""
     posterior: Posterior
 
 
@@ -98,8 +104,9 @@ class FSVAE(nn.Module):
         self.slow = SlowEncoder(slow_mean, slow_std, config.slow_hidden, config.slow_dim)
         joint = config.fast_hidden + config.slow_dim + len(REQUEST_FEATURES)
         self.latent = Latent(joint, config.latent_dim, config.latent == "gaussian", config.initial_log_variance)
-        self.decoder = Decoder(config.latent_dim, config.decoder_hidden, dim)
+        self.decoder = Decoder(config.latent_dim, config.decoder_hidden, dim, with_query=config.softmax_weight > 0)
         self.likelihood = GaussianLikelihood(dim)
+        self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
 
     @property
     def n_catalogue(self) -> int:
@@ -124,7 +131,8 @@ class FSVAE(nn.Module):
         if not self.config.request_time:
             request_NR = torch.zeros_like(request_NR)
         posterior = self.latent(torch.cat([fast_NH, slow_NE, request_NR], dim=-1))
-        return Prediction(self.decoder(posterior.sample() if sample else posterior.mean), posterior)
+        y_ND, query_ND = self.decoder(posterior.sample() if sample else posterior.mean)
+        return Prediction(y_ND, query_ND, posterior)
 
     def forward(self, batch: ChunkBatch, sample: bool = False) -> Prediction:
         """Predict the targets of a batch, in row-major order of target_BT.

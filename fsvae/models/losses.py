@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
 
 from fsvae.models.latent import Posterior
 
@@ -23,6 +24,25 @@ class GaussianLikelihood(nn.Module):
         squared = ((y_hat_ND - y_ND) ** 2).sum(dim=-1)
         dim = y_ND.shape[-1]
         return 0.5 * (squared * torch.exp(-self.log_variance) + dim * (self.log_variance + math.log(2 * math.pi)))
+
+
+class TrackSoftmax(nn.Module):
+    """-log softmax over tracks of scale * cos(query, track): the query's direction must tell the target from the rest."""
+
+    def __init__(self, max_tracks: int) -> None:
+        """Compare with all tracks, or with `max_tracks` drawn anew for each batch where the catalogue is larger."""
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self._max_tracks = max_tracks
+
+    def forward(self, query_ND: Tensor, target_N: Tensor, tracks_CD: Tensor) -> Tensor:
+        """Return the cross-entropy of each target (index of `tracks_CD`, unit vectors), [N]."""
+        if len(tracks_CD) > self._max_tracks:
+            drawn = torch.randint(len(tracks_CD), (self._max_tracks,), device=target_N.device)
+            candidates, target_N = torch.unique(torch.cat([target_N, drawn]), return_inverse=True)
+            tracks_CD, target_N = tracks_CD[candidates], target_N[: len(query_ND)]
+        logits_NC = self.log_scale.exp() * normalize(query_ND, dim=-1) @ tracks_CD.T
+        return cross_entropy(logits_NC, target_N, reduction="none")
 
 
 def kl_per_dimension(posterior: Posterior) -> Tensor:

@@ -59,12 +59,17 @@ class FSVAEModule(pl.LightningModule):
     def training_step(self, batch: ChunkBatch, batch_idx: int) -> Tensor:
         """Return -log p(y | z) + beta * KL, the mean over the batch's targets [nats]."""
         prediction = self.model(batch, sample=True)
-        y_ND = self.model.tracks[batch.track_BT[batch.target_BT]]
+        target_N = batch.track_BT[batch.target_BT]
+        y_ND = self.model.tracks[target_N]
         targets = max(len(y_ND), 1)
         nll = self.model.likelihood(prediction.y_ND, y_ND).sum() / targets
         kl = kl_loss(kl_per_dimension(prediction.posterior), self.model.config.free_bits) if len(y_ND) else nll * 0
         beta = self.beta()
         loss: Tensor = nll + beta * kl
+        if self.model.softmax is not None:
+            softmax = self.model.softmax(prediction.query_ND, target_N, self.model.tracks[:-1]).sum() / targets
+            loss = loss + self.model.config.softmax_weight * softmax
+            self.log("train/softmax", softmax, on_epoch=True, on_step=False, batch_size=targets)
         self._epoch_targets += len(y_ND)
         self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=targets)
         self.log("train/nll", nll, on_epoch=True, on_step=False, batch_size=targets)

@@ -38,7 +38,9 @@ class FSVAERecommender:
         for rows in OrderedBatches(chunks.length, _CHUNKS):
             batch = batcher[rows]
             prediction = self._model(batch)
-            yield Predictions(batch.listen_BT[batch.target_BT].numpy(), prediction.y_ND.numpy())
+            yield Predictions(
+                batch.listen_BT[batch.target_BT].numpy(), prediction.y_ND.numpy(), prediction.query_ND.numpy()
+            )
 
 
 @dataclass(frozen=True)
