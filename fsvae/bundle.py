@@ -132,7 +132,12 @@ def load_bundle(path: Path) -> Bundle:
         raise UserError(f"{path}: the bundle was made by another version of fsvae. Train again: fsvae train.")
     weights = load_file(path / "model.safetensors")
     model = FSVAE(ModelConfig(**info["model"]), weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"])
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: the weights are not those of this version's model. Train again: fsvae train."
+        ) from error
     users = pl.read_parquet(path / "users.parquet")
     lstm = model.fast.lstm
     return Bundle(

@@ -13,7 +13,7 @@ import numpy as np
 from rich.panel import Panel
 
 from fsvae.data.dataset import PreparedDataset
-from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_simulate, run_train
+from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_promote, run_simulate, run_train
 from pipelines.workspace import Workspace
 
 _K = 5
@@ -39,13 +39,14 @@ def quickstart(
     dataset = run_prepare(workspace)
     run = run_train(workspace)
     run_evaluate(workspace, run.folder.name)
+    run_promote(workspace, run.version)
     with serving(workspace) as url:
         question = _question(dataset)
         answer = ask(url, question)
         console.print(f"[bold]serve[/]     POST {url}/v1/next-tracks")
         console.print_json(json.dumps(question), indent=None)
         console.print_json(json.dumps(answer))
-        console.print(_closing(workspace, run.folder.name, time.perf_counter() - began))
+        console.print(_closing(workspace, run.folder.name, question["user_id"], time.perf_counter() - began))
         if wait is not None:
             console.print(f"The endpoint stays up at {url} (docs: {url}/docs). Ctrl-C ends it.")
             wait()
@@ -60,18 +61,22 @@ def _question(dataset: PreparedDataset) -> dict[str, Any]:
     return {"user_id": dataset.user_ids[user], "k": _K, "at": at}
 
 
-def _closing(workspace: Workspace, run: str, seconds: float) -> Panel:
+def _closing(workspace: Workspace, run: str, user: str, seconds: float) -> Panel:
     root = workspace.root
     here = f"workdir={root}"
+    commands = {
+        f"fsvae recommend {user} {here}": "next tracks in the terminal",
+        f"fsvae serve {here}": "the endpoint, on port 8000",
+        f"fsvae train model=paper {here}": "another model on the same data",
+        "fsvae ingest --help": "your own listening logs",
+    }
+    width = max(map(len, commands))
     lines = [
         f"Done in {seconds:.0f} s. Look at:",
         f"  the picture       {root / 'runs' / run / 'evaluation' / 'metrics.png'}",
         f"  the runs          mlflow ui --backend-store-uri {workspace.tracker.uri}",
         "",
         "Go on with:",
-        f"  fsvae recommend u00042 {here}          next tracks in the terminal",
-        f"  fsvae serve {here}                     the endpoint, on port 8000",
-        f"  fsvae train model=paper {here}         another model on the same data",
-        "  fsvae ingest --help                    your own listening logs",
+        *(f"  {command:<{width}}   {what}" for command, what in commands.items()),
     ]
     return Panel("\n".join(lines), expand=False)

@@ -21,6 +21,8 @@ from pipelines.train import Run, open_run, train
 from pipelines.workspace import Workspace
 
 console = Console()
+if not console.is_terminal:  # a log file has no width: keep tables and paths in one piece
+    console = Console(width=160)
 
 
 def _progress() -> Progress:

@@ -142,7 +142,13 @@ def _train(
     made_of: dict[str, Any],
 ) -> None:
     import pytorch_lightning as pl
-    from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+    from pytorch_lightning.callbacks import (
+        Callback,
+        EarlyStopping,
+        LearningRateMonitor,
+        ModelCheckpoint,
+        RichProgressBar,
+    )
 
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -156,6 +162,11 @@ def _train(
             if not trainer.sanity_checking:
                 on_epoch(trainer.current_epoch + 1, {k: float(v) for k, v in trainer.callback_metrics.items()})
 
+    class Patience(EarlyStopping):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            """Stop again at once where the run was killed after it had stopped; checkpoints do not say that."""
+            trainer.should_stop = self.wait_count >= self.patience
+
     checkpoints = folder / "checkpoints"
     best = ModelCheckpoint(checkpoints, filename="best", monitor="val/l2", enable_version_counter=False)
     last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
@@ -167,7 +178,14 @@ def _train(
         precision=_precision(config.precision, cuda),
         max_epochs=config.max_epochs,
         gradient_clip_val=config.gradient_clip,
-        callbacks=[EarlyStopping("val/l2", patience=config.patience), best, last, Epochs(), *bar],
+        callbacks=[
+            Patience("val/l2", patience=config.patience),
+            LearningRateMonitor("step"),
+            best,
+            last,
+            Epochs(),
+            *bar,
+        ],
         logger=tracker.lightning_logger(run_id),
         enable_progress_bar=show_progress,
         enable_model_summary=False,

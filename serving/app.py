@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from serving.config import ServeConfig
 
@@ -26,7 +28,7 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         model_version: named in every answer.
 
     Raises:
-        UserError: the address is not loopback and no token is set, or the port is taken.
+        UserError: the address is not loopback and no token is set, the port is taken, or the bundle cannot be opened.
     """
     token = os.environ.get(TOKEN_VARIABLE) or None
     if not _is_loopback(config.host) and token is None:
@@ -34,14 +36,19 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
             f"serve.host={config.host} is reachable from other machines: set a secret in the environment variable "
             f"{TOKEN_VARIABLE}, which requests then carry as 'Authorization: Bearer …', or serve on 127.0.0.1."
         )
+    load_bundle(bundle)  # what cannot be opened is told here, not by a replica that fails to start
     port = config.port or _free_port(config.host)
     _check_free(config.host, port)
     # Ray reads these when it is imported; with them a request costs a tenth of the time (docs/decisions.md).
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # How long a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     import ray
     from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
     from serving.deployment import next_track_app
 

@@ -33,7 +33,8 @@ def pessimistic_ranks(scores: NDArray[np.float32], target: NDArray[np.int64]) ->
     of_target = scores[rows, target]
     if len(scores) == 1:
         ascending = np.sort(scores[0])
-        return np.asarray(scores.shape[1] - np.searchsorted(ascending, of_target, side="left"), dtype=np.int64)
+        worse = np.where(np.isnan(of_target), 0, np.searchsorted(ascending, of_target, side="left"))
+        return np.asarray(scores.shape[1] - worse, dtype=np.int64)
     return np.asarray((~(scores < of_target[:, None])).sum(axis=1), dtype=np.int64)
 
 

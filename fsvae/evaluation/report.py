@@ -13,10 +13,10 @@ from fsvae.evaluation.protocol import Outcome
 COLUMNS = {
     "l2": "L2 ↓",
     "cosine": "cosine ↓",
-    **{f"recall@{k}": f"Recall@{k}" for k in CUTOFFS},
+    **{f"recall@{k}": f"R@{k}" for k in CUTOFFS},
     "ndcg@10": "NDCG@10",
     "mrr": "MRR",
-    "recall@10_all": "Recall@10 (all)",
+    "recall@10_all": "R@10 (all)",
     "mrr_all": "MRR (all)",
 }
 """Metric → heading; an arrow down marks what is better when lower."""
@@ -26,8 +26,8 @@ def caption(outcomes: Sequence[Outcome], min_count: int) -> str:
     """Say what the figures are over."""
     inside = int((outcomes[0].ranks != MISS).sum())
     return (
-        f"{inside:,} targets in the catalogue (tracks with at least {min_count} training listens), ranked over all of "
-        f"it; (all): all {len(outcomes[0].targets):,} targets, those outside the catalogue as misses."
+        f"R@k is Recall@k. {inside:,} targets in the catalogue (tracks with at least {min_count} training listens), "
+        f"ranked over all of it; (all): all {len(outcomes[0].targets):,} targets, those outside as misses."
     )
 
 

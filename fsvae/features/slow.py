@@ -94,7 +94,8 @@ def habits(events: Events, user: NDArray[np.int64], day: NDArray[np.int64]) -> N
     hours = np.stack([_count(keys, listens.user[hour == h], listen_day[hour == h]) for h in range(24)], axis=1)
     weekdays = np.stack([_count(keys, listens.user[weekday == w], listen_day[weekday == w]) for w in range(7)], axis=1)
 
-    known, tenure, recency = _tenure(keys, user, day, listens.user, listen_day)
+    known, _ = _latest_before(keys, user, events.user, events.played_at // DAY_US)
+    tenure, recency = _tenure(keys, user, day, listens.user, listen_day)
     return np.concatenate(
         [
             known[:, None],
@@ -205,14 +206,21 @@ def _tenure(
     day: NDArray[np.int64],
     listens_user: NDArray[np.int64],
     listens_day: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the days since the first and the latest listen before each snapshot, 0 where there is none."""
     if len(listens_user) == 0:
-        zero = np.zeros(len(keys), dtype=np.int64)
-        return zero, zero, zero
-    listen_keys = _key(listens_user, listens_day)
-    first = np.searchsorted(listens_user, user, side="left")
-    latest = np.searchsorted(listen_keys, keys, side="left") - 1
-    known = (latest >= 0) & (listens_user[np.maximum(latest, 0)] == user)
-    tenure = np.where(known, day - listens_day[np.minimum(first, len(listens_day) - 1)], 0)
-    recency = np.where(known, day - listens_day[np.maximum(latest, 0)], 0)
-    return known.astype(np.int64), tenure, recency
+        return np.zeros_like(day), np.zeros_like(day)
+    heard, latest = _latest_before(keys, user, listens_user, listens_day)
+    first = np.minimum(np.searchsorted(listens_user, user, side="left"), len(listens_day) - 1)
+    return np.where(heard, day - listens_day[first], 0), np.where(heard, day - listens_day[latest], 0)
+
+
+def _latest_before(
+    keys: NDArray[np.int64], user: NDArray[np.int64], events_user: NDArray[np.int64], events_day: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return whether the user of each snapshot has an event before it, and which is the latest (else any)."""
+    if len(events_user) == 0:
+        return np.zeros(len(keys), dtype=np.bool_), np.zeros(len(keys), dtype=np.int64)
+    latest = np.searchsorted(_key(events_user, events_day), keys, side="left") - 1
+    known = (latest >= 0) & (events_user[np.maximum(latest, 0)] == user)
+    return known, np.maximum(latest, 0)

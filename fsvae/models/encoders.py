@@ -44,8 +44,8 @@ class FastEncoder(nn.Module):
 
     def before(self, x_BTX: Tensor) -> Tensor:
         """Return the state before each position, [B, T, H]: zero before the first, then the LSTM run from there."""
-        after_BTH, _ = self.lstm(x_BTX[:, :-1])
-        return torch.cat([after_BTH.new_zeros(len(x_BTX), 1, self.dim), after_BTH], dim=1)
+        after_BTH, _ = self.lstm(x_BTX)  # the last step is one too many, but an LSTM refuses to run over none
+        return torch.cat([after_BTH.new_zeros(len(x_BTX), 1, self.dim), after_BTH[:, :-1]], dim=1)
 
     def step(self, x_BX: Tensor, state: State) -> State:
         """Return the state after one more listen; its last layer's h is what `before` gives."""

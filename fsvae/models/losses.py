@@ -27,7 +27,7 @@ class GaussianLikelihood(nn.Module):
 
 
 class TrackSoftmax(nn.Module):
-    """-log softmax over tracks of scale * cos(query, track): the query's direction must tell the target from the rest."""
+    """-log softmax over tracks of scale * cos(query, track): its direction must tell the target from the rest."""
 
     def __init__(self, max_tracks: int) -> None:
         """Compare with all tracks, or with `max_tracks` drawn anew for each batch where the catalogue is larger."""
