@@ -64,7 +64,7 @@ class Bundle:
         last = int(self._last_played_at[row])
         return (
             UserState(int(self._n_listens[row]), last, (states[0], states[1]), (states[2], states[3])),
-            self._slow[row],
+            self._slow[row].copy(),
         )
 
     def view(self, dataset: PreparedDataset) -> PreparedDataset:

@@ -1,27 +1,56 @@
-"""From a predicted point to tracks: exact nearest neighbours in the track space."""
+"""From a query to tracks: nearest neighbours in the track space, exact unless the catalogue is very large."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.errors import UserError
 
-def nearest_tracks(
-    point: NDArray[np.float32], vectors: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the k tracks nearest to a point and their cosine similarities, best first; ties by track index.
+_HNSW_LINKS = 32
+_HNSW_BREADTH = 128
 
-    Args:
-        point: [D].
-        vectors: [C, D] unit vectors, for which nearest by cosine, by L2 and by dot product are the same.
-        k: how many; at most C are returned.
-    """
-    scores = vectors @ (point / max(float(np.linalg.norm(point)), 1e-12))
-    k = min(k, len(scores))
-    if k < len(scores):
-        worst = np.partition(scores, len(scores) - k)[len(scores) - k]
-        candidates = np.flatnonzero(scores >= worst)
-    else:
-        candidates = np.arange(len(scores))
-    best = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
-    return best, scores[best].astype(np.float32)
+
+class TrackIndex:
+    """Finds the tracks nearest to a query; for unit vectors nearest by cosine, L2 and dot product are the same."""
+
+    def __init__(self, vectors: NDArray[np.float32], approximate_from: int) -> None:
+        """Index [C, D] unit vectors: exact search, or HNSW (Malkov and Yashunin, 2018) from a size of catalogue on.
+
+        Raises:
+            UserError: the catalogue is that large and faiss is not installed.
+        """
+        self._vectors = vectors
+        self._graph: Any = None
+        if len(vectors) >= approximate_from:
+            try:
+                import faiss
+            except ImportError as error:
+                raise UserError(
+                    f"The catalogue has {len(vectors):,} tracks; from serve.approximate_from={approximate_from:,} on it "
+                    "is searched with faiss: pip install 'fsvae[ann]', or set serve.approximate_from higher."
+                ) from error
+            self._graph = faiss.IndexHNSWFlat(vectors.shape[1], _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+            self._graph.hnsw.efSearch = _HNSW_BREADTH
+            self._graph.add(vectors)
+
+    def nearest(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the k tracks nearest to a query [D] and their cosine similarities, best first; ties by track index.
+
+        At most C are returned; an approximate search may return fewer.
+        """
+        k = min(k, len(self._vectors))
+        unit = query / max(float(np.linalg.norm(query)), 1e-12)
+        if self._graph is not None:
+            _, found = self._graph.search(unit[None], k)
+            candidates = np.sort(found[0][found[0] >= 0])
+            scores = self._vectors[candidates] @ unit
+        else:
+            scores = self._vectors @ unit
+            worst = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+            candidates = np.flatnonzero(scores >= worst)
+            scores = scores[candidates]
+        best = np.argsort(-scores, kind="stable")[:k]
+        return candidates[best].astype(np.int64), scores[best].astype(np.float32)

@@ -155,7 +155,9 @@ def recommend(
     from serving.recommender import OnlineRecommender, RecentListen
 
     version = workspace.tracker.resolve(workspace.config.serve.version or None)
-    recommender = OnlineRecommender(load_bundle(workspace.tracker.bundle(version)))
+    recommender = OnlineRecommender(
+        load_bundle(workspace.tracker.bundle(version)), workspace.config.serve.approximate_from
+    )
     listens = [RecentListen(track_id.strip()) for track_id in recent.split(",") if track_id.strip()]
     answer = recommender.next_tracks(user_id, listens, k, time.time_ns() // 1000)
     table = Table(title=f"next tracks for {user_id}, model version {version}", title_justify="left")

@@ -165,7 +165,7 @@ def _train(
     class Patience(EarlyStopping):
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             """Stop again at once where the run was killed after it had stopped; checkpoints do not say that."""
-            trainer.should_stop = self.wait_count >= self.patience
+            trainer.should_stop = self.wait_count >= max(self.patience, 1)
 
     checkpoints = folder / "checkpoints"
     best = ModelCheckpoint(checkpoints, filename="best", monitor="val/l2", enable_version_counter=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import ipaddress
 import logging
 import os
@@ -61,12 +63,14 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
     )
     try:
         serve.start(http_options={"host": config.host, "port": port}, logging_config={"log_level": "WARNING"})
-        app = next_track_app(str(bundle.resolve()), model_version, token, config.replicas)
+        app = next_track_app(str(bundle.resolve()), model_version, token, config)
         serve.run(app, name="fsvae", route_prefix="/")
         yield f"http://{config.host}:{port}"
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        # Ray reports on stderr that it killed its own controller, which is how Serve shuts down.
+        with contextlib.redirect_stderr(io.StringIO()):
+            serve.shutdown()
+            ray.shutdown()
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,5 +17,7 @@ class ServeConfig:
     """Processes that answer."""
     num_cpus: int = 2
     """CPUs that Ray may use; each replica takes one."""
+    approximate_from: int = 1_000_000
+    """Catalogues of at least this many tracks are searched approximately, with faiss."""
     version: int = 0
     """Version of the registered model; 0: the champion."""

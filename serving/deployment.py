@@ -7,8 +7,10 @@ from typing import Any
 
 from ray import serve
 
+from serving.config import ServeConfig
 
-def next_track_app(bundle: str, model_version: str, token: str | None, replicas: int) -> Any:
+
+def next_track_app(bundle: str, model_version: str, token: str | None, config: ServeConfig) -> Any:
     """Return the application to run: the routes of `serving.api` over the bundle in a folder."""
 
     def build() -> Any:
@@ -19,11 +21,11 @@ def next_track_app(bundle: str, model_version: str, token: str | None, replicas:
         from serving.recommender import OnlineRecommender
 
         torch.set_num_threads(1)  # requests run side by side; one model step is too small to share
-        recommender = OnlineRecommender(load_bundle(Path(bundle)))
+        recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from)
         return create_app(lambda: recommender, model_version, token)
 
     @serve.deployment(
-        name="next-tracks", num_replicas=replicas, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64
+        name="next-tracks", num_replicas=config.replicas, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64
     )
     @serve.ingress(build)
     class NextTracks:

@@ -10,7 +10,7 @@ import torch
 from fsvae.bundle import Bundle
 from fsvae.features.fast import request_features
 from fsvae.models.stepping import advance, new_user
-from fsvae.retrieval import nearest_tracks
+from fsvae.retrieval import TrackIndex
 
 _PAUSE_US = 210 * 1_000_000
 """Where recent listens come without a time they are taken to have begun this far apart, 3.5 minutes."""
@@ -54,11 +54,11 @@ class Answer:
 class OnlineRecommender:
     """Answers single requests from a bundle."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Keep the bundle's model, catalogue and users in memory."""
+    def __init__(self, bundle: Bundle, approximate_from: int) -> None:
+        """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`."""
         self._bundle = bundle
         self._model = bundle.model
-        self._vectors = bundle.model.tracks[:-1].numpy()
+        self._tracks = TrackIndex(bundle.model.tracks[:-1].numpy(), approximate_from)
         self._track_ids = bundle.track_ids
         self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
         self._titles = bundle.tracks["title"].to_list()
@@ -90,7 +90,7 @@ class OnlineRecommender:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
         request = request_features(np.array([at]), np.array([state.last_played_at]))
         prediction = self._model.predict(state.current[0][-1], slow_encoding, torch.from_numpy(request))
-        best, scores = nearest_tracks(prediction.query_ND[0].numpy(), self._vectors, k)
+        best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
         spread = prediction.posterior.log_variance
         return Answer(
             tracks=[

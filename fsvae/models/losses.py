@@ -36,13 +36,18 @@ class TrackSoftmax(nn.Module):
         self._max_tracks = max_tracks
 
     def forward(self, query_ND: Tensor, target_N: Tensor, tracks_CD: Tensor) -> Tensor:
-        """Return the cross-entropy of each target (index of `tracks_CD`, unit vectors), [N]."""
-        if len(tracks_CD) > self._max_tracks:
-            drawn = torch.randint(len(tracks_CD), (self._max_tracks,), device=target_N.device)
-            candidates, target_N = torch.unique(torch.cat([target_N, drawn]), return_inverse=True)
-            tracks_CD, target_N = tracks_CD[candidates], target_N[: len(query_ND)]
-        logits_NC = self.log_scale.exp() * normalize(query_ND, dim=-1) @ tracks_CD.T
-        return cross_entropy(logits_NC, target_N, reduction="none")
+        """Return the cross-entropy of each target (index of `tracks_CD`, unit vectors), [N].
+
+        Drawn tracks stand for C / max_tracks tracks each (Bengio and Senecal, 2008), and never for the target.
+        """
+        unit_ND = self.log_scale.exp() * normalize(query_ND, dim=-1)
+        if len(tracks_CD) <= self._max_tracks:
+            return cross_entropy(unit_ND @ tracks_CD.T, target_N, reduction="none")
+        drawn_M = torch.randint(len(tracks_CD), (self._max_tracks,), device=target_N.device)
+        logits_NM = unit_ND @ tracks_CD[drawn_M].T + math.log(len(tracks_CD) / self._max_tracks)
+        logits_NM = logits_NM.masked_fill(drawn_M == target_N[:, None], -torch.inf)
+        of_target_N = (unit_ND * tracks_CD[target_N]).sum(dim=-1)
+        return torch.logaddexp(of_target_N, logits_NM.logsumexp(dim=-1)) - of_target_N
 
 
 def kl_per_dimension(posterior: Posterior) -> Tensor:

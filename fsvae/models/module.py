@@ -100,7 +100,9 @@ class FSVAEModule(pl.LightningModule):
     def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
         """Return AdamW and its schedule, which moves every step."""
         config = self.optimiser_config
-        optimiser = torch.optim.AdamW(self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, int(config.warmup_share * steps))
 

@@ -1,0 +1,192 @@
+"""The endpoint over a real bundle: answers, refusals, and what the stored history means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from fsvae.bundle import Bundle, load_bundle, save_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.evaluation.metrics import cosine_distance
+from fsvae.models.fsvae import ModelConfig
+from fsvae.models.predict import FSVAERecommender
+from pipelines.train import build_model
+from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
+from serving.recommender import OnlineRecommender, RecentListen
+
+EXACT = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("bundle")
+    config = ModelConfig(history=8, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, softmax_weight=1.0)
+    save_bundle(path, build_model(small_dataset, config), small_dataset, {})
+    return load_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def client(bundle: Bundle) -> TestClient:
+    recommender = OnlineRecommender(bundle, EXACT)
+    return TestClient(create_app(lambda: recommender, "fsvae/7", token=None))
+
+
+def ask(client: TestClient, **question: Any) -> dict[str, Any]:
+    response = client.post("/v1/next-tracks", json=question)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+def test_answer_names_version_and_k_tracks_best_first(client: TestClient, bundle: Bundle) -> None:
+    answer = ask(client, user_id=bundle.user_ids[0], k=7)
+    assert answer["model_version"] == "fsvae/7"
+    assert answer["known_user"] is True
+    scores = [track["score"] for track in answer["tracks"]]
+    assert len(scores) == 7 and scores == sorted(scores, reverse=True)
+    titles = dict(bundle.tracks.select("track_id", "title").iter_rows())
+    assert all(track["title"] == titles[track["track_id"]] for track in answer["tracks"])
+
+
+def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+    """A user's last listen, asked for online from the listens before it, gives the batch prediction's tracks."""
+    listens = small_dataset.listens
+    user = int(np.argmax(np.diff(listens.offsets)))
+    begin, last = int(listens.offsets[user]), int(listens.offsets[user + 1]) - 1
+    at = int(listens.played_at[last])
+    batch = {
+        int(target): query
+        for part in FSVAERecommender(bundle.model).predict(small_dataset, at, at + 1)
+        for target, query in zip(part.targets, part.queries, strict=True)
+    }
+    scores = 1 - cosine_distance(np.repeat(batch[last][None], small_dataset.n_catalogue, 0), small_dataset.vectors)
+
+    slow = small_dataset.snapshots.features[small_dataset.slow_row[last]]
+    track_ids = small_dataset.tracks["track_id"].to_list()
+    history = [
+        RecentListen(track_ids[track], int(played_at), float(fraction))
+        for track, played_at, fraction in zip(
+            listens.track[begin:last],
+            listens.played_at[begin:last],
+            listens.played_fraction[begin:last],
+            strict=True,
+        )
+    ]
+
+    class AsOfLastDay:
+        """The bundle with one user whose history is empty and whose slow snapshot is that of the last listen's day."""
+
+        model, tracks, track_ids = bundle.model, bundle.tracks, bundle.track_ids
+
+        def user(self, user_id: str) -> Any:
+            from fsvae.models.stepping import new_user
+
+            return new_user(bundle.model), slow
+
+    answer = OnlineRecommender(AsOfLastDay(), EXACT).next_tracks("anyone", history, k=5, at=at)  # type: ignore[arg-type]
+    assert [track.score for track in answer.tracks] == pytest.approx(np.sort(scores)[::-1][:5].tolist(), abs=1e-4)
+    assert answer.recent_used == len(history)
+
+
+def test_recent_listens_that_are_in_the_stored_history_are_not_read_twice(
+    client: TestClient, bundle: Bundle, small_dataset: PreparedDataset
+) -> None:
+    listens = small_dataset.listens
+    last = int(listens.offsets[1]) - 1
+    played_at = datetime.fromtimestamp(listens.played_at[last] / 1e6, UTC).isoformat()
+    track_id = small_dataset.tracks["track_id"][int(listens.track[last])]
+    at = "2027-01-01T12:00:00Z"
+    stored = ask(client, user_id=bundle.user_ids[0], at=at)
+    again = ask(client, user_id=bundle.user_ids[0], at=at, recent=[{"track_id": track_id, "played_at": played_at}])
+    assert again["recent_used"] == 0 and again["tracks"] == stored["tracks"]
+    later = ask(client, user_id=bundle.user_ids[0], at=at, recent=[track_id])
+    assert later["recent_used"] == 1 and later["tracks"] != stored["tracks"]
+
+
+def test_unknown_user_and_unknown_tracks_get_an_answer(client: TestClient, bundle: Bundle) -> None:
+    answer = ask(client, user_id="nobody", recent=["no-such-track", bundle.track_ids[0]], k=3)
+    assert answer["known_user"] is False
+    assert answer["unknown_tracks"] == ["no-such-track"]
+    assert answer["recent_used"] == 2 and len(answer["tracks"]) == 3
+    assert len(ask(client, user_id="nobody", k=3)["tracks"]) == 3
+
+
+def test_k_beyond_the_catalogue_gives_the_whole_catalogue(client: TestClient, bundle: Bundle) -> None:
+    tracks = ask(client, user_id="nobody", k=MAX_K)["tracks"]
+    assert sorted(track["track_id"] for track in tracks) == sorted(bundle.track_ids)
+
+
+def test_the_hour_of_the_request_moves_the_answer(client: TestClient, bundle: Bundle) -> None:
+    user = bundle.user_ids[0]
+    assert ask(client, user_id=user, at="2027-01-01T06:00:00Z") != ask(client, user_id=user, at="2027-01-01T20:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ({}, "give user_id, or recent listens"),
+        ({"user_id": "a", "k": 0}, "greater than or equal to 1"),
+        ({"user_id": "a", "k": MAX_K + 1}, f"less than or equal to {MAX_K}"),
+        ({"user_id": ""}, "at least 1 character"),
+        ({"user_id": "a" * 257}, "at most 256 characters"),
+        ({"user_id": "a", "colour": "red"}, "colour"),
+        ({"recent": ["t"] * (MAX_RECENT + 1)}, f"at most {MAX_RECENT} items"),
+        ({"recent": [{"track_id": "t", "played_at": "yesterday"}]}, "played_at"),
+        ({"recent": [{"track_id": "t", "played_at": "2026-01-01T00:00:00"}]}, "timezone"),
+        ({"recent": [{"track_id": "t", "played_fraction": 1.5}]}, "less than or equal to 1"),
+        (
+            {
+                "recent": [
+                    {"track_id": "t", "played_at": "2026-01-02T00:00:00Z"},
+                    {"track_id": "t", "played_at": "2026-01-01T00:00:00Z"},
+                ]
+            },
+            "oldest first",
+        ),
+        (
+            {"recent": [{"track_id": "t", "played_at": "2026-01-02T00:00:00Z"}], "at": "2026-01-01T00:00:00Z"},
+            "later than the request",
+        ),
+    ],
+)
+def test_bad_input_is_a_422_that_says_what_is_wrong(client: TestClient, question: dict[str, Any], says: str) -> None:
+    response = client.post("/v1/next-tracks", json=question)
+    assert response.status_code == 422
+    assert says in response.text
+
+
+def test_broken_json_is_a_422(client: TestClient) -> None:
+    response = client.post("/v1/next-tracks", content=b'{"user_id": ', headers={"Content-Type": "application/json"})
+    assert response.status_code == 422 and "JSON" in response.text
+
+
+def test_bodies_are_bounded(client: TestClient) -> None:
+    assert client.post("/v1/next-tracks", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 413
+    assert client.post("/v1/next-tracks", content=iter([b"{}"])).status_code == 411  # chunked: no length
+
+
+def test_token_is_asked_for_where_one_is_set(bundle: Bundle) -> None:
+    recommender = OnlineRecommender(bundle, EXACT)
+    client = TestClient(create_app(lambda: recommender, "fsvae/7", token="s3cret"))
+    question = {"user_id": "nobody"}
+    assert client.post("/v1/next-tracks", json=question).status_code == 401
+    wrong = {"Authorization": "Bearer guess"}
+    assert client.post("/v1/next-tracks", json=question, headers=wrong).status_code == 401
+    right = {"Authorization": "Bearer s3cret"}
+    assert client.post("/v1/next-tracks", json=question, headers=right).status_code == 200
+    assert client.get("/healthz").json() == {"status": "ok", "model_version": "fsvae/7"}
+
+
+def test_listens_without_times_are_counted_back_from_what_follows(bundle: Bundle) -> None:
+    """Two tracks before a request at t, untimed, are the same as timed ones at t - 420 s and t - 210 s."""
+    recommender = OnlineRecommender(bundle, EXACT)
+    a, b = bundle.track_ids[:2]
+    at = 1_800_000_000_000_000
+    untimed = recommender.next_tracks(None, [RecentListen(a), RecentListen(b)], 5, at)
+    timed = [RecentListen(a, at - 420_000_000), RecentListen(b, at - 210_000_000)]
+    assert untimed == recommender.next_tracks(None, timed, 5, at)

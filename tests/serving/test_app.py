@@ -1,0 +1,37 @@
+"""What the endpoint refuses before it starts anything."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from fsvae.errors import UserError
+from serving.app import running
+from serving.config import ServeConfig
+
+
+def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FSVAE_TOKEN", raising=False)
+    with (
+        pytest.raises(UserError, match=r"serve\.host=0\.0\.0\.0 .* FSVAE_TOKEN"),
+        running(ServeConfig(host="0.0.0.0"), tmp_path, "fsvae/1"),
+    ):
+        pass
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no bundle there"), running(ServeConfig(port=0), tmp_path, "fsvae/1"):
+        pass
+
+
+def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+    from serving.app import _check_free
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"serve.port={port}"):
+            _check_free("127.0.0.1", port)
