@@ -1,8 +1,7 @@
 # One entry for each habit. Each makes its own .venv when it is missing.
 PYTHON ?= python3.11
 BIN := .venv/bin
-export RAY_SERVE_ENABLE_HA_PROXY = 1
-export RAY_SERVE_THROUGHPUT_OPTIMIZED = 1
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: quickstart test check bench wheel clean
 

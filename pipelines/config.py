@@ -59,6 +59,8 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
             the wrong type; the message names it and the nearest valid one.
     """
     _check_keys(overrides)
+    # Hydra takes no new key, not even in a dict, without a +; here they need none.
+    overrides = [f"++{text}" if text.startswith(("source.columns=", "source.columns.")) else text for text in overrides]
     ConfigStore.instance().store("schema", Config)
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -76,7 +78,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
 
 
 def _check_keys(overrides: Sequence[str]) -> None:

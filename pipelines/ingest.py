@@ -70,7 +70,10 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
     days: set[str] = set()
     with lake.writing() as staging:
         for done, path in enumerate(files):
-            digest = checksum(path)
+            try:
+                digest = checksum(path)
+            except OSError as error:
+                raise UserError(f"{path}: not readable: {error.strerror}.") from error
             if digest in lake.manifest.logs:
                 summary.known_files += 1
             else:
@@ -79,6 +82,8 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
                 days |= touched
             if on_file is not None:
                 on_file(done + 1, len(files))
+    if files and not summary.known_files and not summary.counts.rows_in:
+        raise UserError(f"{config.path}: no listens there: {len(files)} file(s) with a header at most.")
     summary.days = sorted(days)
     return summary
 
@@ -114,6 +119,8 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
             stage()
     stage()
 
+    if not counts.rows_in:
+        return counts, set()  # nothing to remember it for
     entry: dict[str, object] = {"log": path.name, "rejects": None}
     if rejects:
         bad = pl.concat(rejects)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
@@ -56,8 +58,13 @@ def prepare(
     """Make the prepared dataset of a lake and config, unless it is there already, and point CURRENT at it.
 
     Raises:
-        UserError: the lake holds no events, or the split leaves a period empty.
+        UserError: the lake holds no events, the split leaves a period empty, or another prepare is running.
     """
+    if config.before:
+        try:
+            config = replace(config, before=date.fromisoformat(config.before).isoformat())
+        except ValueError as error:
+            raise UserError(f"dataset.before: '{config.before}' is not a day such as 2026-01-31.") from error
     made_of = {
         "schema_version": SCHEMA_VERSION,
         "lake": lake.fingerprint(config.before or None),
@@ -66,6 +73,20 @@ def prepare(
     }
     name = fingerprint(made_of)
     target = datasets / name
+    datasets.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(datasets / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"{datasets}: another prepare is writing here; wait for it to end.") from error
+    with lock:
+        return _prepare(lake, config, seed, target, made_of, progress)
+
+
+def _prepare(
+    lake: Lake, config: DatasetConfig, seed: int, target: Path, made_of: dict[str, Any], progress: Progress
+) -> Path:
+    datasets, name = target.parent, target.name
     if not target.exists():
         temporary = datasets / f".{name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -82,11 +103,14 @@ def _point(datasets: Path, name: str, keep: int) -> None:
     pointer.write_text(name + "\n")
     pointer.replace(datasets / "CURRENT")
     (datasets / name / "manifest.json").touch()  # the age of a dataset is when it was last the current one
-    made = sorted(datasets.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in made[max(keep, 1) :]:
-        shutil.rmtree(old.parent)
     for left in datasets.glob(".*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
+    others = [path for path in datasets.glob("*/manifest.json") if path.parent.name != name]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for old in others[max(keep, 1) - 1 :]:
+        doomed = datasets / f".{old.parent.name}.tmp"  # renamed first: half of a dataset must not keep its name
+        old.parent.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def _write(
@@ -164,10 +188,9 @@ def _cuts(played_at: pl.Series, config: DatasetConfig) -> tuple[int, int]:
     times = played_at.sort().to_numpy()
     if config.train_until and config.validation_until:
         try:
-            cuts = pl.Series([config.train_until, config.validation_until]).str.to_datetime(time_unit="us")
-        except pl.exceptions.PolarsError as error:
+            train_until, validation_until = _iso_us(config.train_until), _iso_us(config.validation_until)
+        except ValueError as error:
             raise UserError(f"dataset.train_until, dataset.validation_until: not ISO times: {error}") from error
-        train_until, validation_until = (int(cut) for cut in cuts.dt.timestamp("us"))
     elif config.train_until or config.validation_until:
         raise UserError("dataset.train_until and dataset.validation_until go together: set both or neither.")
     else:
@@ -176,13 +199,19 @@ def _cuts(played_at: pl.Series, config: DatasetConfig) -> tuple[int, int]:
             raise UserError("dataset.train_share and dataset.validation_share must be above 0 and leave some for test.")
         if len(times) == 0:
             raise UserError("The lake holds events but no listen (kind=listen): there is nothing to learn from.")
-        train_until, validation_until = (int(times[int(share * len(times))]) for share in shares)
+        train_until, validation_until = (int(times[int(share * len(times) + 1e-6)]) for share in shares)
     if not (len(times) and times[0] < train_until < validation_until <= times[-1]):
         raise UserError(
             f"dataset: {len(times)} listens do not fill a training, a validation and a test period. "
             "Ingest more listens, or set the shares or the cuts differently."
         )
     return train_until, validation_until
+
+
+def _iso_us(text: str) -> int:
+    time = datetime.fromisoformat(text)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _tracks(listens: pl.DataFrame, known: pl.DataFrame, train_until: int, min_count: int) -> pl.DataFrame:

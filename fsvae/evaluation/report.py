@@ -75,6 +75,8 @@ def plot(outcomes: Sequence[Outcome], path: Path) -> None:
         inside = outcome.ranks[outcome.ranks != MISS]
         curves.plot(ks, [float((inside <= k).mean()) for k in ks], color=colour, label=outcome.model, linewidth=2)
     curves.set_xscale("log")
+    curves.set_xticks(CUTOFFS, [str(k) for k in CUTOFFS])
+    curves.minorticks_off()
     curves.set_xlabel("k")
     curves.set_title("Share of next tracks among the first k", fontsize=10)
     curves.legend(frameon=False, fontsize=9)

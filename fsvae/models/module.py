@@ -51,10 +51,17 @@ class FSVAEModule(pl.LightningModule):
         return config.beta * min(1.0, self.global_step / (config.beta_warmup_epochs * steps_an_epoch))
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch's noise."""
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        """Begin to measure the epoch's throughput."""
         self._epoch_targets = 0
         self._epoch_began = time.perf_counter()
+
+    def on_train_batch_start(self, batch: ChunkBatch, batch_idx: int) -> None:
+        """Seed the epoch's noise: behind the making of the loader's iterator, which draws a number of its own.
+
+        In an epoch that a resumed run begins with, Lightning makes that iterator before the epoch's start.
+        """
+        if batch_idx == 0:
+            torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: ChunkBatch, batch_idx: int) -> Tensor:
         """Return -log p(y | z) + beta * KL, the mean over the batch's targets [nats]."""

@@ -21,10 +21,16 @@ def files_of(config: SourceConfig) -> list[Path]:
     Raises:
         UserError: there is no such file or folder, or the folder holds no file.
     """
+    if not config.path:
+        raise UserError("source.path: say which log to read, a file or a folder of files.")
     path = Path(config.path)
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith((".", "_")))
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+    )
     if not files:
         raise UserError(
             f"{path}: no listening log there. Give a file or a folder of files, or make one: fsvae simulate."

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
 from fsvae.errors import UserError
 from pipelines.sources.base import Chunk
@@ -17,10 +22,101 @@ _BLOCK_BYTES = 8 << 20
 
 
 def first_lines(path: Path, count: int) -> list[str]:
-    """Return the first lines of a plain or compressed text file."""
-    with pa.input_stream(str(path), compression="detect") as stream:
-        head: bytes = stream.read(1 << 20)
-    return head.decode("utf-8", errors="replace").splitlines()[:count]
+    """Return the first lines of a plain or compressed text file, without a byte order mark.
+
+    Raises:
+        UserError: the file cannot be read or decompressed.
+    """
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            head: bytes = stream.read(1 << 20)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: line 1: not readable: {error}") from error
+    lines = re.split(r"\r\n|\n|\r", head.decode("utf-8-sig", errors="replace"))
+    return (lines if lines[-1] else lines[:-1])[:count]
+
+
+def fields_of(line: str, delimiter: str, where: str = "") -> list[str]:
+    """Return the fields of a line of CSV, without blanks around them; `where` begins the message of an error.
+
+    Raises:
+        UserError: the delimiter is not one plain character.
+    """
+    if len(delimiter.encode()) != 1 or delimiter in '\r\n"':
+        raise UserError(
+            f"source.delimiter: {delimiter!r} is not one plain character such as ',' or ';' "
+            "(a tab in a shell: $'source.delimiter=\"\\t\"')."
+        )
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise UserError(
+            f"{where}not readable as CSV: a line of {len(line)} characters beginning {line[:40]!r}: {error}"
+        ) from error
+
+
+class _Lines(io.RawIOBase):
+    """A text file on its way to the CSV parser, which leaves out empty lines and stumbles over malformed rows in bytes.
+
+    It notes the empty lines, so that rows keep their line numbers, and writes the bytes of a malformed row that are no
+    UTF-8 as \\xNN, so that it can be kept as a reject.
+    """
+
+    def __init__(self, stream: BinaryIO, n_fields: int, delimiter: str) -> None:
+        self._stream = stream
+        self._n_fields = n_fields
+        self._delimiter = delimiter
+        self._rest = b""
+        self._ready = b""
+        self._ended = False
+        self._lines = 0
+        self._empty: list[int] = []
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._ended and (size < 0 or len(self._ready) < size):
+            self._fill()
+        size = len(self._ready) if size < 0 else size
+        piece, self._ready = self._ready[:size], self._ready[size:]
+        return piece
+
+    def line_of(self, row: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the line of each row of the parser, which does not count empty lines."""
+        empty = np.array(self._empty, dtype=np.int64)
+        return row + np.searchsorted(empty - np.arange(len(empty)), row, side="right")
+
+    def _fill(self) -> None:
+        block = self._stream.read(_BLOCK_BYTES)
+        self._ended = not block
+        data = self._rest + block
+        cut = len(data) if self._ended else data.rfind(b"\n") + 1 or len(data)
+        data, self._rest = data[:cut], data[cut:]
+        if data.startswith((b"\n", b"\r\n")) or b"\n\n" in data or b"\n\r\n" in data:
+            for number, line in enumerate(data.split(b"\n")[:-1], self._lines + 1):
+                if line in (b"", b"\r"):
+                    self._empty.append(number)
+        self._lines += data.count(b"\n")
+        self._ready += data if _is_utf8(data) else b"".join(map(self._readable_row, re.split(rb"([\r\n]+)", data)))
+
+    def _readable_row(self, line: bytes) -> bytes:
+        if _is_utf8(line):
+            return line
+        text = line.decode(errors="backslashreplace")
+        try:
+            whole = len(fields_of(text, self._delimiter)) == self._n_fields
+        except UserError:
+            whole = False
+        return line if whole else text.encode()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> Iterator[Chunk]:
@@ -35,12 +131,12 @@ def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> 
         malformed.append((row.number, row.text))
         return "skip"
 
-    next_line = 2
+    next_row = 2
     try:
         with (
             pa.input_stream(str(path), compression="detect") as stream,
             pa_csv.open_csv(
-                stream,
+                lines := _Lines(stream, len(header), delimiter),
                 read_options=pa_csv.ReadOptions(
                     use_threads=False, block_size=_BLOCK_BYTES, skip_rows=1, column_names=header
                 ),
@@ -54,16 +150,23 @@ def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> 
             ) as reader,
         ):
             for batch in reader:
-                skipped = np.array([line for line, _ in malformed if line >= next_line], dtype=np.int64)
-                lines = np.arange(next_line, next_line + batch.num_rows + len(skipped))
-                lines = lines[~np.isin(lines, skipped)][: batch.num_rows]
-                if len(lines):
-                    next_line = int(lines[-1]) + 1
-                rows = pl.DataFrame(pl.from_arrow(batch)).with_columns(pl.Series("line", lines, dtype=pl.Int64))
-                done = [bad for bad in malformed if bad[0] < next_line]
-                malformed[:] = [bad for bad in malformed if bad[0] >= next_line]
-                yield Chunk(rows, done)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: line {next_line} or after: not readable as CSV: {error}") from error
+                skipped = np.array([row for row, _ in malformed if row >= next_row], dtype=np.int64)
+                taken = np.arange(next_row, next_row + batch.num_rows + len(skipped))
+                taken = taken[~np.isin(taken, skipped)][: batch.num_rows]
+                if len(taken):
+                    next_row = int(taken[-1]) + 1
+                rows = pl.DataFrame(pl.from_arrow(batch)).with_columns(
+                    pl.Series("line", lines.line_of(taken), dtype=pl.Int64)
+                )
+                done = [bad for bad in malformed if bad[0] < next_row]
+                malformed[:] = [bad for bad in malformed if bad[0] >= next_row]
+                yield Chunk(rows, _at_lines(done, lines))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: line {next_row} or after: not readable as CSV: {error}") from error
     if malformed:
-        yield Chunk(pl.DataFrame(schema={"line": pl.Int64}), malformed)
+        yield Chunk(pl.DataFrame(schema={"line": pl.Int64}), _at_lines(malformed, lines))
+
+
+def _at_lines(malformed: list[tuple[int, str]], lines: _Lines) -> list[tuple[int, str]]:
+    numbers = lines.line_of(np.array([row for row, _ in malformed], dtype=np.int64)).tolist()
+    return [(number, text) for number, (_, text) in zip(numbers, malformed, strict=True)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fsvae.errors import UserError
 from pipelines.sources.base import Chunk, SourceConfig
-from pipelines.sources.csvfile import first_lines, read_csv
+from pipelines.sources.csvfile import fields_of, first_lines, read_csv
 
 _FIELDS = ["user_id", "track_id", "played_at", "state_label"]
 
@@ -23,10 +23,13 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     Raises:
         UserError: the first row has fewer than four fields.
     """
-    lines = first_lines(path, 2)
-    if len(lines) < 2:
-        raise UserError(f"{path}: line 2: expected a JODIE row (user,item,timestamp,label,features), found nothing.")
-    n_fields = lines[1].count(config.delimiter) + 1
+    lines = first_lines(path, 1_000)
+    if not lines:
+        raise UserError(f"{path}: line 1: expected a header and JODIE rows (user,item,timestamp,label,features).")
+    first_row = next(filter(None, lines[1:]), None)
+    if first_row is None:
+        return
+    n_fields = len(fields_of(first_row, config.delimiter, f"{path}: line 2: "))
     if n_fields < len(_FIELDS):
         raise UserError(
             f"{path}: line 2: expected at least {len(_FIELDS)} fields (user,item,timestamp,label), found {n_fields}."

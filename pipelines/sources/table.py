@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsvae.errors import UserError, nearest
 from fsvae.schema import RAW_EVENTS
 from pipelines.sources.base import Chunk, SourceConfig
-from pipelines.sources.csvfile import first_lines, read_csv
+from pipelines.sources.csvfile import fields_of, first_lines, read_csv
 
 _REQUIRED = ("user_id", "track_id", "played_at")
 
@@ -28,7 +28,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
         yield from _read_parquet(path, config)
         return
     lines = first_lines(path, 1)
-    header = [name.strip().strip('"') for name in lines[0].split(config.delimiter)] if lines else []
+    header = fields_of(lines[0] if lines else "", config.delimiter, f"{path}: line 1: ")
     column_of = _columns(path, header, config)
     for chunk in read_csv(path, config.delimiter, header, keep=list(dict.fromkeys(column_of.values()))):
         yield Chunk(_renamed(chunk.rows, column_of), chunk.malformed)
@@ -38,13 +38,16 @@ def _read_parquet(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     try:
         with pq.ParquetFile(path) as file:
             column_of = _columns(path, file.schema_arrow.names, config)
+            for field, column in column_of.items():
+                if pa.types.is_nested(kind := file.schema_arrow.field(column).type):
+                    raise UserError(f"{path}: column '{column}' for the field {field} holds {kind}, not single values.")
             line = 1
             for batch in file.iter_batches(batch_size=1 << 17, columns=list(dict.fromkeys(column_of.values()))):
                 rows = pl.DataFrame(pl.from_arrow(batch))
                 rows = rows.with_columns(pl.Series("line", np.arange(line, line + len(rows)), dtype=pl.Int64))
                 line += len(rows)
                 yield Chunk(_renamed(rows, column_of))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not readable as Parquet: {error}") from error
 
 
@@ -64,8 +67,12 @@ def _columns(path: Path, header: list[str], config: SourceConfig) -> dict[str, s
     column_of = {field: config.columns.get(field, field) for field in RAW_EVENTS.names}
     for field, column in column_of.items():
         if column not in header and (field in _REQUIRED or field in config.columns):
+            names = [name for name in header if len(name) <= 100 and name.isprintable()]
+            has = ", ".join(names[:50]) or "none that can be read"
             raise UserError(
-                f"{path}: line 1: no column '{column}' for the field {field}; it has {', '.join(header) or 'none'}."
-                f"{nearest(column, header)} Name it: 'source.columns={{{field}: COLUMN}}'."
+                f"{path}: line 1: no column '{column}' for the field {field}; it has {has}."
+                f"{nearest(column, names)} Name it: 'source.columns={{{field}: COLUMN}}'."
             )
+        if header.count(column) > 1:
+            raise UserError(f"{path}: line 1: {header.count(column)} columns are named '{column}'. Rename one of them.")
     return {field: column for field, column in column_of.items() if column in header}

@@ -1,0 +1,88 @@
+"""The configuration: every YAML composes, and a slip of the hand is named with what was probably meant."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import pipelines.config
+from fsvae.errors import UserError
+from pipelines.config import Config, config_dir, load_config
+
+OPTIONS = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises(UserError) as error:
+        load_config(overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes(option: str) -> None:
+    assert isinstance(load_config([option]), Config)
+
+
+def test_options_are_what_their_files_say() -> None:
+    assert len(OPTIONS) >= 5
+    config = load_config(["source=jodie", "model=paper"])
+    assert (config.source.reader, config.source.time_unit, config.source.delimiter) == ("jodie", "s", ",")
+    assert (config.model.softmax_weight, config.model.request_time) == (0.0, False)
+    assert load_config().source.path == "work/raw"
+    assert load_config(["workdir=elsewhere"]).source.path == "elsewhere/raw"
+
+
+@pytest.mark.parametrize(
+    "order", [["model=paper", "model.softmax_weight=3"], ["model.softmax_weight=3", "model=paper"]]
+)
+def test_single_keys_win_over_options(order: list[str]) -> None:
+    config = load_config(order)
+    assert (config.model.softmax_weight, config.model.request_time) == (3.0, False)
+
+
+def test_values_are_typed() -> None:
+    config = load_config(["source.columns={user_id: who}", "source.columns.track_id=song", "dataset.min_count=7"])
+    assert config.source.columns == {"user_id": "who", "track_id": "song"}
+    assert load_config(["+source.columns.user_id=who"]).source.columns == {"user_id": "who"}
+    assert config.dataset.min_count == 7
+    assert load_config(["dataset.before='2026-01-05'"]).dataset.before == "2026-01-05"
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    assert "'dataset.min_cout'. Did you mean 'dataset.min_count'?" in refused("dataset.min_cout=3")
+    assert "'sed'. Did you mean 'seed'?" in refused("sed=3")
+    assert "'model.softmax_wait'. Did you mean 'model.softmax_weight'?" in refused("+model.softmax_wait=3")
+    assert "'modle'. Did you mean 'model'?" in refused("modle=paper")
+
+
+def test_an_unknown_option_names_the_nearest() -> None:
+    message = refused("model=papr")
+    assert "configs/model has no 'papr', only default, paper." in message and "Did you mean 'paper'?" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("dataset.min_count=many", "dataset.min_count"),
+        ("dataset.min_count=1.5", "dataset.min_count"),
+        ("seed=abc", "seed"),
+        ("dataset.track2vec.epochs=[1]", "dataset.track2vec.epochs"),
+        ("model.request_time=perhaps", "model.request_time"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_key(override: str, key: str) -> None:
+    assert refused(override).startswith(f"config: {key}: ")
+
+
+def test_what_is_no_override_is_refused() -> None:
+    assert "key=value" in refused("paper")
+
+
+def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(config_dir(), tmp_path / "configs")
+    monkeypatch.setattr(pipelines.config, "config_dir", lambda: tmp_path / "configs")
+    (tmp_path / "configs" / "model" / "mine.yaml").write_text("softmax_wieght: 3.0\n")
+    message = refused("model=mine")
+    assert "softmax_wieght" in message and "Did you mean 'model.softmax_weight'?" in message

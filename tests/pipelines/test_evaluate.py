@@ -1,0 +1,192 @@
+"""Evaluation and promotion of registered models on real data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from fsvae.bundle import load_bundle, save_bundle
+from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.errors import UserError
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.protocol import Outcome, evaluate
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.models.fsvae import ModelConfig
+from fsvae.models.module import OptimiserConfig
+from fsvae.models.predict import FSVAERecommender
+from pipelines.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
+from pipelines.lake import Lake
+from pipelines.prepare import DatasetConfig, prepare
+from pipelines.promote import PromoteConfig, promote
+from pipelines.tracking import Tracker, TrackingConfig
+from pipelines.train import Run, TrainConfig, build_model, train
+
+MODEL = ModelConfig(
+    history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
+)
+TRAIN = TrainConfig(max_epochs=2, batch_size=16, optimiser=OptimiserConfig(learning_rate=1e-2))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def tracker(workdir: Path) -> Tracker:
+    return Tracker(TrackingConfig(), workdir)
+
+
+@pytest.fixture(scope="module")
+def untrained(small_dataset: PreparedDataset, tracker: Tracker, workdir: Path) -> int:
+    """The version, registered first and so the champion, of a model that has learned nothing."""
+    torch.manual_seed(0)
+    save_bundle(workdir / "untrained", build_model(small_dataset, MODEL), small_dataset, {})
+    return tracker.register(tracker.start("untrained", {}), workdir / "untrained")
+
+
+@pytest.fixture(scope="module")
+def run(small_dataset: PreparedDataset, workdir: Path, tracker: Tracker, untrained: int) -> Run:
+    """A trained challenger."""
+    return train(small_dataset, MODEL, TRAIN, 1, workdir / "runs", tracker, lambda epoch, metrics: None, False)
+
+
+@pytest.fixture(scope="module")
+def other_dataset(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """The same events with a smaller catalogue and other vectors."""
+    config = DatasetConfig(min_count=70, track2vec=Track2VecConfig(epochs=1))
+    return open_dataset(prepare(small_lake, config, 9, tmp_path_factory.mktemp("other")))
+
+
+@pytest.fixture(scope="module")
+def outcomes(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> list[Outcome]:
+    return evaluate_run(run, small_dataset, EvaluateConfig(), tracker)
+
+
+def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
+    outcomes: list[Outcome], small_dataset: PreparedDataset
+) -> None:
+    assert [outcome.model for outcome in outcomes] == ["Popularity", "Average", "Aggregate sequence", "FS-VAE"]
+    begin = small_dataset.manifest["validation_until_us"]
+    targets = np.flatnonzero(small_dataset.listens.played_at >= begin)
+    assert len(targets) == small_dataset.manifest["counts"]["test_listens"] > 500
+    outside = small_dataset.listens.track[targets] >= small_dataset.n_catalogue
+    for outcome in outcomes:
+        assert np.array_equal(outcome.targets, targets)
+        assert np.array_equal(outcome.ranks == MISS, outside) and np.array_equal(np.isnan(outcome.l2), outside)
+        assert outcome.ranks.min() >= 1 and outcome.ranks[~outside].max() <= small_dataset.n_catalogue
+
+
+def test_the_files_and_the_mlflow_run_say_the_same(
+    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, tracker: Tracker
+) -> None:
+    out = run.folder / "evaluation"
+    assert {path.name for path in out.iterdir()} == {"metrics.md", "metrics.json", "metrics.png", "positions.parquet"}
+    stored = json.loads((out / "metrics.json").read_text())
+    for outcome in outcomes:
+        assert stored[outcome.model] == pytest.approx(outcome.metrics())
+    rows = pl.read_parquet(out / "positions.parquet")
+    assert rows["user_id"].to_list() == [
+        small_dataset.user_ids[small_dataset.listens.user[target]] for target in outcomes[0].targets
+    ]
+    for outcome in outcomes:
+        reciprocal = (1 / rows[f"{outcome.model} rank"]).fill_null(0).mean()
+        assert reciprocal == pytest.approx(outcome.metrics()["mrr_all"])
+    client = mlflow.MlflowClient(tracker.uri, tracker.uri)
+    logged = client.get_run(run.run_id).data.metrics
+    metrics = outcomes[-1].metrics()
+    assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
+    assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
+    assert {item.path for item in client.list_artifacts(run.run_id, "evaluation")} == {
+        f"evaluation/{path.name}" for path in out.iterdir()
+    }
+    assert "| FS-VAE |" in (out / "metrics.md").read_text()
+
+
+def test_evaluating_again_gives_the_same_figures(
+    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset
+) -> None:
+    again = evaluate_bundle(load_bundle(run.bundle), small_dataset, "test")
+    assert np.array_equal(again.ranks, outcomes[-1].ranks)
+    assert np.array_equal(again.l2, outcomes[-1].l2, equal_nan=True)
+
+
+def test_a_model_is_the_same_on_a_dataset_with_another_catalogue(
+    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset
+) -> None:
+    """The events are the same, so what the model sees in its own space, its ranks and its distances are too."""
+    assert 20 < other_dataset.n_catalogue < small_dataset.n_catalogue - 20
+    assert other_dataset.period("test") == small_dataset.period("test")
+    found = evaluate_bundle(load_bundle(run.bundle), other_dataset, "test")
+    assert np.array_equal(found.targets, outcomes[-1].targets)
+    assert np.array_equal(found.ranks, outcomes[-1].ranks)
+    np.testing.assert_allclose(found.l2, outcomes[-1].l2, rtol=1e-5)
+
+
+def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
+    small_dataset: PreparedDataset, other_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    save_bundle(tmp_path, build_model(other_dataset, MODEL), other_dataset, {})
+    found = evaluate_bundle(load_bundle(tmp_path), small_dataset, "test")
+    catalogue = set(other_dataset.tracks.filter("in_catalogue")["track_id"])
+    ids = small_dataset.tracks["track_id"].to_list()
+    lacking = np.array([ids[small_dataset.listens.track[target]] not in catalogue for target in found.targets])
+    assert np.array_equal(found.ranks == MISS, lacking) and 0.05 < lacking.mean() < 0.95
+
+
+def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
+    outcomes: list[Outcome], run: Run, untrained: int, small_dataset: PreparedDataset, tracker: Tracker
+) -> None:
+    assert tracker.resolve(None) == untrained != run.version
+    first = promote(tracker, run.version, small_dataset, PromoteConfig())
+    assert first.promoted and (first.challenger, first.champion) == (run.version, untrained)
+    assert first.challenger_value == pytest.approx(outcomes[-1].metrics()["ndcg@10_all"])
+    assert first.challenger_value > 1.2 * first.champion_value > 0
+    assert tracker.resolve(None) == run.version
+
+    second = promote(tracker, untrained, small_dataset, PromoteConfig())
+    assert not second.promoted and (second.challenger, second.champion) == (untrained, run.version)
+    assert (second.challenger_value, second.champion_value) == (first.champion_value, first.challenger_value)
+    assert tracker.resolve(None) == run.version
+
+    with_itself = promote(tracker, run.version, small_dataset, PromoteConfig())
+    assert not with_itself.promoted and with_itself.challenger_value == with_itself.champion_value
+    assert tracker.resolve(None) == run.version
+
+
+def test_champion_and_challenger_may_have_different_catalogues(
+    run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path
+) -> None:
+    """A model of few tracks gains nothing by it: what it lacks are its misses, on the champion's positions."""
+    tracker.make_champion(run.version)
+    torch.manual_seed(0)
+    save_bundle(tmp_path / "few", build_model(other_dataset, MODEL), other_dataset, {})
+    few = tracker.register(tracker.start("few", {}), tmp_path / "few")
+    for dataset in (small_dataset, other_dataset):
+        verdict = promote(tracker, few, dataset, PromoteConfig(metric="mrr"))
+        expected = evaluate_bundle(load_bundle(tmp_path / "few"), dataset, "test").metrics()["mrr_all"]
+        assert verdict.challenger_value == pytest.approx(expected) and not verdict.promoted
+        assert verdict.champion_value > verdict.challenger_value
+    assert tracker.resolve(None) == run.version
+
+
+def test_distances_do_not_decide_a_promotion(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> None:
+    with pytest.raises(UserError, match=r"promote\.metric: 'ndcg@1' .* Did you mean 'ndcg@10'\?"):
+        promote(tracker, run.version, small_dataset, PromoteConfig(metric="ndcg@1"))
+    with pytest.raises(UserError, match="'l2' is not one of"):
+        promote(tracker, run.version, small_dataset, PromoteConfig(metric="l2"))
+
+
+def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDataset, outcomes: list[Outcome]) -> None:
+    """The same model without its recent listens does worse."""
+    bundle = load_bundle(run.bundle)
+    bundle.model.config.use_fast = False
+    blind = evaluate(FSVAERecommender(bundle.model), small_dataset, "test")
+    assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]

@@ -1,0 +1,175 @@
+"""The lake: one writer at a time, one schema version, and whole at whatever moment a writer is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from fsvae.errors import UserError
+from pipelines.files import checksum, write_json
+from pipelines.ingest import ingest
+from pipelines.lake import Lake
+from pipelines.sources.base import SourceConfig
+
+CHILD = """
+import sys
+from pathlib import Path
+from pipelines.ingest import ingest
+from pipelines.lake import Lake
+from pipelines.sources.base import SourceConfig
+
+print("ready", flush=True)
+ingest(Lake(Path(sys.argv[2])), SourceConfig(path=sys.argv[1], max_reject_share=0.5), lambda *_: print(flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def log(small_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight simulated days and one late file of rejects, duplicates and events of all those days."""
+    folder = tmp_path_factory.mktemp("kill-log")
+    for path in sorted(small_log.iterdir())[:8]:
+        shutil.copy(path, folder)
+    late = [f"late{day},t,2026-01-{day:02d}T{hour:02d}:00:00Z" for day in range(5, 13) for hour in (0, 0, 12)]
+    (folder / "late.csv").write_text("user_id,track_id,played_at\n" + "\n".join([*late, "x"]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(tmp_path_factory.mktemp("undisturbed") / "lake")
+    ingest(lake, SourceConfig(path=str(log), max_reject_share=0.5))
+    return lake
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def kill_after(lines: int, seconds: float, *arguments: str) -> bool:
+    """Run an ingest, kill it some time after it has written so many lines; return whether it was still running."""
+    command = [sys.executable, "-c", CHILD, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        for _ in range(lines):
+            child.stdout.readline()
+        try:
+            child.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(child.pid, signal.SIGKILL)
+        return child.wait() == -signal.SIGKILL
+
+
+def assert_whole(root: Path) -> None:
+    lake = Lake(root)
+    for entry in lake.manifest.days.values():
+        assert checksum(root / entry["path"]) == entry["checksum"]
+    taken = sum(log["taken"] for log in lake.manifest.logs.values())
+    assert sum(day["rows"] for day in lake.manifest.days.values()) == taken
+    if taken:
+        assert len(lake.read_events()) == taken
+        assert len(lake.read_tracks()) > 0
+
+
+def test_killed_at_any_moment_it_is_whole_and_the_next_run_completes_it(
+    log: Path, undisturbed: Lake, tmp_path: Path
+) -> None:
+    chance = random.Random(5)
+    killed = 0
+    for attempt, lines in enumerate([1, 1, 2, 3, 5, 7, 9, 9]):
+        root = tmp_path / str(attempt) / "lake"
+        killed += kill_after(lines, chance.uniform(0, 0.05), str(log), str(root))
+        assert_whole(root)
+        ingest(Lake(root), SourceConfig(path=str(log), max_reject_share=0.5))
+        assert_whole(root)
+        assert contents(root) == contents(undisturbed.root)
+    assert killed >= 3
+
+
+@pytest.mark.parametrize("step", ["write_day", "write_tracks", "commit"])
+def test_stopped_before_the_commit_nothing_of_a_log_is_in_the_lake(
+    step: str, undisturbed: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "lake"
+    shutil.copytree(undisturbed.root, root)
+    days = [f"u,new,2026-01-{day:02d}" for day in range(5, 13)]
+    (tmp_path / "log.csv").write_text("user_id,track_id,played_at\n" + "\n".join(days))
+    kept = getattr(Lake, step)
+
+    def stopped(lake: Lake, *arguments: object) -> None:
+        if step != "write_day" or arguments[0] != "2026-01-05":  # the first day is written
+            raise KeyboardInterrupt
+        kept(lake, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Lake, step, stopped)
+        ingest(Lake(root), SourceConfig(path=str(tmp_path / "log.csv")))
+    assert contents(root) == contents(undisturbed.root)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    write_json(path, {"b": 1, "a": 2})
+    assert list(json.loads(path.read_text()).items()) == [("a", 2), ("b", 1)]
+    with pytest.raises(TypeError):
+        write_json(path, {"a": list(range(100_000)), "b": object()})
+    assert json.loads(path.read_text()) == {"a": 2, "b": 1}
+
+
+def test_what_a_killed_writer_left_is_swept_and_never_read(undisturbed: Lake, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    shutil.copytree(undisturbed.root, root)
+    day = undisturbed.root / undisturbed.manifest.days["2026-01-05"]["path"]
+    for left in ("events/date=2026-01-05/part-0.parquet", "events/date=2030-01-01/part-1.parquet", "rejects/0.parquet"):
+        (root / left).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(day, root / left)
+    (root / ".staging").mkdir()
+    (root / ".staging" / "writing.parquet").write_bytes(b"half")
+    assert Lake(root).read_events().equals(undisturbed.read_events())
+    with Lake(root).writing() as staging:
+        assert list(staging.iterdir()) == []
+    assert contents(root) == contents(undisturbed.root)
+
+
+def test_one_writer_at_a_time(undisturbed: Lake, log: Path, tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    root.mkdir()
+    with FileLock(root / ".lock"), pytest.raises(UserError, match="another ingest is writing this lake"):
+        ingest(Lake(root), SourceConfig(path=str(log), max_reject_share=0.5))
+    assert not (root / "manifest.json").exists()
+    ingest(Lake(root), SourceConfig(path=str(log), max_reject_share=0.5))
+    assert contents(root) == contents(undisturbed.root)
+
+
+def test_a_writer_sees_what_another_committed_after_it_was_opened(tmp_path: Path) -> None:
+    opened_early = Lake(tmp_path / "lake")
+    for name, lake in [("a", Lake(tmp_path / "lake")), ("b", opened_early)]:
+        (tmp_path / f"{name}.csv").write_text(f"user_id,track_id,played_at\nu,{name},2026-01-01\n")
+        ingest(lake, SourceConfig(path=str(tmp_path / f"{name}.csv")))
+    assert Lake(tmp_path / "lake").read_events()["track_id"].to_list() == ["a", "b"]
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(UserError, match=r"manifest\.json: schema_version is 99, this program reads 1"):
+        Lake(tmp_path)
+
+
+def test_reading_before_a_day(undisturbed: Lake, tmp_path: Path) -> None:
+    days = sorted(undisturbed.manifest.days)
+    rows = undisturbed.manifest.days[days[0]]["rows"]
+    assert len(undisturbed.read_events(days[1])) == rows
+    assert undisturbed.fingerprint(days[1]) != undisturbed.fingerprint(days[2]) != undisturbed.fingerprint()
+    with pytest.raises(UserError, match=f"holds no events before {days[0]}"):
+        undisturbed.read_events(days[0])
+    with pytest.raises(UserError, match="holds no events"):
+        Lake(tmp_path).read_events()
+    assert undisturbed.read_day("2031-01-01") is None
