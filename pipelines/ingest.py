@@ -11,7 +11,7 @@ import polars as pl
 from fsvae.errors import UserError
 from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
 from pipelines.checks import check_rows
-from pipelines.files import checksum, write_parquet
+from pipelines.files import checksum, fingerprint, write_parquet
 from pipelines.lake import Lake, buckets_of
 from pipelines.sources import files_of, read
 from pipelines.sources.base import SourceConfig
@@ -48,7 +48,7 @@ class IngestSummary:
     counts: Counts
     files: int
     known_files: int
-    """Files that had gone in before, byte for byte; they were not read again."""
+    """Files that had gone in before, byte for byte and with the same columns and times; they were not read again."""
     days: list[str]
     """Days whose events changed."""
 
@@ -71,7 +71,7 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
     with lake.writing() as staging:
         for done, path in enumerate(files):
             try:
-                digest = checksum(path)
+                digest = _log_name(path, config)
             except OSError as error:
                 raise UserError(f"{path}: not readable: {error.strerror}.") from error
             if digest in lake.manifest.logs:
@@ -86,6 +86,11 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
         raise UserError(f"{config.path}: no listens there: {len(files)} file(s) with a header at most.")
     summary.days = sorted(days)
     return summary
+
+
+def _log_name(path: Path, config: SourceConfig) -> str:
+    """Return what a log is remembered by: its bytes and how they are read, so that a corrected mapping is not skipped."""
+    return fingerprint([checksum(path), {**asdict(config), "path": None, "max_reject_share": None}])
 
 
 def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, staging: Path) -> tuple[Counts, set[str]]:

@@ -36,7 +36,7 @@ class LakeManifest:
     """Day (YYYY-MM-DD) → path within the lake, rows, checksum."""
     tracks: dict[str, Any] | None = None
     logs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Checksum of a log → its name and the row counts: rows_in = taken + rejected + duplicates."""
+    """What a log is remembered by → its name and the row counts: rows_in = taken + rejected + duplicates."""
 
 
 class Lake:
@@ -121,7 +121,10 @@ class Lake:
             until = f" before {before_day}" if before_day else ""
             raise UserError(f"{self.root}: the lake holds no events{until}. Put some in: fsvae ingest --help.")
         paths = [self.root / self.manifest.days[day]["path"] for day in days]
-        return pl.concat(pl.read_parquet(path, hive_partitioning=False) for path in paths)
+        try:
+            return pl.concat(pl.read_parquet(path, hive_partitioning=False) for path in paths)
+        except FileNotFoundError as error:  # its files are swept when an ingest commits newer ones
+            raise UserError(f"{self.root}: an ingest changed the lake while it was read. Run this again.") from error
 
     def fingerprint(self, before_day: str | None = None) -> str:
         """Return what names the events before a day, and the tracks."""

@@ -31,9 +31,9 @@ from pipelines.tracking import Tracker, git_commit
 class TrainConfig:
     """How the model is trained."""
 
-    max_epochs: int = 15
+    max_epochs: int = 12
     """Passes over the training chunks, at most."""
-    patience: int = 3
+    patience: int = 4
     """Epochs without a better val/l2 after which training stops."""
     batch_size: int = 16
     """Chunks (of up to 2 L listens) in a batch."""

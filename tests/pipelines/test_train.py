@@ -94,9 +94,10 @@ def test_a_run_tells_of_each_epoch_and_learns(run: Run, told: Told) -> None:
     assert info["run_id"] == run.run_id and info["seed"] == SEED and info["git_commit"] == git_commit()
 
 
-def test_the_bundle_is_of_the_best_epoch(run: Run) -> None:
-    best = torch.load(run.folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert same({name.removeprefix("model."): tensor for name, tensor in best.items()}, weights(run))
+def checkpoint(run: Run, name: str) -> dict[str, torch.Tensor]:
+    """The model's weights in a checkpoint, by their names in a bundle."""
+    stored = torch.load(run.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+    return {key.removeprefix("model."): tensor for key, tensor in stored.items()}
 
 
 def test_a_finished_run_is_returned_without_training_it_again(
@@ -262,6 +263,8 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_does_not_train_on(
     assert 2 <= first.epochs < 9 and first.epochs == len(told.epochs)
     assert told.l2[-1] >= min(told.l2[:-1])
     expected = weights(first)
+    assert same(checkpoint(first, "best"), expected)  # the bundle is of the best epoch, not of the last
+    assert not same(checkpoint(first, "last"), expected)
     (first.folder / "run.json").unlink()
     shutil.rmtree(first.bundle)
     second = train(small_dataset, MODEL, config, SEED, tmp_path, tracker, again, show_progress=False)
