@@ -89,12 +89,13 @@ class Tracker:
         Returns:
             The new version, or the run's own if it is registered already.
         """
-        for version in self._client.search_model_versions(f"name='{self._model}'"):
-            if version.run_id == run_id:
-                return int(version.version)
-        self._client.log_artifacts(run_id, str(bundle), "bundle")
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
-        version = self._client.create_model_version(self._model, source, run_id)
+        versions = self._client.search_model_versions(f"name='{self._model}' and run_id='{run_id}'")
+        if versions:  # a run that was killed after this; its aliases may be missing still
+            version = versions[0]
+        else:
+            self._client.log_artifacts(run_id, str(bundle), "bundle")
+            source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+            version = self._client.create_model_version(self._model, source, run_id)
         self._client.set_registered_model_alias(self._model, CHALLENGER, version.version)
         if self.champion() is None:
             self.make_champion(int(version.version))

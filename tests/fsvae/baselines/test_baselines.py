@@ -1,0 +1,84 @@
+"""The baselines, worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_dataset import FIRST_DAY, dataset_of
+
+from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.data.dataset import PreparedDataset
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.protocol import evaluate
+from fsvae.features.slow import DAY_US
+from fsvae.recommender import Recommender
+
+VECTORS = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
+POPULAR = [(3 - 1) / 5, 1 / 5]
+"""The mean of the five training listens to the catalogue: three of track 0, one of 1, one of 2."""
+
+
+def when(day: int) -> int:
+    return (FIRST_DAY + day) * DAY_US
+
+
+def data() -> PreparedDataset:
+    histories = {
+        "a": [(0, when(0)), (0, when(1)), (1, when(1) + 1), (3, when(4)), (2, when(5)), (0, when(5) + 1)],
+        "b": [(3, when(0)), (0, when(1)), (2, when(1) + 1)],  # not in the test period
+        "new": [(3, when(5)), (1, when(6)), (2, when(7))],  # no past in training
+    }
+    return dataset_of(histories, VECTORS, train_until=when(2), validation_until=when(4), outside=1)
+
+
+def predicted(model: Recommender) -> dict[int, list[float]]:
+    model.fit(data())
+    found: dict[int, list[float]] = {}
+    for part in model.predict(data(), when(4), np.iinfo(np.int64).max):
+        found |= dict(zip(part.targets.tolist(), part.vectors.tolist(), strict=True))
+    return found
+
+
+def close(found: dict[int, list[float]], expected: dict[int, list[float]]) -> None:
+    assert sorted(found) == sorted(expected)
+    for position, point in expected.items():
+        assert found[position] == pytest.approx(point, abs=1e-6), position
+
+
+def test_average_is_the_mean_of_all_listens_before() -> None:
+    a = {3: [2 / 3, 1 / 3], 4: [2 / 3, 1 / 3], 5: [1 / 4, 1 / 4]}  # the listen at 3 has no vector
+    new = {9: POPULAR, 10: POPULAR, 11: [0, 1]}  # nothing before 9, nothing with a vector before 10
+    close(predicted(Average()), a | new)
+
+
+def test_aggregate_sequence_is_the_mean_of_the_latest_listens() -> None:
+    a = {3: [1 / 2, 1 / 2], 4: [0, 1], 5: [-1, 0]}  # of the last two, one without a vector does not count
+    new = {9: POPULAR, 10: POPULAR, 11: [0, 1]}
+    close(predicted(AggregateSequence(2)), a | new)
+
+
+def test_a_window_past_the_history_is_the_average() -> None:
+    close(predicted(AggregateSequence(10)), predicted(Average()))
+
+
+def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_listens() -> None:
+    close(predicted(Popularity()), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
+    model = Popularity()
+    model.fit(data())
+    outcome = evaluate(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
+    assert outcome.ranks.tolist() == [MISS, 3, 1, MISS, 3, 3]
+    assert outcome.l2[2] == pytest.approx(np.hypot(0.6, 0.2))
+
+
+def test_baselines_learn_from_the_training_period_alone() -> None:
+    later = dataset_of(
+        {"a": [(0, when(0)), (1, when(3)), (1, when(5))], "b": [(2, when(6))]},
+        VECTORS,
+        train_until=when(2),
+        validation_until=when(4),
+    )
+    for model in (Popularity(), Average(), AggregateSequence()):
+        model.fit(later)
+        parts = list(model.predict(later, when(6), np.iinfo(np.int64).max))
+        points = {int(t): point.tolist() for part in parts for t, point in zip(part.targets, part.vectors, strict=True)}
+        assert points == {3: [1, 0]}

@@ -1,0 +1,125 @@
+"""The terms of the loss against torch's own distributions and against figures worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn.functional import cross_entropy, normalize
+
+from fsvae.models.latent import Latent, Posterior
+from fsvae.models.losses import GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_kl_is_that_of_torch_distributions() -> None:
+    mean, log_variance = 2 * random(50, 6), 3 * random(50, 6, seed=1)
+    expected = kl_divergence(Normal(mean, torch.exp(0.5 * log_variance)), Normal(0.0, 1.0))
+    torch.testing.assert_close(kl_per_dimension(Posterior(mean, log_variance)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_kl_by_hand() -> None:
+    found = kl_per_dimension(Posterior(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[0.0, 0.0, math.log(4)]])))
+    assert found[0].tolist() == pytest.approx([0, 0.5, 0.5 * (4 - 1 - math.log(4))])
+    assert not kl_per_dimension(Posterior(random(4, 3), None)).any()
+
+
+def test_free_bits_are_per_dimension_of_the_mean_over_targets() -> None:
+    kl = torch.tensor([[0.1, 2.0, 0.0], [0.5, 4.0, 0.2]])  # means 0.3, 3.0, 0.1
+    assert kl_loss(kl, 0.0).item() == pytest.approx(3.4)
+    assert kl_loss(kl, 0.25).item() == pytest.approx(0.3 + 3.0 + 0.25)
+    assert kl_loss(kl, 5.0).item() == pytest.approx(15.0)
+
+
+def test_no_gradient_pulls_at_a_dimension_below_its_free_bits() -> None:
+    kl = torch.tensor([[0.1, 2.0]], requires_grad=True)
+    kl_loss(kl, 0.5).backward()  # type: ignore[no-untyped-call]
+    assert kl.grad is not None and kl.grad.tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.parametrize("log_variance", [None, -3.0, 0.7])
+def test_the_gaussian_likelihood_is_that_of_torch_distributions(log_variance: float | None) -> None:
+    likelihood = GaussianLikelihood(8)
+    assert likelihood.log_variance.item() == pytest.approx(math.log(1 / 8))
+    if log_variance is not None:
+        likelihood.log_variance.data.fill_(log_variance)
+    y_hat, y = random(20, 8), random(20, 8, seed=1)
+    sigma = math.exp(0.5 * likelihood.log_variance.item())
+    expected = -Independent(Normal(y_hat, sigma), 1).log_prob(y)
+    torch.testing.assert_close(likelihood(y_hat, y), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_sigma_is_the_root_mean_square_of_the_errors() -> None:
+    likelihood = GaussianLikelihood(4)
+    y_hat, y = torch.zeros(30, 4), 0.3 * random(30, 4)
+    likelihood.log_variance.data.fill_(math.log((y**2).mean().item()))
+    likelihood(y_hat, y).mean().backward()
+    assert likelihood.log_variance.grad is not None
+    assert likelihood.log_variance.grad.item() == pytest.approx(0, abs=1e-5)
+
+
+TRACKS = normalize(random(9, 5, seed=2), dim=-1)
+QUERIES, TARGETS = 3 * random(6, 5, seed=3), torch.tensor([0, 8, 3, 3, 5, 1])
+
+
+@pytest.mark.parametrize("max_tracks", [9, 500])
+def test_the_softmax_of_a_small_catalogue_is_over_all_of_it(max_tracks: int) -> None:
+    logits = 10 * torch.nn.functional.cosine_similarity(QUERIES[:, None], TRACKS[None], dim=-1)
+    expected = cross_entropy(logits, TARGETS, reduction="none")
+    torch.testing.assert_close(TrackSoftmax(max_tracks)(QUERIES, TARGETS, TRACKS), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_softmax_over_drawn_tracks_is_on_average_that_over_all() -> None:
+    """exp(loss) is one over the probability of the target; drawing must not make targets look likelier."""
+    full, drawn = TrackSoftmax(9), TrackSoftmax(6)
+    for softmax in (full, drawn):
+        softmax.log_scale.data.fill_(0.5)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        mean = torch.stack([drawn(QUERIES, TARGETS, TRACKS).exp() for _ in range(4000)]).mean(dim=0)
+        torch.testing.assert_close(mean, full(QUERIES, TARGETS, TRACKS).exp(), rtol=0.02, atol=0)
+
+
+def test_a_drawn_target_is_not_counted_twice() -> None:
+    """Two tracks, one drawn: it is either the target itself, which costs nothing, or the other for both."""
+    tracks = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    softmax = TrackSoftmax(1)
+    torch.manual_seed(0)
+    found = {round(softmax(torch.tensor([[2.0, 0.0]]), torch.tensor([1]), tracks).item(), 4) for _ in range(20)}
+    assert found == {0.0, round(math.log(1 + 2 * math.exp(10)), 4)}
+
+
+def test_a_query_in_the_direction_of_the_target_costs_least() -> None:
+    softmax = TrackSoftmax(100)
+    aimed, missed = softmax(TRACKS[TARGETS], TARGETS, TRACKS), softmax(-TRACKS[TARGETS], TARGETS, TRACKS)
+    assert (aimed < 1).all() and (missed > 10).all()
+    torch.testing.assert_close(softmax(9 * TRACKS[TARGETS], TARGETS, TRACKS), aimed)  # its length does not count
+
+
+def test_the_posterior_is_sampled_with_its_own_spread() -> None:
+    mean, log_variance = torch.tensor([[1.0, -2.0]]), torch.tensor([[math.log(0.25), math.log(9.0)]])
+    posterior = Posterior(mean.expand(40_000, 2), log_variance.expand(40_000, 2))
+    torch.manual_seed(0)
+    drawn = posterior.sample()
+    torch.testing.assert_close(drawn.mean(dim=0), mean[0], rtol=0, atol=0.05)
+    torch.testing.assert_close(drawn.std(dim=0), torch.tensor([0.5, 3.0]), rtol=0.03, atol=0)
+
+
+def test_the_latent_starts_sharp_and_a_deterministic_one_is_a_point() -> None:
+    start = Latent(4, 3, True, -5.0)(random(7, 4))
+    assert start.log_variance is not None and (start.log_variance == -5.0).all()
+    point = Latent(4, 3, False, -5.0)(random(7, 4))
+    assert point.log_variance is None and torch.equal(point.sample(), point.mean)
+
+
+def test_the_log_variance_is_bounded() -> None:
+    latent = Latent(1, 1, True, 0.0)
+    assert latent.log_variance is not None
+    latent.log_variance.weight.data.fill_(1.0)
+    found = latent(torch.tensor([[1e6], [-1e6], [3.0]])).log_variance
+    assert found is not None and found[:, 0].tolist() == [12.0, -12.0, 3.0]

@@ -1,0 +1,241 @@
+"""No leakage: changing what happens at or after a time t moves nothing that was there before t."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tiny_dataset import random_model, small_config, unit_vectors
+
+from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.features.fast import listen_features, request_features
+from fsvae.features.sessions import previous_times
+from fsvae.features.slow import DAY_US, Events, habits, taste
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.predict import FSVAERecommender
+from fsvae.schema import KINDS
+from pipelines.ingest import ingest
+from pipelines.lake import Lake
+from pipelines.prepare import DatasetConfig, prepare
+from pipelines.sources.base import SourceConfig
+from pipelines.train import build_model
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+START_US = int(START.timestamp()) * 1_000_000
+DAYS, TRACKS, USERS = 9, 14, 6
+TRAIN_UNTIL, VALIDATION_UNTIL = START_US + 5 * DAY_US + DAY_US // 3, START_US + 7 * DAY_US
+CONFIG = DatasetConfig(
+    min_count=2,
+    train_until=datetime.fromtimestamp(TRAIN_UNTIL / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+    validation_until=datetime.fromtimestamp(VALIDATION_UNTIL / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+    track2vec=Track2VecConfig(epochs=1),
+)
+
+Row = tuple[str, int, int, str, int | None]
+"""user, track, played_at [us], kind, ms played."""
+
+
+def random_rows(rng: np.random.Generator, count: int, begin: int, end: int, users: int, tracks: int) -> list[Row]:
+    """Events of all kinds at random times, some of them at the same time as another."""
+    at = np.sort(rng.integers(begin // 60_000_000, -(-end // 60_000_000), size=count) * 60_000_000)
+    kinds = rng.choice(list(KINDS), size=count, p=[0.7, 0.1, 0.1, 0.05, 0.05])
+    played = [None if rng.random() < 0.2 else int(rng.integers(0, 200_000)) for _ in range(count)]
+    who, what = rng.integers(0, users, size=count).tolist(), rng.integers(0, tracks, size=count).tolist()
+    return [
+        (f"u{user}", track, int(time), str(kind), ms)
+        for user, track, time, kind, ms in zip(who, what, at.clip(begin, end - 1), kinds, played, strict=True)
+    ]
+
+
+def prepared(rows: list[Row], folder: Path) -> PreparedDataset:
+    """The dataset of a log, by way of a lake."""
+    folder.mkdir()
+    rows = [*rows, ("last", 0, START_US + DAYS * DAY_US, "listen", None)]  # there is always a listen in the test period
+    track = [row[1] for row in rows]
+    pl.DataFrame(
+        {
+            "user_id": [row[0] for row in rows],
+            "track_id": [f"t{index:02d}" for index in track],
+            "played_at": pl.Series([row[2] for row in rows]).cast(pl.Datetime("us", "UTC")),
+            "kind": [row[3] for row in rows],
+            "ms_played": pl.Series([row[4] for row in rows], dtype=pl.Int32),
+            "duration_ms": [180_000] * len(rows),
+            "artist_id": [None if index % 5 == 0 else f"a{index % 4}" for index in track],
+        }
+    ).write_parquet(folder / "log.parquet")
+    lake = Lake(folder / "lake")
+    ingest(lake, SourceConfig(path=str(folder / "log.parquet")))
+    return open_dataset(prepare(lake, CONFIG, 1, folder / "datasets"))
+
+
+BASE = random_rows(np.random.default_rng(0), 330, START_US, START_US + DAYS * DAY_US, USERS, TRACKS)
+LISTEN_TIMES = sorted({row[2] for row in BASE if row[3] == "listen" and row[2] >= TRAIN_UNTIL})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that may not move, by user: what is known of each listen before t, and what is predicted up to t."""
+
+    listens: dict[str, list[tuple[object, ...]]]
+    predictions: dict[str, NDArray[np.float32]]
+    snapshots: dict[tuple[str, int], bytes]
+
+
+def seen(dataset: PreparedDataset, model: FSVAE, t: int) -> Seen:
+    listens, ids = dataset.listens, dataset.tracks["track_id"].to_list()
+    features = listen_features(listens.played_at, listens.previous_at, listens.played_fraction)
+    slow = dataset.snapshots.features
+    point: dict[int, NDArray[np.float32]] = {}
+    for part in FSVAERecommender(model).predict(dataset, 0, np.iinfo(np.int64).max):
+        assert part.queries is not None
+        point |= dict(zip(part.targets.tolist(), np.hstack([part.vectors, part.queries]), strict=True))
+    before: dict[str, list[tuple[object, ...]]] = {}
+    predictions: dict[str, NDArray[np.float32]] = {}
+    for user, user_id in enumerate(dataset.user_ids):
+        span = range(listens.offsets[user], listens.offsets[user + 1])
+        past = [n for n in span if listens.played_at[n] < t]
+        upto = past + [n for n in span if listens.played_at[n] == t][:1]
+        if upto:
+            predictions[user_id] = np.stack([point[n] for n in upto])
+        if past:
+            before[user_id] = [
+                (
+                    ids[listens.track[n]],
+                    int(listens.track[n]) if listens.track[n] < dataset.n_catalogue else "outside",
+                    int(listens.played_at[n]),
+                    features[n].tobytes(),
+                    slow[dataset.slow_row[n]].tobytes(),
+                )
+                for n in past
+            ]
+    owner = [dataset.user_ids[user] for user in dataset.snapshots.user]
+    days = dataset.snapshots.day.tolist()
+    upto_t = {(u, d): row.tobytes() for u, d, row in zip(owner, days, slow, strict=True) if d * DAY_US <= t}
+    return Seen(before, predictions, upto_t)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return prepared(BASE, tmp_path_factory.mktemp("base") / "log")
+
+
+@pytest.fixture(scope="module")
+def model(base: PreparedDataset) -> FSVAE:
+    return random_model(base, small_config())
+
+
+def test_the_base_has_something_to_leak(base: PreparedDataset) -> None:
+    counts = base.manifest["counts"]
+    assert counts["catalogue"] >= 8 and counts["train_listens"] > 100 and counts["test_listens"] > 30
+    assert len(LISTEN_TIMES) > 60
+    assert base.period("train")[1] == TRAIN_UNTIL and base.period("test")[0] == VALIDATION_UNTIL
+
+
+@settings(  # an example takes a tenth of a second, so a failing one is shown as it was found, not shrunk
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
+@given(
+    t=st.sampled_from(LISTEN_TIMES),
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 150),
+    keep=st.sampled_from([0.0, 0.5, 0.9]),
+)
+def test_what_happens_from_t_on_moves_nothing_before_it(
+    base: PreparedDataset,
+    model: FSVAE,
+    tmp_path_factory: pytest.TempPathFactory,
+    t: int,
+    seed: int,
+    count: int,
+    keep: float,
+) -> None:
+    """Delete, change and insert events of any kind, user and track from t on; prepare the log again; compare."""
+    rng = np.random.default_rng(seed)
+    past = [row for row in BASE if row[2] < t]
+    kept = [row for row in BASE if row[2] > t and rng.random() < keep]
+    # Who listens at t listens at t in both worlds, but to something else: the prediction for it may not move either.
+    at_t = [(row[0], (row[1] + 1) % TRACKS, t, "listen", 1) for row in BASE if row[2] == t and row[3] == "listen"]
+    new = random_rows(rng, count, t + 1, START_US + DAYS * DAY_US, USERS + 3, TRACKS + 6)
+    rows = sorted([*past, *at_t, *kept, *new], key=lambda row: row[2])
+    changed = prepared(rows, tmp_path_factory.mktemp("changed") / "log")
+
+    catalogue = base.tracks.filter("in_catalogue")
+    assert changed.tracks.filter("in_catalogue").equals(catalogue)
+    counted = pl.col("train_count") > 0
+    assert changed.tracks.filter(counted).equals(base.tracks.filter(counted))
+    assert changed.vectors.tobytes() == base.vectors.tobytes()
+    ours, theirs = build_model(base, model.config).slow, build_model(changed, model.config).slow
+    assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.std, theirs.std)
+
+    one, other = seen(base, model, t), seen(changed, model, t)
+    assert other.listens == one.listens
+    both = one.snapshots.keys() & other.snapshots.keys()
+    assert {key: one.snapshots[key] for key in both} == {key: other.snapshots[key] for key in both}
+    assert {key for key in one.snapshots if key[1] < t // DAY_US} <= both
+    assert one.predictions.keys() == other.predictions.keys()
+    for user_id, points in one.predictions.items():
+        np.testing.assert_allclose(other.predictions[user_id], points, rtol=0, atol=1e-6)
+
+
+FIRST = 20_000
+VECTORS = unit_vectors(6, 3)
+EVENT = st.tuples(
+    st.integers(0, 2), st.integers(0, 40 * 24), st.integers(0, 7), st.integers(-1, 2), st.integers(0, len(KINDS) - 1)
+)
+"""user, hour since the first day, track (6 and 7 have no vector), artist, kind."""
+
+
+def arrays(rows: list[tuple[int, int, int, int, int]]) -> Events:
+    ordered = sorted(rows, key=lambda row: row[:2])
+    user, hour, track, artist, kind = np.array(ordered, dtype=np.int64).reshape(-1, 5).T
+    return Events(user, track, artist, kind.astype(np.int8), FIRST * DAY_US + hour * (DAY_US // 24))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    past=st.lists(EVENT, max_size=40),
+    one=st.lists(EVENT, max_size=20),
+    other=st.lists(EVENT, max_size=20),
+    t=st.integers(0, 40 * 24),
+)
+def test_no_snapshot_or_feature_before_t_reads_an_event_from_t_on(
+    past: list[tuple[int, int, int, int, int]],
+    one: list[tuple[int, int, int, int, int]],
+    other: list[tuple[int, int, int, int, int]],
+    t: int,
+) -> None:
+    t_us = FIRST * DAY_US + t * (DAY_US // 24)
+    days = np.arange(FIRST - 1, FIRST + 45)
+    user, day = np.repeat(np.arange(3), len(days)), np.tile(days, 3)
+    until_t = day * DAY_US <= t_us
+    worlds = []
+    for future in ([], one, other):
+        rows = [row for row in past if row[1] < t] + [row for row in future if row[1] >= t]
+        events = arrays(rows)
+        listens = events.of_kind("listen")
+        offsets = np.searchsorted(listens.user, np.arange(4)).astype(np.int64)
+        before = listens.played_at < t_us
+        previous = previous_times(offsets, listens.played_at)
+        heard = np.full(len(before), 0.5, dtype=np.float32)
+        worlds.append(
+            (
+                habits(events, user, day)[until_t].tobytes(),
+                taste(listens.user, listens.track, listens.played_at, VECTORS, user, day)[until_t].tobytes(),
+                listen_features(listens.played_at, previous, heard)[before].tobytes(),
+                request_features(listens.played_at, previous)[before].tobytes(),
+            )
+        )
+    assert worlds[0] == worlds[1] == worlds[2]

@@ -1,0 +1,239 @@
+"""Training, one-pass evaluation and listen-by-listen serving are one model: the same history, the same prediction."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
+
+from fsvae.bundle import load_bundle, save_bundle
+from fsvae.data.chunks import Batcher, training_chunks
+from fsvae.data.dataset import PreparedDataset
+from fsvae.features.fast import request_features
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.predict import FSVAERecommender
+from fsvae.models.stepping import UserState, advance, new_user
+from serving.recommender import OnlineRecommender, RecentListen
+
+FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+CATALOGUE, OUTSIDE, DIM = 12, 3, 6
+TOLERANCE = 1e-4
+
+
+def lengths(history: int) -> list[int]:
+    """Around every boundary of chunks and anchors, and far beyond 4 L."""
+    around = [1, history - 1, history, history + 1, 2 * history - 1, 2 * history, 2 * history + 1]
+    return [*around, 3 * history, 5 * history, 6 * history + 3]
+
+
+def dataset(history: int) -> PreparedDataset:
+    histories = random_histories(lengths(history), CATALOGUE + OUTSIDE, seed=history)
+    return dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1, outside=OUTSIDE)
+
+
+def training_path(model: FSVAE, data: PreparedDataset, history: int) -> dict[int, NDArray[np.float32]]:
+    """Flat position → y and query of the training-time forward where its context is that of the definition."""
+    chunks = training_chunks(data.listens, FOREVER[1], history)
+    batch = Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))]
+    with torch.inference_mode():
+        prediction = model(batch)
+    _, position = batch.target_BT.nonzero(as_tuple=True)
+    flat = batch.listen_BT[batch.target_BT].numpy()
+    first_of_user = np.isin(chunks.start, data.listens.offsets[:-1])
+    chunk = batch.target_BT.nonzero(as_tuple=True)[0].numpy()
+    counts = first_of_user[chunk] | (position.numpy() >= history)
+    both = torch.cat([prediction.y_ND, prediction.query_ND], dim=1).numpy()
+    assert len(np.unique(flat[counts])) == counts.sum() == len(data.listens)
+    return dict(zip(flat[counts].tolist(), both[counts], strict=True))
+
+
+def one_pass_path(model: FSVAE, data: PreparedDataset) -> dict[int, NDArray[np.float32]]:
+    found: dict[int, NDArray[np.float32]] = {}
+    for part in FSVAERecommender(model).predict(data, *FOREVER):
+        assert part.queries is not None
+        rows = np.concatenate([part.vectors, part.queries], axis=1)
+        found |= dict(zip(part.targets.tolist(), rows, strict=True))
+    return found
+
+
+def steps(model: FSVAE, data: PreparedDataset, user: int) -> list[UserState]:
+    """The states before each listen of a user, and behind the last."""
+    listens = data.listens
+    states = [new_user(model)]
+    for n in range(listens.offsets[user], listens.offsets[user + 1]):
+        listen = int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n])
+        states.append(advance(model, states[-1], *listen))
+    return states
+
+
+@torch.inference_mode()
+def answer(model: FSVAE, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+    request = request_features(np.array([at]), np.array([state.last_played_at]))
+    encoded = model.slow(torch.from_numpy(slow)[None])
+    prediction = model.predict(state.current[0][-1], encoded, torch.from_numpy(request))
+    return torch.cat([prediction.y_ND[0], prediction.query_ND[0]]).numpy()
+
+
+@pytest.mark.parametrize("history", [4, 8])
+def test_training_evaluation_and_stepping_predict_the_same(history: int) -> None:
+    data = dataset(history)
+    model = random_model(data, small_config(history=history))
+    training, one_pass = training_path(model, data, history), one_pass_path(model, data)
+    assert training.keys() == one_pass.keys() == set(range(len(data.listens)))
+    rows = []
+    for user in range(data.listens.n_users):
+        for n, state in enumerate(steps(model, data, user)[:-1]):
+            flat = int(data.listens.offsets[user]) + n
+            slow = data.snapshots.features[data.slow_row[flat]]
+            stepped = answer(model, state, slow, int(data.listens.played_at[flat]))
+            np.testing.assert_allclose(stepped, one_pass[flat], rtol=0, atol=TOLERANCE)
+            np.testing.assert_allclose(training[flat], one_pass[flat], rtol=0, atol=TOLERANCE)
+            rows.append(stepped)
+    spread = np.std(rows, axis=0)
+    assert spread.min() > 100 * TOLERANCE  # a model whose answers never change would agree with itself for nothing
+
+
+def test_the_state_is_the_lstm_run_from_the_anchor_over_at_least_l_listens() -> None:
+    """The definition itself, by the plainest code there is: slice the inputs at the anchor and run the LSTM."""
+    history = 4
+    data = dataset(history)
+    model = random_model(data, small_config(history=history))
+    listens = data.listens
+    user = listens.n_users - 1
+    begin, end = listens.offsets[user : user + 2]
+    whole = Batcher(data, training_chunks(listens, FOREVER[1], int(end)), catalogue_targets_only=False)
+    batch = whole[np.array([len(whole) - 1])]
+    assert batch.listen_BT.numpy().tolist() == [list(range(begin, end))]
+    inputs = model.listen_inputs(batch.track_BT, batch.features_BTF)
+    for n, state in enumerate(steps(model, data, user)):
+        anchor = 0 if n < 2 * history else (n // history - 1) * history
+        if n > 0:
+            with torch.inference_mode():
+                _, (h, c) = model.fast.lstm(inputs[:, anchor:n])
+            torch.testing.assert_close((h, c), state.current, rtol=0, atol=TOLERANCE)
+        assert state.n_listens == n
+
+
+@pytest.mark.parametrize("history", [4, 8])
+def test_the_states_of_a_bundle_are_those_of_stepping(history: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    data = dataset(history)
+    model = random_model(data, small_config(history=history))
+    folder = tmp_path_factory.mktemp("bundle")
+    save_bundle(folder, model, data, {})
+    bundle = load_bundle(folder)
+    for user, user_id in enumerate(data.user_ids):
+        expected, known = steps(model, data, user)[-1], bundle.user(user_id)
+        assert known is not None
+        state, slow = known
+        assert (state.n_listens, state.last_played_at) == (expected.n_listens, expected.last_played_at)
+        for ours, theirs in zip(
+            (*state.current, *state.following), (*expected.current, *expected.following), strict=True
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
+        last = np.flatnonzero(data.snapshots.user == user)[-1]
+        assert data.snapshots.day[last] == data.manifest["as_of_day"]
+        assert np.array_equal(slow, data.snapshots.features[last])
+    assert bundle.user("nobody") is None
+
+
+def split_at(data: PreparedDataset, kept: int) -> PreparedDataset:
+    """The dataset of every user's first listens, in which those with no more than `kept` are whole."""
+    listens = data.listens
+    histories = {}
+    for user, user_id in enumerate(data.user_ids):
+        begin, end = listens.offsets[user], min(listens.offsets[user] + kept, listens.offsets[user + 1])
+        histories[user_id] = [
+            (int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n]))
+            for n in range(begin, end)
+        ]
+    return dataset_of(histories, data.vectors, train_until=0, validation_until=1, outside=OUTSIDE)
+
+
+@pytest.mark.parametrize("kept", [1, 4, 7, 8, 13])
+def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
+    kept: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A bundle of the first listens plus the rest as `recent` answers as stepping over the whole history does."""
+    history = 4
+    data = dataset(history)
+    early = split_at(data, kept)
+    model = random_model(data, small_config(history=history))
+    folder = tmp_path_factory.mktemp("bundle")
+    save_bundle(folder, model, early, {})
+    bundle = load_bundle(folder)
+    endpoint = OnlineRecommender(bundle, approximate_from=1_000)
+    ids = data.tracks["track_id"].to_list()
+    for user, user_id in enumerate(data.user_ids):
+        span = range(data.listens.offsets[user], data.listens.offsets[user + 1])
+        recent = [
+            RecentListen(
+                ids[data.listens.track[n]], int(data.listens.played_at[n]), float(data.listens.played_fraction[n])
+            )
+            for n in span
+        ]
+        at = int(data.listens.played_at[span[-1]]) + 77_000_000
+        known = bundle.user(user_id)
+        assert known is not None
+        query = answer(model, steps(model, data, user)[-1], known[1], at)[DIM:]
+        cosine = dict(zip(ids, data.vectors @ query / np.linalg.norm(query), strict=False))
+
+        for told in (recent, recent[kept:]):  # what the bundle knows already may be told again
+            given = endpoint.next_tracks(user_id, told, k=CATALOGUE, at=at)
+            assert given.known_user and given.recent_used == max(len(recent) - kept, 0)
+            assert len(given.tracks) == CATALOGUE
+            assert [track.score for track in given.tracks] == sorted((t.score for t in given.tracks), reverse=True)
+            for track in given.tracks:
+                assert track.score == pytest.approx(cosine[track.track_id], abs=TOLERANCE)
+
+
+def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_features(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    history = 4
+    data = dataset(history)
+    model = random_model(data, small_config(history=history))
+    folder = tmp_path_factory.mktemp("bundle")
+    save_bundle(folder, model, data, {})
+    endpoint = OnlineRecommender(load_bundle(folder), approximate_from=1_000)
+    blank = dataclasses.replace(
+        data,
+        snapshots=dataclasses.replace(data.snapshots, habits=0 * data.snapshots.habits, taste=0 * data.snapshots.taste),
+    )
+    one_pass = one_pass_path(model, blank)
+    ids = data.tracks["track_id"].to_list()
+    user = data.listens.n_users - 1
+    begin, end = data.listens.offsets[user : user + 2]
+    for n in range(begin, end):
+        recent = [
+            RecentListen(
+                ids[data.listens.track[i]], int(data.listens.played_at[i]), float(data.listens.played_fraction[i])
+            )
+            for i in range(begin, n)
+        ]
+        for user_id in (None, "nobody"):
+            given = endpoint.next_tracks(user_id, recent, k=CATALOGUE, at=int(data.listens.played_at[n]))
+            query = one_pass[n][DIM:]
+            cosine = data.vectors @ query / np.linalg.norm(query)
+            assert not given.known_user and given.recent_used == n - begin
+            for track in given.tracks:
+                assert track.score == pytest.approx(cosine[ids.index(track.track_id)], abs=TOLERANCE)
+            outside = {listen.track_id for listen in recent} - set(ids[:CATALOGUE])
+            assert set(given.unknown_tracks) == outside
+
+
+def test_users_with_a_single_listen_need_no_longer_neighbour_in_their_batch() -> None:
+    """A batch of chunks of one listen has nothing to run the LSTM over."""
+    histories = random_histories([1, 1, 1], CATALOGUE, seed=3)
+    data = dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1)
+    model = random_model(data, small_config())
+    one_pass, training = one_pass_path(model, data), training_path(model, data, 4)
+    for n in range(3):
+        alone = answer(
+            model, new_user(model), data.snapshots.features[data.slow_row[n]], int(data.listens.played_at[n])
+        )
+        np.testing.assert_allclose(one_pass[n], alone, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(training[n], alone, rtol=0, atol=TOLERANCE)
