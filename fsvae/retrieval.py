@@ -29,8 +29,8 @@ class TrackIndex:
                 import faiss
             except ImportError as error:
                 raise UserError(
-                    f"The catalogue has {len(vectors):,} tracks; from serve.approximate_from={approximate_from:,} on it "
-                    "is searched with faiss: pip install 'fsvae[ann]', or set serve.approximate_from higher."
+                    f"The catalogue has {len(vectors):,} tracks; from serve.approximate_from={approximate_from:,} on "
+                    "it is searched with faiss: pip install 'fsvae[ann]', or set serve.approximate_from higher."
                 ) from error
             self._graph = faiss.IndexHNSWFlat(vectors.shape[1], _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
             self._graph.hnsw.efSearch = _HNSW_BREADTH

@@ -89,7 +89,7 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
 
 
 def _log_name(path: Path, config: SourceConfig) -> str:
-    """Return what a log is remembered by: its bytes and how they are read, so that a corrected mapping is not skipped."""
+    """Return what a log is remembered by: its bytes and how they are read: a corrected mapping is not skipped."""
     return fingerprint([checksum(path), {**asdict(config), "path": None, "max_reject_share": None}])
 
 
