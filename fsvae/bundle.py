@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
-from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
+from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS
 from fsvae.models.fsvae import FSVAE, ModelConfig
 from fsvae.models.predict import user_states
 from fsvae.models.stepping import UserState
@@ -43,6 +43,7 @@ class Bundle:
     _n_listens: NDArray[np.int64]
     _last_played_at: NDArray[np.int64]
     _slow: NDArray[np.float32]
+    _slow_last_day: NDArray[np.float32]
     _states: NDArray[np.float32]
 
     @property
@@ -55,16 +56,25 @@ class Bundle:
         """Return the users that the bundle knows."""
         return list(self._users)
 
-    def user(self, user_id: str) -> tuple[UserState, NDArray[np.float32]] | None:
-        """Return a user's fast state and slow snapshot [slow features], or None for a user that is not known."""
+    def learned_until(self, period: str) -> int:
+        """Return the time [us] before which listens have shaped the model; for the test period, its selection too."""
+        return int(self.info["train_until_us" if period == "validation" else "validation_until_us"])
+
+    def user(self, user_id: str, at: int) -> tuple[UserState, NDArray[np.float32]] | None:
+        """Return a user's fast state and slow snapshot [slow features], or None for a user that is not known.
+
+        A request at `at` [us] on a day after the dataset reads the snapshot as of its end, which the next bundle
+        renews; one on an earlier day reads the snapshot of the user's last active day, as evaluation does.
+        """
         row = self._users.get(user_id)
         if row is None:
             return None
         states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
         last = int(self._last_played_at[row])
+        slow = self._slow if at // DAY_US >= self.info["as_of_day"] else self._slow_last_day
         return (
             UserState(int(self._n_listens[row]), last, (states[0], states[1]), (states[2], states[3])),
-            self._slow[row].copy(),
+            slow[row].copy(),
         )
 
     def view(self, dataset: PreparedDataset) -> PreparedDataset:
@@ -98,6 +108,7 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
             "n_listens": states.n_listens,
             "last_played_at_us": dataset.listens.played_at[dataset.listens.offsets[1:] - 1],
             "slow": snapshots.features[rows],
+            "slow_last_day": snapshots.features[dataset.slow_row[dataset.listens.offsets[1:] - 1]],
             "states": flat,
         }
     ).write_parquet(path / "users.parquet")
@@ -110,6 +121,8 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
                 "features": _FEATURES,
                 "dataset": dataset.fingerprint,
                 "as_of_day": dataset.manifest["as_of_day"],
+                "train_until_us": dataset.manifest["train_until_us"],
+                "validation_until_us": dataset.manifest["validation_until_us"],
                 "min_count": dataset.manifest["config"]["min_count"],
             },
             indent=2,
@@ -148,6 +161,7 @@ def load_bundle(path: Path) -> Bundle:
         _n_listens=users["n_listens"].to_numpy(),
         _last_played_at=users["last_played_at_us"].to_numpy(),
         _slow=_rows(users["slow"]),
+        _slow_last_day=_rows(users["slow_last_day"]),
         _states=_rows(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
     )
 

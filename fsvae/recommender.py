@@ -36,6 +36,7 @@ class Recommender(Protocol):
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us), in one pass over each history.
 
-        A prediction uses only what is strictly before its target, and the time of the request.
+        A prediction uses only what is before its target in the order (played_at, position in the source), and the
+        time of the request.
         """
         ...

@@ -104,7 +104,7 @@ def train(overrides: Overrides = None) -> None:
     workspace = _workspace(overrides)
     from pipelines.steps import run_train
 
-    run_train(workspace)
+    run_train(workspace, workspace.dataset())
 
 
 @app.command()
@@ -118,8 +118,9 @@ def evaluate(
     """
     workspace = _workspace(overrides)
     from pipelines.steps import run_evaluate
+    from pipelines.train import open_run
 
-    run_evaluate(workspace, run)
+    run_evaluate(workspace, open_run(workspace.runs, run), workspace.dataset())
 
 
 @app.command()
@@ -133,8 +134,9 @@ def promote(
     """
     workspace = _workspace(overrides)
     from pipelines.steps import run_promote
+    from pipelines.train import open_run
 
-    run_promote(workspace, version or None)
+    run_promote(workspace, version or open_run(workspace.runs).version, workspace.dataset())
 
 
 @app.command()

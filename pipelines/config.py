@@ -19,6 +19,7 @@ from fsvae.models.fsvae import ModelConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.prepare import DatasetConfig
 from pipelines.promote import PromoteConfig
+from pipelines.ranges import check_ranges
 from pipelines.simulate import SimulateConfig
 from pipelines.sources.base import SourceConfig
 from pipelines.tracking import TrackingConfig
@@ -56,7 +57,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         UserError: an override cannot be read, or names a key, group or option that there is not, or gives a value of
-            the wrong type; the message names it and the nearest valid one.
+            the wrong type or outside its range; the message names it and the nearest valid one.
     """
     _check_keys(overrides)
     # Hydra takes no new key, not even in a dict, without a +; here they need none.
@@ -65,7 +66,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("config", overrides=list(overrides))
-        return cast(Config, OmegaConf.to_object(composed))
+        config = cast(Config, OmegaConf.to_object(composed))
     except (OmegaConfBaseException, HydraException) as error:
         cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)
         if cause is None:
@@ -73,6 +74,10 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         key = str(cause.full_key)
         hint = "" if key in _keys() else nearest(key, _keys())
         raise UserError(f"config: {key}: {str(cause.msg or cause).splitlines()[0]}{hint}") from error
+    except ValueError as error:
+        raise UserError(f"config: {error}") from error
+    check_ranges(config)
+    return config
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

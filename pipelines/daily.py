@@ -32,7 +32,7 @@ def daily(workspace: Workspace, day: date) -> Verdict:
         raise UserError(f"{workspace.root}: another daily run is under way; wait for it to end.") from error
     with lock:
         run_ingest(workspace)
-        run_prepare(workspace)
-        run = run_train(workspace)
-        run_evaluate(workspace, run.folder.name)
-        return run_promote(workspace, run.version)
+        dataset = run_prepare(workspace)
+        run = run_train(workspace, dataset)
+        run_evaluate(workspace, run, dataset)
+        return run_promote(workspace, run.version, dataset)

@@ -14,7 +14,7 @@ import xxhash
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON in place of `path` in one step; keys are sorted so that equal values are equal files."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w") as file:
         json.dump(value, file, indent=2, sort_keys=True)
         file.write("\n")

@@ -37,10 +37,11 @@ def promote(
 ) -> Verdict:
     """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
 
-    Targets that a catalogue lacks are misses of that model, so that a model with fewer tracks gains nothing.
+    Only listens after all that either has learned from count. Targets that a catalogue lacks are misses of
+    that model, so that a model with fewer tracks gains nothing.
 
     Raises:
-        UserError: the metric is not a ranking metric.
+        UserError: the metric is not a ranking metric, or no listen is new to both models.
     """
     if config.metric not in RANKING_METRICS:
         raise UserError(
@@ -48,11 +49,18 @@ def promote(
             f"{nearest(config.metric, RANKING_METRICS)}"
         )
     champion = tracker.resolve(None)
-    values = {
-        version: float(
-            evaluate_bundle(load_bundle(tracker.bundle(version)), dataset, period).ranking(config.metric).mean()
+    if challenger == champion:
+        return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False)
+    bundles = {version: load_bundle(tracker.bundle(version)) for version in (challenger, champion)}
+    unseen = max(bundle.learned_until(period) for bundle in bundles.values())
+    if dataset.listens.played_at.max() < unseen:
+        raise UserError(
+            f"One of versions {challenger} and {champion} has learned from all listens of this dataset: there is "
+            "nothing to compare them on. Ingest later listens, and prepare again."
         )
-        for version in {challenger, champion}
+    values = {
+        version: float(evaluate_bundle(bundle, dataset, period, unseen).ranking(config.metric).mean())
+        for version, bundle in bundles.items()
     }
     promoted = values[challenger] > values[champion]
     if promoted:

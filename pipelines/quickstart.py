@@ -37,9 +37,9 @@ def quickstart(
     run_simulate(workspace)
     run_ingest(workspace)
     dataset = run_prepare(workspace)
-    run = run_train(workspace)
-    run_evaluate(workspace, run.folder.name)
-    run_promote(workspace, run.version)
+    run = run_train(workspace, dataset)
+    run_evaluate(workspace, run, dataset)
+    run_promote(workspace, run.version, dataset)
     with serving(workspace) as url:
         question = _question(dataset)
         answer = ask(url, question)
@@ -73,7 +73,7 @@ def _closing(workspace: Workspace, run: str, user: str, seconds: float) -> Panel
     width = max(map(len, commands))
     lines = [
         f"Done in {seconds:.0f} s. Look at:",
-        f"  the picture       {root / 'runs' / run / 'evaluation' / 'metrics.png'}",
+        f"  the picture       {root / 'runs' / run / 'evaluation' / 'test' / 'metrics.png'}",
         f"  the runs          mlflow ui --backend-store-uri {workspace.tracker.uri}",
         "",
         "Go on with:",

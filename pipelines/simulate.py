@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from fsvae.errors import UserError
 from fsvae.schema import RAW_EVENTS
 from pipelines.simulation.listening import CONTEXTS, KINDS, MAX_PLAYS, MAX_SESSIONS, Events, Listening
 from pipelines.simulation.world import Ints, World, build_world, draw_users
+
+_SETTINGS = b"fsvae.simulate"
+"""Parquet metadata: the settings that a file was made with, so that two worlds never share a folder."""
 
 
 @dataclass
@@ -71,6 +75,10 @@ def simulate(config: SimulateConfig, out_dir: Path) -> SimulationSummary:
     strangers = sorted({path.name for path in out_dir.glob("events-*.parquet")} - {path.name for path in paths})
     if strangers:
         raise UserError(f"{out_dir} holds {strangers[0]}, which is no day of this log. Choose an empty folder.")
+    settings = json.dumps(asdict(config))
+    present = [path for path in paths if path.exists()]
+    if present and (pq.read_schema(present[0]).metadata or {}).get(_SETTINGS) != settings.encode():
+        raise UserError(f"{out_dir} holds a log that was simulated with other settings. Choose another workdir=FOLDER.")
     out_dir.mkdir(parents=True, exist_ok=True)
 
     world_seed, users_seed, days_seed = np.random.SeedSequence(config.seed).spawn(3)
@@ -108,7 +116,8 @@ def simulate(config: SimulateConfig, out_dir: Path) -> SimulationSummary:
     ):
         events = listening.day(day, seed)
         counts += np.bincount(events.kind, minlength=len(KINDS))
-        _write(_table(events, world, user_ids, midnight_ms), path)
+        table = _table(events, world, user_ids, midnight_ms)
+        _write(table.replace_schema_metadata({_SETTINGS: settings}), path)
     listens, skips, likes, saves = counts.tolist()
     return SimulationSummary(config.days, int(counts.sum()), listens, skips, likes, saves)
 
@@ -132,11 +141,11 @@ def _check(config: SimulateConfig) -> date:
         value = getattr(config, name)
         # Written so that a NaN is refused too.
         if not low <= value <= high:
-            raise UserError(f"{name}: {value} is not between {low} and {high}.")
+            raise UserError(f"simulate.{name}: {value} is not between {low} and {high}.")
     try:
         return date.fromisoformat(config.start)
     except ValueError as error:
-        raise UserError(f"start: '{config.start}' is not a day such as 2026-01-31.") from error
+        raise UserError(f"simulate.start: '{config.start}' is not a day such as 2026-01-31.") from error
 
 
 def _table(events: Events, world: World, user_ids: list[str], midnight_ms: int) -> pa.Table:

@@ -17,7 +17,7 @@ from pipelines.ingest import ingest
 from pipelines.prepare import prepare
 from pipelines.promote import Verdict, promote
 from pipelines.simulate import simulate
-from pipelines.train import Run, open_run, train
+from pipelines.train import Run, train
 from pipelines.workspace import Workspace
 
 console = Console()
@@ -92,7 +92,7 @@ def run_prepare(workspace: Workspace) -> PreparedDataset:
     return dataset
 
 
-def run_train(workspace: Workspace) -> Run:
+def run_train(workspace: Workspace, dataset: PreparedDataset) -> Run:
     """Train, or go on with, the configured model and say how it went, epoch by epoch."""
     config = workspace.config
     began = time.perf_counter()
@@ -105,7 +105,7 @@ def run_train(workspace: Workspace) -> Run:
 
     console.print("[bold]train[/]")
     run = train(
-        workspace.dataset(),
+        dataset,
         config.model,
         config.train,
         config.seed,
@@ -120,10 +120,8 @@ def run_train(workspace: Workspace) -> Run:
     return run
 
 
-def run_evaluate(workspace: Workspace, run_name: str = "") -> list[Outcome]:
-    """Compare a run (the latest by default) with the baselines and print the table."""
-    run = open_run(workspace.runs, run_name)
-    dataset = workspace.dataset()
+def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> list[Outcome]:
+    """Compare a run with the baselines and print the table."""
     outcomes = evaluate_run(run, dataset, workspace.config.evaluate, workspace.tracker)
     table = Table(title=f"next-track prediction, {workspace.config.evaluate.period} period", title_justify="left")
     table.add_column("model")
@@ -139,15 +137,15 @@ def run_evaluate(workspace: Workspace, run_name: str = "") -> list[Outcome]:
         table.add_row(outcome.model, *cells)
     console.print(table)
     console.print(caption(outcomes, dataset.manifest["config"]["min_count"]))
-    console.print(f"[bold]evaluate[/]  table, picture and every position → {run.folder / 'evaluation'}")
+    out = run.folder / "evaluation" / workspace.config.evaluate.period
+    console.print(f"[bold]evaluate[/]  table, picture and every position → {out}")
     return outcomes
 
 
-def run_promote(workspace: Workspace, version: int | None = None) -> Verdict:
-    """Make a version (the latest run's by default) the champion if it is better on the same positions."""
-    version = version or open_run(workspace.runs).version
+def run_promote(workspace: Workspace, version: int, dataset: PreparedDataset) -> Verdict:
+    """Make a version the champion if it is better on the same positions."""
     config = workspace.config.promote
-    verdict = promote(workspace.tracker, version, workspace.dataset(), config)
+    verdict = promote(workspace.tracker, version, dataset, config)
     if verdict.challenger == verdict.champion:
         console.print(f"[bold]promote[/]   version {verdict.champion} is the champion")
     else:

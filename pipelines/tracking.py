@@ -139,7 +139,9 @@ class Tracker:
 
 def git_commit() -> str:
     """Return the commit of the code, marked where files differ from it, or ``unknown`` outside a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists():
+        return "unknown"
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

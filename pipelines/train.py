@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -97,7 +98,7 @@ def train(
         show_progress: draw a progress bar.
 
     Raises:
-        UserError: the same run is being trained by another process.
+        UserError: the same run is being trained by another process, or the dataset has nothing to learn from.
     """
     made_of = {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
     folder = runs / fingerprint(made_of)
@@ -112,7 +113,7 @@ def train(
         if not result.exists():
             _train(dataset, model_config, config, seed, folder, tracker, on_epoch, show_progress, made_of)
         write_json(runs / "latest.json", {"run": folder.name})
-        return open_run(runs)
+        return open_run(runs, folder.name)
 
 
 def open_run(runs: Path, name: str = "") -> Run:
@@ -150,10 +151,17 @@ def _train(
         ModelCheckpoint,
         RichProgressBar,
     )
+    from pytorch_lightning.plugins.io import TorchCheckpointIO
 
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch API
+    for period in ("train", "validation"):
+        if not (dataset.listens.track[dataset.targets(period)] < dataset.n_catalogue).any():
+            raise UserError(
+                f"No listen of the {period} period is to a track of the catalogue. Prepare with more listens, a lower "
+                "dataset.min_count, or other periods."
+            )
     run_id = _run_id(folder, tracker, dataset, made_of)
     torch.manual_seed(seed)
     module = FSVAEModule(build_model(dataset, model_config), config.optimiser, seed)
@@ -168,6 +176,17 @@ def _train(
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             """Stop again at once where the run was killed after it had stopped; checkpoints do not say that."""
             trainer.should_stop = self.wait_count >= max(self.patience, 1)
+
+    class WholeCheckpoints(TorchCheckpointIO):
+        def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+            """Put a checkpoint in place in one step; Lightning's own way copies it where /tmp is another disk."""
+            temporary = Path(f"{path}.tmp")
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
 
     checkpoints = folder / "checkpoints"
     best = ModelCheckpoint(checkpoints, filename="best", monitor="val/l2", enable_version_counter=False)
@@ -193,6 +212,7 @@ def _train(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
+        plugins=[WholeCheckpoints()],
     )
     resume = checkpoints / "last.ckpt"
     # Lightning's own loader of checkpoints is told to read tensors and plain values only.
@@ -203,8 +223,8 @@ def _train(
     info = {"git_commit": git_commit(), "seed": seed, "val_l2": float(best.best_model_score or float("nan"))}
     save_bundle(folder / "bundle", module.model, dataset, info | {"run_id": run_id})
     version = tracker.register(run_id, folder / "bundle")
-    write_json(folder / "run.json", {"run_id": run_id, "epochs": epochs, "version": version})
     tracker.finish(run_id)
+    write_json(folder / "run.json", {"run_id": run_id, "epochs": epochs, "version": version})
 
 
 def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:

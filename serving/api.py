@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Annotated
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -101,6 +102,12 @@ def create_app(recommender: Callable[[], OnlineRecommender], model_version: str,
         if length is not None and int(length) > MAX_BODY_BYTES:
             return JSONResponse({"detail": f"the body is larger than {MAX_BODY_BYTES} bytes"}, 413)
         return await call_next(request)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+        # without the input itself, which may be what JSON cannot say (NaN, half a surrogate pair)
+        keys = ("loc", "msg", "type")
+        return JSONResponse({"detail": [{key: fault[key] for key in keys} for fault in error.errors()]}, 422)
 
     @app.post("/v1/next-tracks")
     def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:

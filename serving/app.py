@@ -38,6 +38,10 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
             f"serve.host={config.host} is reachable from other machines: set a secret in the environment variable "
             f"{TOKEN_VARIABLE}, which requests then carry as 'Authorization: Bearer …', or serve on 127.0.0.1."
         )
+    if ":" in config.host:
+        raise UserError(f"serve.host={config.host}: IPv6 is not served; use an IPv4 address such as 127.0.0.1.")
+    if config.replicas > config.num_cpus:
+        raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
     load_bundle(bundle)  # what cannot be opened is told here, not by a replica that fails to start
     port = config.port or _free_port(config.host)
     _check_free(config.host, port)
@@ -55,6 +59,7 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
     from serving.deployment import next_track_app
 
     ray.init(
+        address="local",
         num_cpus=config.num_cpus + 1,  # one more for Serve's own actors, so that every replica finds its CPU
         include_dashboard=False,
         configure_logging=True,

@@ -25,7 +25,11 @@ def next_track_app(bundle: str, model_version: str, token: str | None, config: S
         return create_app(lambda: recommender, model_version, token)
 
     @serve.deployment(
-        name="next-tracks", num_replicas=config.replicas, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64
+        name="next-tracks",
+        num_replicas=config.replicas,
+        ray_actor_options={"num_cpus": 1},
+        max_ongoing_requests=64,
+        max_queued_requests=256,  # more are answered 503 at once
     )
     @serve.ingress(build)
     class NextTracks:

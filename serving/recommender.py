@@ -74,15 +74,16 @@ class OnlineRecommender:
             k: how many tracks.
             at: time of the request, in microseconds since 1970 UTC.
         """
-        known = self._bundle.user(user_id) if user_id is not None else None
+        known = self._bundle.user(user_id, at) if user_id is not None else None
         state, slow = known if known is not None else (new_user(self._model), None)
-        times = _times(recent, at)
+        covered = state.last_played_at
+        times = _times(recent, covered, at)
         used, unknown = 0, []
         for listen, played_at in zip(recent, times, strict=True):
             track = self._index.get(listen.track_id, self._model.n_catalogue)
             if track == self._model.n_catalogue:
                 unknown.append(listen.track_id)
-            if played_at > state.last_played_at:
+            if listen.played_at is None or played_at > covered:
                 state = advance(self._model, state, track, played_at, listen.played_fraction)
                 used += 1
         slow_encoding = torch.zeros(1, self._model.config.slow_dim)
@@ -104,11 +105,20 @@ class OnlineRecommender:
         )
 
 
-def _times(recent: list[RecentListen], at: int) -> list[int]:
-    """Return a time for every recent listen: its own, or else counted back from the next one, or from the request."""
+def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:
+    """Return a time for every recent listen: its own, or else counted back from the next one, or from the request.
+
+    A time that is made up is never before the listen ahead of it, nor before what the stored history covers.
+    """
     times: list[int] = []
     following = at
     for listen in reversed(recent):
         following = listen.played_at if listen.played_at is not None else following - _PAUSE_US
         times.append(following)
-    return times[::-1]
+    times.reverse()
+    earliest = covered
+    for i, listen in enumerate(recent):
+        if listen.played_at is None:
+            times[i] = max(times[i], earliest)
+        earliest = max(earliest, times[i])
+    return times

@@ -62,14 +62,18 @@ class Outcome:
 RANKING_METRICS = (*(f"recall@{k}" for k in CUTOFFS), "ndcg@10", "mrr")
 
 
-def evaluate(model: Recommender, dataset: PreparedDataset, period: str) -> Outcome:
-    """Evaluate a model that is fitted on every listen of a period.
+def evaluate(
+    model: Recommender, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
+) -> Outcome:
+    """Evaluate a model that is fitted on every listen of a period, or on those of them from a time on.
 
     A model that comes from another dataset is evaluated on `dataset.in_space_of` its own track space: the positions
     are the same, and a target that its catalogue lacks is a miss.
     """
     begin, end = dataset.period(period)
+    begin = max(begin, not_before_us)
     targets = dataset.targets(period)
+    targets = targets[dataset.listens.played_at[targets] >= begin]
     vectors, track = dataset.vectors, dataset.listens.track
     ranks = np.full(len(targets), MISS, dtype=np.int64)
     l2, cosine = np.full(len(targets), np.nan), np.full(len(targets), np.nan)

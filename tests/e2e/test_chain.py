@@ -52,7 +52,7 @@ def test_quickstart_goes_from_nothing_to_an_answer(quickstart: tuple[Path, str])
     assert len(answer["tracks"]) == 5 and answer["known_user"] and answer["model_version"] == "fsvae/1"
     work = folder / "work" / "quickstart"
     for made in ("metrics.md", "metrics.png", "positions.parquet"):
-        assert list(work.glob(f"runs/*/evaluation/{made}")), made
+        assert list(work.glob(f"runs/*/evaluation/test/{made}")), made
     assert (work / "mlflow.db").exists()
     assert list(folder.iterdir()) == [folder / "work"]  # nothing is left outside the working folder
 

@@ -16,6 +16,8 @@ from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import FSVAERecommender
 
+LATER = 4_000_000_000_000_000  # a request long after the log
+
 
 @pytest.fixture(scope="module")
 def data() -> PreparedDataset:
@@ -53,7 +55,7 @@ def test_every_kind_of_model_comes_back(data: PreparedDataset, tmp_path: Path, c
     bundle = load_bundle(tmp_path)
     assert bundle.model.config == model.config
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in bundle.model.state_dict().items())
-    known = bundle.user("u0")
+    known = bundle.user("u0", LATER)
     assert known is not None and known[0].current[0].shape == (model.config.fast_layers, 1, model.config.fast_hidden)
 
 
@@ -71,7 +73,7 @@ def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path
 def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
     bundle = load_bundle(folder)
     for _ in range(2):
-        known = bundle.user("u2")
+        known = bundle.user("u2", LATER)
         assert known is not None
         state, slow = known
         assert state.n_listens == 20 and slow[0] == 1 and state.current[0].any()

@@ -19,6 +19,8 @@ from fsvae.models.predict import FSVAERecommender
 from fsvae.models.stepping import UserState, advance, new_user
 from serving.recommender import OnlineRecommender, RecentListen
 
+LATER = 4_000_000_000_000_000  # a request long after the log
+
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 CATALOGUE, OUTSIDE, DIM = 12, 3, 6
 TOLERANCE = 1e-4
@@ -126,7 +128,7 @@ def test_the_states_of_a_bundle_are_those_of_stepping(history: int, tmp_path_fac
     save_bundle(folder, model, data, {})
     bundle = load_bundle(folder)
     for user, user_id in enumerate(data.user_ids):
-        expected, known = steps(model, data, user)[-1], bundle.user(user_id)
+        expected, known = steps(model, data, user)[-1], bundle.user(user_id, LATER)
         assert known is not None
         state, slow = known
         assert (state.n_listens, state.last_played_at) == (expected.n_listens, expected.last_played_at)
@@ -137,7 +139,7 @@ def test_the_states_of_a_bundle_are_those_of_stepping(history: int, tmp_path_fac
         last = np.flatnonzero(data.snapshots.user == user)[-1]
         assert data.snapshots.day[last] == data.manifest["as_of_day"]
         assert np.array_equal(slow, data.snapshots.features[last])
-    assert bundle.user("nobody") is None
+    assert bundle.user("nobody", LATER) is None
 
 
 def split_at(data: PreparedDataset, kept: int) -> PreparedDataset:
@@ -176,7 +178,7 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
             for n in span
         ]
         at = int(data.listens.played_at[span[-1]]) + 77_000_000
-        known = bundle.user(user_id)
+        known = bundle.user(user_id, at)
         assert known is not None
         query = answer(model, steps(model, data, user)[-1], known[1], at)[DIM:]
         cosine = dict(zip(ids, data.vectors @ query / np.linalg.norm(query), strict=False))

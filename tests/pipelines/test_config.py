@@ -86,3 +86,24 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "configs" / "model" / "mine.yaml").write_text("softmax_wieght: 3.0\n")
     message = refused("model=mine")
     assert "softmax_wieght" in message and "Did you mean 'model.softmax_weight'?" in message
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.max_epochs=0",
+        "train.batch_size=0",
+        "model.history=0",
+        "model.softmax_weight=-1",
+        "dataset.track2vec.window=0",
+        "seed=-1",
+        "serve.port=99999",
+        "serve.replicas=0",
+        "evaluate.period=foo",
+        "train.precision=foo",
+        "train.optimiser.learning_rate=nan",
+    ],
+)
+def test_impossible_values_are_refused_by_key(override: str) -> None:
+    with pytest.raises(UserError, match=override.split("=")[0].replace(".", r"\.")):
+        load_config([override])

@@ -86,7 +86,7 @@ def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
 def test_the_files_and_the_mlflow_run_say_the_same(
     outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, tracker: Tracker
 ) -> None:
-    out = run.folder / "evaluation"
+    out = run.folder / "evaluation" / "test"
     assert {path.name for path in out.iterdir()} == {"metrics.md", "metrics.json", "metrics.png", "positions.parquet"}
     stored = json.loads((out / "metrics.json").read_text())
     for outcome in outcomes:
@@ -103,8 +103,8 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     metrics = outcomes[-1].metrics()
     assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
     assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
-    assert {item.path for item in client.list_artifacts(run.run_id, "evaluation")} == {
-        f"evaluation/{path.name}" for path in out.iterdir()
+    assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
+        f"evaluation/test/{path.name}" for path in out.iterdir()
     }
     assert "| FS-VAE |" in (out / "metrics.md").read_text()
 
@@ -157,7 +157,7 @@ def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
     assert tracker.resolve(None) == run.version
 
     with_itself = promote(tracker, run.version, small_dataset, PromoteConfig())
-    assert not with_itself.promoted and with_itself.challenger_value == with_itself.champion_value
+    assert not with_itself.promoted and with_itself.challenger == with_itself.champion == run.version
     assert tracker.resolve(None) == run.version
 
 
@@ -190,3 +190,30 @@ def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDatas
     bundle.model.config.use_fast = False
     blind = evaluate(FSVAERecommender(bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]
+
+
+def test_a_model_is_not_evaluated_on_what_it_has_learned_from(
+    run: Run, small_lake: Lake, small_dataset: PreparedDataset, tracker: Tracker, untrained: int, tmp_path: Path
+) -> None:
+    """With earlier cuts the test period begins inside what the run was trained on."""
+    config = DatasetConfig(min_count=2, train_share=0.5, validation_share=0.1, track2vec=Track2VecConfig(epochs=1))
+    earlier = open_dataset(prepare(small_lake, config, 1, tmp_path))
+    with pytest.raises(UserError, match="has learned from listens up to"):
+        evaluate_bundle(load_bundle(run.bundle), earlier, "test")
+    with pytest.raises(UserError, match="was trained on dataset"):
+        evaluate_run(run, earlier, EvaluateConfig(), tracker)
+    tracker.make_champion(untrained)
+    verdict = promote(tracker, run.version, earlier, PromoteConfig())  # on the listens that are new to both
+    same = promote(tracker, untrained, small_dataset, PromoteConfig())
+    assert verdict.promoted
+    assert verdict.challenger_value == pytest.approx(same.champion_value)
+
+
+def test_there_must_be_listens_that_are_new_to_both_models(
+    run: Run, small_lake: Lake, tracker: Tracker, untrained: int, tmp_path: Path
+) -> None:
+    tracker.make_champion(untrained)
+    first_weeks = DatasetConfig(min_count=2, before="2026-01-19", track2vec=Track2VecConfig(epochs=1))
+    old = open_dataset(prepare(small_lake, first_weeks, 1, tmp_path))
+    with pytest.raises(UserError, match="nothing to compare them on"):
+        promote(tracker, run.version, old, PromoteConfig())

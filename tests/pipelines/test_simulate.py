@@ -99,8 +99,9 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: Path) -> No
     first, other = bytes_of(tmp_path / "a"), bytes_of(tmp_path / "c")
     assert first == bytes_of(tmp_path / "b")
     assert first.keys() == other.keys() and all(first[name] != other[name] for name in first)
-    simulate(TINY, tmp_path / "c")
-    assert bytes_of(tmp_path / "c") == first
+    (tmp_path / "b" / "events-2026-01-06.parquet").unlink()  # a run that was killed is made whole
+    simulate(TINY, tmp_path / "b")
+    assert bytes_of(tmp_path / "b") == first
 
 
 def test_files_have_the_raw_schema_and_are_one_a_day_sorted_by_time(folder: Path, summary: SimulationSummary) -> None:
@@ -318,7 +319,7 @@ def test_small_logs_are_written_too(config: SimulateConfig, tmp_path: Path) -> N
 def test_impossible_values_are_refused_by_name(key: str, value: float | str, tmp_path: Path) -> None:
     config = replace(TINY)
     setattr(config, key, value)
-    with pytest.raises(UserError, match=rf"^{key}: "):
+    with pytest.raises(UserError, match=rf"^simulate\.{key}: "):
         simulate(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -347,3 +348,11 @@ def test_draw_columns_follows_the_weights() -> None:
     counts = np.bincount(drawn, minlength=4)
     assert counts[[0, 3]].tolist() == [0, 0]
     assert counts[2] / counts[1] == pytest.approx(3.0, rel=0.15)
+
+
+def test_another_world_never_mixes_with_one_that_is_there(tmp_path: Path) -> None:
+    config = SimulateConfig(users=5, tracks=20, artists=4, genres=2, days=2)
+    simulate(config, tmp_path)
+    simulate(config, tmp_path)  # the same again is no other world
+    with pytest.raises(UserError, match="other settings"):
+        simulate(SimulateConfig(users=5, tracks=20, artists=4, genres=2, days=2, seed=8), tmp_path)

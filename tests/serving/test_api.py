@@ -83,7 +83,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
 
         model, tracks, track_ids = bundle.model, bundle.tracks, bundle.track_ids
 
-        def user(self, user_id: str) -> Any:
+        def user(self, user_id: str, at: int) -> Any:
             from fsvae.models.stepping import new_user
 
             return new_user(bundle.model), slow
@@ -190,3 +190,42 @@ def test_listens_without_times_are_counted_back_from_what_follows(bundle: Bundle
     untimed = recommender.next_tracks(None, [RecentListen(a), RecentListen(b)], 5, at)
     timed = [RecentListen(a, at - 420_000_000), RecentListen(b, at - 210_000_000)]
     assert untimed == recommender.next_tracks(None, timed, 5, at)
+
+
+def test_recent_listens_at_one_time_all_count(bundle: Bundle) -> None:
+    recommender = OnlineRecommender(bundle, EXACT)
+    a, b, c = bundle.track_ids[:3]
+    at = 1_800_000_000_000_000
+    together = [RecentListen(a, at - 9), RecentListen(b, at - 9), RecentListen(c)]
+    assert recommender.next_tracks(None, together, 5, at).recent_used == 3
+
+
+def test_an_untimed_recent_listen_is_new_however_fresh_the_history_is(bundle: Bundle) -> None:
+    recommender = OnlineRecommender(bundle, EXACT)
+    user = bundle.user_ids[0]
+    state, _ = bundle.user(user, 0) or (None, None)
+    assert state is not None
+    answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, state.last_played_at + 60_000_000)
+    assert answer.recent_used == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"user_id": "a", "k": NaN}', '{"user_id": "\\ud800"}', '{"recent": [{"track_id": "t", "played_fraction": NaN}]}'],
+)
+def test_what_json_cannot_say_is_a_422_too(client: TestClient, body: str) -> None:
+    response = client.post("/v1/next-tracks", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422, response.text
+
+
+def test_slow_features_are_those_of_the_days_evaluation_reads(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+    """On a day of the log: the last active day's snapshot; after it: the one as of the end."""
+    day_us = 86_400_000_000
+    last = int(small_dataset.listens.offsets[1]) - 1
+    as_of = int(bundle.info["as_of_day"])
+    row = small_dataset.snapshots.rows_of(np.array([0]), np.array([as_of]))[0]
+    features = small_dataset.snapshots.features
+    during, after = bundle.user(bundle.user_ids[0], as_of * day_us - 1), bundle.user(bundle.user_ids[0], as_of * day_us)
+    assert during is not None and after is not None
+    assert np.array_equal(during[1], features[small_dataset.slow_row[last]])
+    assert np.array_equal(after[1], features[row])

@@ -1,0 +1,71 @@
+"""Which values of the configuration are possible, beyond their types."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from fsvae.errors import UserError
+
+_MANY = 10**9
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "source.max_reject_share": (0, 1),
+    "dataset.min_count": (1, _MANY),
+    "dataset.keep": (1, _MANY),
+    "dataset.track2vec.epochs": (1, 10_000),
+    "dataset.track2vec.window": (1, 1_000),
+    "dataset.track2vec.negative": (1, 1_000),
+    "dataset.track2vec.ns_exponent": (-2, 2),
+    "dataset.track2vec.sample": (0, 1),
+    "model.history": (1, 100_000),
+    "model.slow_hidden": (1, 100_000),
+    "model.slow_dim": (1, 100_000),
+    "model.fast_hidden": (1, 100_000),
+    "model.fast_layers": (1, 100),
+    "model.latent_dim": (1, 100_000),
+    "model.decoder_hidden": (1, 100_000),
+    "model.softmax_weight": (0, _MANY),
+    "model.softmax_tracks": (2, _MANY),
+    "model.beta": (0, _MANY),
+    "model.beta_warmup_epochs": (0, _MANY),
+    "model.free_bits": (0, _MANY),
+    "model.initial_log_variance": (-12, 12),
+    "model.slow_dropout": (0, 1),
+    "model.fast_dropout": (0, 1),
+    "train.max_epochs": (1, 1_000_000),
+    "train.patience": (0, _MANY),
+    "train.batch_size": (1, _MANY),
+    "train.gradient_clip": (0, _MANY),
+    "train.num_workers": (0, 1_000),
+    "train.optimiser.learning_rate": (1e-12, 1e3),
+    "train.optimiser.weight_decay": (0, 1e3),
+    "train.optimiser.warmup_share": (0, 1),
+    "train.optimiser.final_share": (0, 1),
+    "evaluate.aggregate_window": (1, _MANY),
+    "serve.port": (0, 65_535),
+    "serve.replicas": (1, 10_000),
+    "serve.num_cpus": (1, 100_000),
+    "serve.approximate_from": (1, 10**12),
+    "serve.version": (0, _MANY),
+}
+_CHOICES = {
+    "evaluate.period": ("test", "validation"),
+    "train.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"),
+}
+
+
+def check_ranges(config: Any) -> None:
+    """Refuse values that cannot be, by their key.
+
+    Raises:
+        UserError: a number is outside its range (NaN is outside of all), or a word is not one of the choices.
+    """
+    for key, (low, high) in _RANGES.items():
+        value = reduce(getattr, key.split("."), config)
+        if not low <= value <= high:
+            raise UserError(f"{key}={value} is not between {low} and {high}.")
+    for key, choices in _CHOICES.items():
+        value = reduce(getattr, key.split("."), config)
+        if value not in choices:
+            raise UserError(f"{key}={value} is not one of {', '.join(choices)}.")
