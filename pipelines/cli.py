@@ -252,9 +252,9 @@ def _wait() -> None:
 
 def main() -> None:
     """Run the command line; what the user can mend is one clear message and exit status 2."""
-    # Torch's threads spin while they wait, which makes training dozens of times slower on a machine that is busy
-    # with anything else (docs/decisions.md). Read when torch is imported, which no command has done yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Torch's threads spin while they wait for each other, for so long that training is dozens of times slower on a
+    # machine that is busy with anything else (docs/decisions.md). Read when torch is imported: no command has yet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except UserError as error:

@@ -72,8 +72,8 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         serve.run(app, name="fsvae", route_prefix="/")
         yield f"http://{config.host}:{port}"
     finally:
-        # Ray reports on stderr that it killed its own controller, which is how Serve shuts down.
-        with contextlib.redirect_stderr(io.StringIO()):
+        # Ray reports that it killed its own controller, which is how Serve shuts down.
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             serve.shutdown()
             ray.shutdown()
 
