@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import PreparedDataset, list_matrix
 from fsvae.errors import UserError
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS
@@ -160,11 +160,7 @@ def load_bundle(path: Path) -> Bundle:
         _users={user_id: row for row, user_id in enumerate(users["user_id"])},
         _n_listens=users["n_listens"].to_numpy(),
         _last_played_at=users["last_played_at_us"].to_numpy(),
-        _slow=_rows(users["slow"]),
-        _slow_last_day=_rows(users["slow_last_day"]),
-        _states=_rows(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
+        _slow=list_matrix(users["slow"]),
+        _slow_last_day=list_matrix(users["slow_last_day"]),
+        _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
     )
-
-
-def _rows(column: pl.Series) -> NDArray[np.float32]:
-    return np.ascontiguousarray(column.explode().to_numpy().reshape(len(column), -1), dtype=np.float32)

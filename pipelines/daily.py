@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from filelock import FileLock, Timeout
-
-from fsvae.errors import UserError
+from pipelines.files import held
 from pipelines.promote import Verdict
 from pipelines.steps import run_evaluate, run_ingest, run_prepare, run_promote, run_train
 from pipelines.workspace import Workspace
@@ -24,13 +22,7 @@ def daily(workspace: Workspace, day: date) -> Verdict:
     before = (day + timedelta(days=1)).isoformat()
     config = replace(workspace.config, dataset=replace(workspace.config.dataset, before=before))
     workspace = Workspace(config)
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(workspace.root / ".daily.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"{workspace.root}: another daily run is under way; wait for it to end.") from error
-    with lock:
+    with held(workspace.root / ".daily.lock", f"{workspace.root}: another daily run is under way; wait for it to end."):
         run_ingest(workspace)
         dataset = run_prepare(workspace)
         run = run_train(workspace, dataset)

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 import xxhash
+from filelock import FileLock, Timeout
+
+from fsvae.errors import UserError
+
+
+@contextmanager
+def held(lock: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file, whose folder is made if it is missing, while the context is open.
+
+    Raises:
+        UserError: another process holds it; the message is `busy`.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout as error:
+        if error.lock_file != str(lock):
+            raise  # of a lock that was taken inside the context
+        raise UserError(busy) from error
 
 
 def write_json(path: Path, value: Any) -> None:

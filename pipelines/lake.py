@@ -16,11 +16,10 @@ from typing import Any
 
 import polars as pl
 import xxhash
-from filelock import FileLock, Timeout
 
 from fsvae.errors import UserError
 from fsvae.schema import LAKE_EVENTS, SCHEMA_VERSION, TRACKS
-from pipelines.files import checksum, fingerprint, write_json, write_parquet
+from pipelines.files import checksum, fingerprint, held, write_json, write_parquet
 
 N_BUCKETS = 64
 """Users are spread over this many buckets by a stable hash; fixed for the life of a lake."""
@@ -70,13 +69,7 @@ class Lake:
         Raises:
             UserError: another process holds the lake.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise UserError(f"{self.root}: another ingest is writing this lake; wait for it to end.") from error
-        with lock:
+        with held(self.root / ".lock", f"{self.root}: another ingest is writing this lake; wait for it to end."):
             self.manifest = self._read_manifest()  # another writer may have committed before we got the lock
             staging = self.root / ".staging"
             shutil.rmtree(staging, ignore_errors=True)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
@@ -23,7 +22,7 @@ from fsvae.features.sessions import is_session_start, previous_times
 from fsvae.features.slow import DAY_US, Events, habits, snapshot_days, taste
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
 from fsvae.schema import DATASET_TRACKS, KINDS, SCHEMA_VERSION, SEQUENCES, SLOW
-from pipelines.files import checksum, fingerprint, write_json, write_parquet
+from pipelines.files import checksum, fingerprint, held, write_json, write_parquet
 from pipelines.lake import Lake
 
 
@@ -73,13 +72,7 @@ def prepare(
     }
     name = fingerprint(made_of)
     target = datasets / name
-    datasets.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(datasets / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"{datasets}: another prepare is writing here; wait for it to end.") from error
-    with lock:
+    with held(datasets / ".lock", f"{datasets}: another prepare is writing here; wait for it to end."):
         return _prepare(lake, config, seed, target, made_of, progress)
 
 

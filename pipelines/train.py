@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from fsvae.bundle import save_bundle
 from fsvae.data.datamodule import ChunkDataModule
@@ -25,7 +24,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAE, ModelConfig
 from fsvae.models.module import FSVAEModule, OptimiserConfig
-from pipelines.files import fingerprint, write_json
+from pipelines.files import fingerprint, held, write_json
 from pipelines.tracking import Tracker, git_commit
 
 
@@ -102,13 +101,7 @@ def train(
     """
     made_of = {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
     folder = runs / fingerprint(made_of)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"{folder}: this very run is being trained by another process; wait for it to end.") from error
-    with lock:
+    with held(folder / ".lock", f"{folder}: this very run is being trained by another process; wait for it to end."):
         result = folder / "run.json"
         if not result.exists():
             _train(dataset, model_config, config, seed, folder, tracker, on_epoch, show_progress, made_of)

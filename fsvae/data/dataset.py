@@ -144,8 +144,8 @@ def open_dataset(path: Path) -> PreparedDataset:
     snapshots = Snapshots(
         user=slow["user_index"].to_numpy().astype(np.int64),
         day=slow["day"].to_numpy().astype(np.int64),
-        habits=_matrix(slow["habits"]),
-        taste=_matrix(slow["taste"]),
+        habits=list_matrix(slow["habits"]),
+        taste=list_matrix(slow["taste"]),
     )
     return PreparedDataset(
         manifest=manifest,
@@ -158,5 +158,6 @@ def open_dataset(path: Path) -> PreparedDataset:
     )
 
 
-def _matrix(column: pl.Series) -> NDArray[np.float32]:
+def list_matrix(column: pl.Series) -> NDArray[np.float32]:
+    """Return a column of equally long lists as a matrix, [rows, length]."""
     return np.ascontiguousarray(column.explode().to_numpy().reshape(len(column), -1), dtype=np.float32)
