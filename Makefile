@@ -1,7 +1,7 @@
 # One entry for each habit. Each makes its own .venv when it is missing.
 PYTHON ?= python3.11
 BIN := .venv/bin
-export GOMP_SPINCOUNT ?= 10000
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: quickstart test check bench wheel clean
 

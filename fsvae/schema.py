@@ -46,8 +46,28 @@ TRACKS = pa.schema(
 )
 """What is known of a track; only the id is required."""
 
+PLAYLISTS = pa.schema(
+    [
+        pa.field("playlist_id", pa.string(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("track_id", pa.string(), nullable=False),
+    ]
+)
+"""Playlists, from which track vectors can be learned as from sessions; positions count from 0."""
+
+TRACK_EMBEDDINGS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("embedding", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""What somebody else knows of a track, as a vector (audio embeddings); all of one log are equally long."""
+
 RAW_EVENTS = pa.schema([*EVENTS, *[field for field in TRACKS if field.name not in EVENTS.names]])
 """A row of a listening log: an event and, where the log has it, what it says of the track."""
+
+RAW_PLAYLISTS = pa.schema([*PLAYLISTS, *[field for field in TRACKS if field.name not in PLAYLISTS.names]])
+"""A row of a log of playlists: a track at its place and, where the log has it, what it says of the track."""
 
 REJECTS = pa.schema(
     [

@@ -252,9 +252,9 @@ def _wait() -> None:
 
 def main() -> None:
     """Run the command line; what the user can mend is one clear message and exit status 2."""
-    # Torch's threads spin while they wait for each other, for so long that training is dozens of times slower on a
-    # machine that is busy with anything else (docs/decisions.md). Read when torch is imported: no command has yet.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Torch's threads wait for each other at every step of an LSTM: with a busy neighbour, two are dozens of times
+    # slower than one (docs/decisions.md). Read when torch is imported: no command has yet.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         app()
     except UserError as error:

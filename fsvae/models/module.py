@@ -40,6 +40,7 @@ class FSVAEModule(pl.LightningModule):
         self.optimiser_config = optimiser
         self.seed = seed
         self._epoch_targets = 0
+        self._epoch_sums: dict[str, Tensor] = {}
         self._epoch_began = 0.0
 
     def beta(self) -> float:
@@ -51,8 +52,9 @@ class FSVAEModule(pl.LightningModule):
         return config.beta * min(1.0, self.global_step / (config.beta_warmup_epochs * steps_an_epoch))
 
     def on_train_epoch_start(self) -> None:
-        """Begin to measure the epoch's throughput."""
+        """Begin to measure the epoch's losses and throughput."""
         self._epoch_targets = 0
+        self._epoch_sums = {}
         self._epoch_began = time.perf_counter()
 
     def on_train_batch_start(self, batch: ChunkBatch, batch_idx: int) -> None:
@@ -73,21 +75,29 @@ class FSVAEModule(pl.LightningModule):
         kl = kl_loss(kl_per_dimension(prediction.posterior), self.model.config.free_bits) if len(y_ND) else nll * 0
         beta = self.beta()
         loss: Tensor = nll + beta * kl
+        terms = {"train/nll": nll, "train/kl": kl}
         if self.model.softmax is not None:
             softmax = self.model.softmax(prediction.query_ND, target_N, self.model.tracks[:-1]).sum() / targets
             loss = loss + self.model.config.softmax_weight * softmax
-            self.log("train/softmax", softmax, on_epoch=True, on_step=False, batch_size=targets)
+            terms["train/softmax"] = softmax
         self._epoch_targets += len(y_ND)
-        self.log("train/loss", loss, prog_bar=True, on_epoch=True, on_step=False, batch_size=targets)
-        self.log("train/nll", nll, on_epoch=True, on_step=False, batch_size=targets)
-        self.log("train/kl", kl, on_epoch=True, on_step=False, batch_size=targets)
-        self.log("train/beta", beta, on_epoch=False, on_step=True)
+        for name, value in (terms | {"train/loss": loss}).items():
+            self._epoch_sums[name] = self._epoch_sums.get(name, 0) + value.detach() * len(y_ND)
+        if batch_idx % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.log_dict({"train/step_loss": loss, "train/beta": beta}, prog_bar=True, batch_size=targets)
         return loss
 
+    def epoch_means(self) -> dict[str, float]:
+        """Return the loss terms of the epoch so far, means over its targets [nats].
+
+        They are summed here: a call of `self.log` for each of them in every step took 8 % of the time.
+        """
+        return {name: float(total) / max(self._epoch_targets, 1) for name, total in self._epoch_sums.items()}
+
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's throughput, validation included."""
+        """Log the epoch's mean losses and its throughput, validation included."""
         seconds = time.perf_counter() - self._epoch_began
-        self.log("train/targets_per_second", self._epoch_targets / seconds)
+        self.log_dict(self.epoch_means() | {"train/targets_per_second": self._epoch_targets / seconds})
 
     def validation_step(self, batch: ChunkBatch, batch_idx: int) -> None:
         """Log distances and loss terms at the validation positions; z is the posterior's mean."""

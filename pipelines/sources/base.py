@@ -31,9 +31,12 @@ class SourceConfig:
 class Chunk:
     """Some rows of a log as they were read.
 
-    `rows` has a `line` column (Int64) and any of the fields of `fsvae.schema.RAW_EVENTS`, in whatever type the file
+    `rows` has a `line` column (Int64) and any of the fields of the raw schema of its `table`, in whatever type the file
     had them (CSV: Binary, not decoded yet). `malformed` are (line, text) of rows that could not be split into fields.
     """
 
     rows: pl.DataFrame
     malformed: list[tuple[int, str]] = field(default_factory=list)
+    table: str = "events"
+    """What the rows are: events (`fsvae.schema.RAW_EVENTS`), playlists (`RAW_PLAYLISTS`) or embeddings
+    (`TRACK_EMBEDDINGS`)."""

@@ -166,8 +166,9 @@ class Losses(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: FSVAEModule, batch: object, batch_idx: int) -> None:  # type: ignore[override]
         self.betas.append((trainer.global_step, pl_module.beta(), trainer.optimizers[0].param_groups[0]["lr"]))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.epochs.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: FSVAEModule) -> None:  # type: ignore[override]
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.epochs.append(metrics | pl_module.epoch_means())
 
 
 def fit(data: PreparedDataset, config: ModelConfig, optimiser: OptimiserConfig, epochs: int) -> tuple[FSVAE, Losses]:
