@@ -107,8 +107,8 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
             "user_id": dataset.user_ids,
             "n_listens": states.n_listens,
             "last_played_at_us": dataset.listens.played_at[dataset.listens.offsets[1:] - 1],
-            "slow": snapshots.features[rows],
-            "slow_last_day": snapshots.features[dataset.slow_row[dataset.listens.offsets[1:] - 1]],
+            "slow": snapshots.features(rows),
+            "slow_last_day": snapshots.features(dataset.slow_row[dataset.listens.offsets[1:] - 1]),
             "states": flat,
         }
     ).write_parquet(path / "users.parquet")

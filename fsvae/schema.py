@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Written into every manifest; a reader refuses any other version."""
 
 TRACK_DIM = 80
@@ -31,8 +31,9 @@ EVENTS = pa.schema(
 )
 """The lake: one file a day, sorted by (bucket, user_id, played_at, position in the source)."""
 
-LAKE_EVENTS = EVENTS.append(pa.field("bucket", pa.int16(), nullable=False))
-"""EVENTS as they lie in the lake: `bucket` is the stable hash of the user; per-user work is a map over buckets."""
+LAKE_EVENTS = EVENTS.append(pa.field("artist_id", pa.string())).append(pa.field("bucket", pa.int16(), nullable=False))
+"""EVENTS as they lie in the lake. `artist_id` is what the log said of the track when it was played, so that what is
+learned of artists later moves nothing; `bucket` is the stable hash of the user: per-user work is a map over buckets."""
 
 TRACKS = pa.schema(
     [
@@ -105,10 +106,9 @@ SLOW = pa.schema(
         pa.field("user_index", pa.int32(), nullable=False),
         pa.field("day", pa.int32(), nullable=False),
         pa.field("habits", pa.list_(pa.float32()), nullable=False),
-        pa.field("taste", pa.list_(pa.float32()), nullable=False),
     ]
 )
 """Slow snapshots: `day` counts days since 1970-01-01 UTC and the snapshot holds events before its 00:00.
 
-`habits` are the named features of `fsvae.features.slow.HABITS`; `taste` are the decayed mean track vectors.
+`habits` are the named features of `fsvae.features.slow.HABITS`. The taste is made of sequences and vectors on reading.
 """

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
 from fsvae.models.fsvae import ModelConfig
+from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.prepare import DatasetConfig
 from pipelines.promote import PromoteConfig
@@ -33,10 +34,15 @@ class Config:
 
     workdir: str = "work"
     """Folder of the lake, the datasets, the runs and MLflow's store."""
+    lake: str = ""
+    """Folder of the lake, local or of an object store (s3://bucket/lake); empty: lake/ in the working folder."""
+    datasets: str = ""
+    """Folder of the prepared datasets, likewise; empty: datasets/ in the working folder."""
     seed: int = 1
     """Of everything that is random, but the simulated log, which has its own."""
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

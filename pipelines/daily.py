@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from pipelines.files import held
+from pipelines.locks import held
 from pipelines.promote import Verdict
 from pipelines.steps import run_evaluate, run_ingest, run_prepare, run_promote, run_train
 from pipelines.workspace import Workspace
@@ -22,7 +22,7 @@ def daily(workspace: Workspace, day: date) -> Verdict:
     before = (day + timedelta(days=1)).isoformat()
     config = replace(workspace.config, dataset=replace(workspace.config.dataset, before=before))
     workspace = Workspace(config)
-    with held(workspace.root / ".daily.lock", f"{workspace.root}: another daily run is under way; wait for it to end."):
+    with held(workspace.root, "daily run"):
         run_ingest(workspace)
         dataset = run_prepare(workspace)
         run = run_train(workspace, dataset)

@@ -16,7 +16,7 @@ from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import Outcome, evaluate
 from fsvae.evaluation.report import markdown, plot
 from fsvae.models.predict import FSVAERecommender
-from pipelines.files import write_json
+from fsvae.storage import Folder
 from pipelines.tracking import Tracker
 from pipelines.train import Run
 
@@ -74,7 +74,7 @@ def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tra
     out.mkdir(parents=True, exist_ok=True)
     min_count = dataset.manifest["config"]["min_count"]
     (out / "metrics.md").write_text(markdown(outcomes, min_count))
-    write_json(out / "metrics.json", {outcome.model: outcome.metrics() for outcome in outcomes})
+    Folder.at(out).write_json("metrics.json", {outcome.model: outcome.metrics() for outcome in outcomes})
     plot(outcomes, out / "metrics.png")
     positions(outcomes, dataset).write_parquet(out / "positions.parquet")
     tracker.log_metrics(

@@ -1,55 +1,31 @@
-"""Writing files so that a reader never sees half of one, and naming what is in them."""
+"""Writing Parquet, and naming what is in files and values."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from filelock import FileLock, Timeout
-
-from fsvae.errors import UserError
 
 
-@contextmanager
-def held(lock: Path, busy: str) -> Iterator[None]:
-    """Hold a lock file, whose folder is made if it is missing, while the context is open.
-
-    Raises:
-        UserError: another process holds it; the message is `busy`.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout as error:
-        if error.lock_file != str(lock):
-            raise  # of a lock that was taken inside the context
-        raise UserError(busy) from error
+def write_parquet(file: IO[bytes] | pa.NativeFile | Path, pieces: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write tables of exactly the given schema as the row groups of a Parquet file."""
+    if isinstance(file, Path):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts) as writer:
+        for piece in pieces:
+            writer.write_table(piece)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in place of `path` in one step; keys are sorted so that equal values are equal files."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        json.dump(value, file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def write_parquet(path: Path, frame: pl.DataFrame, schema: Any) -> None:
-    """Write a frame as Parquet with exactly the given pyarrow schema."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = frame.select(schema.names).to_arrow().cast(schema)
-    pq.write_table(table, path, compression="zstd")
+def in_schema(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Return a frame's columns as an Arrow table of exactly the given schema."""
+    return frame.select(schema.names).to_arrow().cast(schema)
 
 
 def checksum(path: Path) -> str:

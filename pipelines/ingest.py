@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from fsvae.errors import UserError
-from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
+from fsvae.schema import LAKE_EVENTS, TRACKS
 from pipelines.checks import check_rows
-from pipelines.files import checksum, fingerprint, write_parquet
+from pipelines.files import checksum, fingerprint
 from pipelines.lake import Lake, buckets_of
 from pipelines.sources import files_of, read
 from pipelines.sources.base import SourceConfig
@@ -131,11 +131,9 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
         bad = pl.concat(rejects)
         groups = bad.group_by("field", "reason").len().sort("field", "reason")
         counts.reasons = {f"{f}: {r}": n for f, r, n in groups.iter_rows()}
-        entry["rejects"] = f"rejects/{digest[:16]}.parquet"
-        write_parquet(lake.root / f"rejects/{digest[:16]}.parquet", bad, REJECTS)
+        entry["rejects"] = lake.write_rejects(digest, bad)
         if counts.rejected > config.max_reject_share * counts.rows_in:
-            kept = lake.root.parent / f"rejects-{path.stem}.parquet"
-            write_parquet(kept, bad, REJECTS)
+            kept = lake.refuse(path.stem, bad)
             first = bad.row(0, named=True)
             raise UserError(
                 f"{path}: {counts.rejected} of {counts.rows_in} rows rejected, more than source.max_reject_share="

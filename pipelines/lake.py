@@ -6,23 +6,32 @@ writer that is killed leaves the lake as it was, and the next writer sweeps up w
 
 from __future__ import annotations
 
-import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
 from fsvae.errors import UserError
-from fsvae.schema import LAKE_EVENTS, SCHEMA_VERSION, TRACKS
-from pipelines.files import checksum, fingerprint, held, write_json, write_parquet
+from fsvae.schema import LAKE_EVENTS, REJECTS, SCHEMA_VERSION, TRACKS
+from fsvae.storage import Folder
+from pipelines.files import in_schema, write_parquet
+from pipelines.locks import held
 
 N_BUCKETS = 64
 """Users are spread over this many buckets by a stable hash; fixed for the life of a lake."""
+
+_ROW_GROUP = 1 << 14
+"""Row groups of a day hold whole buckets and at least so many rows, so that a part of the users can be read alone."""
 
 
 @dataclass
@@ -41,37 +50,37 @@ class LakeManifest:
 class Lake:
     """A lake in a folder; opening it reads the manifest and nothing else."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, where: str | Path | Folder) -> None:
         """Open a lake, which may be empty.
 
         Raises:
             UserError: the lake was written with another schema version.
         """
-        self.root = root
-        self._manifest_path = root / "manifest.json"
+        self.root = Folder.at(where)
         self.manifest = self._read_manifest()
 
     def _read_manifest(self) -> LakeManifest:
-        if not self._manifest_path.exists():
+        if not self.root.exists("manifest.json"):
             return LakeManifest()
-        stored = json.loads(self._manifest_path.read_text())
+        stored = self.root.read_json("manifest.json")
         if stored.get("schema_version") != SCHEMA_VERSION:
             raise UserError(
-                f"{self._manifest_path}: schema_version is {stored.get('schema_version')}, this program reads "
+                f"{self.root}/manifest.json: schema_version is {stored.get('schema_version')}, this program reads "
                 f"{SCHEMA_VERSION}. Ingest the logs again into a new workdir."
             )
         return LakeManifest(**stored)
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """Hold the lake for writing; yields an empty staging folder and sweeps files no manifest names.
+        """Hold the lake for writing; yields an empty local staging folder and sweeps files no manifest names.
 
         Raises:
             UserError: another process holds the lake.
         """
-        with held(self.root / ".lock", f"{self.root}: another ingest is writing this lake; wait for it to end."):
+        with held(self.root, "ingest"):
             self.manifest = self._read_manifest()  # another writer may have committed before we got the lock
-            staging = self.root / ".staging"
+            local = self.root.local
+            staging = local / ".staging" if local else Path(tempfile.mkdtemp(prefix="fsvae-"))
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir()
             try:
@@ -82,56 +91,76 @@ class Lake:
 
     def commit(self) -> None:
         """Make the manifest in memory the lake's."""
-        write_json(self._manifest_path, asdict(self.manifest))
+        self.root.write_json("manifest.json", asdict(self.manifest))
+
+    def days(self, before: str | None = None) -> list[str]:
+        """Return the days, or those before a day (YYYY-MM-DD), in order.
+
+        Raises:
+            UserError: there are none.
+        """
+        days = [day for day in sorted(self.manifest.days) if before is None or day < before]
+        if not days:
+            until = f" before {before}" if before else ""
+            raise UserError(f"{self.root}: the lake holds no events{until}. Put some in: fsvae ingest --help.")
+        return days
 
     def write_day(self, day: str, events: pl.DataFrame) -> None:
         """Write a day's events (already in order) and name the file in the manifest in memory."""
-        self.manifest.days[day] = self._write(f"events/date={day}", events, LAKE_EVENTS)
+        table = in_schema(events, LAKE_EVENTS)
+        bounds = _row_groups(events["bucket"].to_numpy())
+        pieces = [table.slice(begin, end - begin) for begin, end in pairwise(bounds)]
+        self.manifest.days[day] = self._write(f"events/date={day}", pieces, LAKE_EVENTS)
 
     def write_tracks(self, tracks: pl.DataFrame) -> None:
         """Write what is known of all tracks and name the file in the manifest in memory."""
-        self.manifest.tracks = self._write("tracks", tracks, TRACKS)
+        self.manifest.tracks = self._write("tracks", [in_schema(tracks, TRACKS)], TRACKS)
+
+    def write_rejects(self, log: str, rejects: pl.DataFrame) -> str:
+        """Write the rejects of a log and return the file's path, which the log's entry in the manifest is to name."""
+        path = f"rejects/{log[:16]}.parquet"
+        with self.root.writing(path) as file:
+            write_parquet(file, [in_schema(rejects, REJECTS)], REJECTS)
+        return path
+
+    def refuse(self, name: str, rejects: pl.DataFrame) -> Folder:
+        """Keep the rejects of a log that was refused where no sweep finds them, and return the file."""
+        with self.root.writing(f"refused-{name}.parquet") as file:
+            write_parquet(file, [in_schema(rejects, REJECTS)], REJECTS)
+        return self.root / f"refused-{name}.parquet"
 
     def read_day(self, day: str) -> pl.DataFrame | None:
         """Return a day's events in lake order, or None where there are none."""
         entry = self.manifest.days.get(day)
-        return None if entry is None else pl.read_parquet(self.root / entry["path"], hive_partitioning=False)
+        if entry is None:
+            return None
+        return pl.DataFrame(pl.from_arrow(pq.read_table(self.open(entry), partitioning=None)))
 
     def read_tracks(self) -> pl.DataFrame:
         """Return all tracks, sorted by id."""
         if self.manifest.tracks is None:
             return pl.DataFrame(schema=pl.DataFrame(TRACKS.empty_table()).schema)
-        return pl.read_parquet(self.root / self.manifest.tracks["path"])
+        return pl.DataFrame(pl.from_arrow(pq.read_table(self.open(self.manifest.tracks))))
 
-    def read_events(self, before_day: str | None = None) -> pl.DataFrame:
-        """Return the events of all days, or of those before a day (YYYY-MM-DD), each day in lake order.
+    def open(self, entry: dict[str, Any]) -> pa.NativeFile:
+        """Open a file that the manifest names.
 
         Raises:
-            UserError: there are none.
+            UserError: it is gone: files are swept when an ingest commits newer ones.
         """
-        days = [day for day in sorted(self.manifest.days) if before_day is None or day < before_day]
-        if not days:
-            until = f" before {before_day}" if before_day else ""
-            raise UserError(f"{self.root}: the lake holds no events{until}. Put some in: fsvae ingest --help.")
-        paths = [self.root / self.manifest.days[day]["path"] for day in days]
         try:
-            return pl.concat(pl.read_parquet(path, hive_partitioning=False) for path in paths)
-        except FileNotFoundError as error:  # its files are swept when an ingest commits newer ones
+            return self.root.open(entry["path"])
+        except FileNotFoundError as error:
             raise UserError(f"{self.root}: an ingest changed the lake while it was read. Run this again.") from error
 
-    def fingerprint(self, before_day: str | None = None) -> str:
-        """Return what names the events before a day, and the tracks."""
-        days = {d: e["checksum"] for d, e in self.manifest.days.items() if before_day is None or d < before_day}
-        return fingerprint([days, self.manifest.tracks])
-
-    def _write(self, folder: str, frame: pl.DataFrame, schema: Any) -> dict[str, Any]:
-        temporary = self.root / ".staging" / "writing.parquet"
-        write_parquet(temporary, frame, schema)
-        digest = checksum(temporary)
-        path = Path(folder) / f"part-{digest[:16]}.parquet"
-        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(self.root / path)
-        return {"path": str(path), "rows": len(frame), "checksum": digest}
+    def _write(self, folder: str, pieces: list[pa.Table], schema: pa.Schema) -> dict[str, Any]:
+        sink = pa.BufferOutputStream()
+        write_parquet(sink, pieces, schema)
+        data = sink.getvalue()
+        digest = xxhash.xxh3_128_hexdigest(data)
+        path = f"{folder}/part-{digest[:16]}.parquet"
+        self.root.write(path, data)
+        return {"path": path, "rows": sum(len(piece) for piece in pieces), "checksum": digest}
 
     def _sweep(self) -> None:
         committed = self._read_manifest()
@@ -139,9 +168,18 @@ class Lake:
         named |= {log["rejects"] for log in committed.logs.values()}
         if committed.tracks:
             named.add(committed.tracks["path"])
-        for path in self.root.glob("*/**/*.parquet"):
-            if str(path.relative_to(self.root)) not in named:
-                path.unlink()
+        for name in self.root.files():
+            if "/" in name and name.endswith((".parquet", ".tmp")) and name not in named:
+                self.root.delete(name)
+
+
+def _row_groups(bucket: np.ndarray[Any, np.dtype[np.int16]]) -> list[int]:
+    """Return where row groups begin, and the end: equally many buckets each, as a part of the users has."""
+    groups = N_BUCKETS
+    while groups > 1 and len(bucket) < groups * _ROW_GROUP:
+        groups //= 2
+    firsts = np.arange(0, N_BUCKETS, N_BUCKETS // groups)
+    return sorted({*np.searchsorted(bucket, firsts).tolist(), len(bucket)})
 
 
 def buckets_of(user_ids: pl.Series) -> pl.Series:

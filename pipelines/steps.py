@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.evaluation.protocol import Outcome
 from fsvae.evaluation.report import COLUMNS, best_models, caption
+from pipelines.engine import engine_of
 from pipelines.evaluate import evaluate_run
 from pipelines.ingest import ingest
 from pipelines.prepare import prepare
@@ -76,8 +77,9 @@ def run_prepare(workspace: Workspace) -> PreparedDataset:
             workspace.config.seed,
             workspace.datasets,
             lambda stage, share: bar.update(task, completed=share, description=f"prepare: {stage}"),
+            engine_of(workspace.config.engine),
         )
-    dataset = workspace.dataset()
+    dataset = open_dataset(path)
     counts = dataset.manifest["counts"]
     cuts = [
         datetime.fromtimestamp(dataset.manifest[key] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")

@@ -24,7 +24,9 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAE, ModelConfig
 from fsvae.models.module import FSVAEModule, OptimiserConfig
-from pipelines.files import fingerprint, held, write_json
+from fsvae.storage import Folder
+from pipelines.files import fingerprint
+from pipelines.locks import held
 from pipelines.tracking import Tracker, git_commit
 
 
@@ -64,10 +66,16 @@ class Run:
         return self.folder / "bundle"
 
 
+_NORMALISED_BY = 100_000
+"""Slow features are normalised by the mean and deviation of at most so many snapshots, drawn by chance."""
+
+
 def build_model(dataset: PreparedDataset, config: ModelConfig) -> FSVAE:
     """Return an untrained model for a dataset; slow features are normalised by the training period's snapshots."""
-    rows = dataset.slow_row[dataset.listens.played_at < dataset.period("train")[1]]
-    slow = torch.from_numpy(dataset.snapshots.features[np.unique(rows)])
+    rows = np.unique(dataset.slow_row[dataset.listens.played_at < dataset.period("train")[1]])
+    if len(rows) > _NORMALISED_BY:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _NORMALISED_BY, replace=False))
+    slow = torch.from_numpy(dataset.snapshots.features(rows))
     slow = slow[slow[:, 0] > 0] if bool((slow[:, 0] > 0).any()) else slow
     std = slow.std(dim=0, unbiased=False)
     std[std < 1e-6] = 1.0
@@ -101,11 +109,11 @@ def train(
     """
     made_of = {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
     folder = runs / fingerprint(made_of)
-    with held(folder / ".lock", f"{folder}: this very run is being trained by another process; wait for it to end."):
+    with held(folder, "training of this very run"):
         result = folder / "run.json"
         if not result.exists():
             _train(dataset, model_config, config, seed, folder, tracker, on_epoch, show_progress, made_of)
-        write_json(runs / "latest.json", {"run": folder.name})
+        Folder.at(runs).write_json("latest.json", {"run": folder.name})
         return open_run(runs, folder.name)
 
 
@@ -217,7 +225,7 @@ def _train(
     save_bundle(folder / "bundle", module.model, dataset, info | {"run_id": run_id})
     version = tracker.register(run_id, folder / "bundle")
     tracker.finish(run_id)
-    write_json(folder / "run.json", {"run_id": run_id, "epochs": epochs, "version": version})
+    Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
 
 
 def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:
@@ -230,7 +238,7 @@ def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: d
     run_id = tracker.start(
         folder.name, {**made_of, "dataset_manifest": dataset.fingerprint, "git_commit": git_commit()}
     )
-    write_json(stored, {"run_id": run_id})
+    Folder.at(folder).write_json(stored.name, {"run_id": run_id})
     return run_id
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.storage import Folder
 from pipelines.config import Config
 from pipelines.lake import Lake
 from pipelines.tracking import Tracker
@@ -29,9 +30,9 @@ class Workspace:
         return self.root / "raw"
 
     @property
-    def datasets(self) -> Path:
+    def datasets(self) -> Folder:
         """Return the folder of prepared datasets."""
-        return self.root / "datasets"
+        return Folder.at(self.config.datasets or self.root / "datasets")
 
     @property
     def runs(self) -> Path:
@@ -45,7 +46,7 @@ class Workspace:
 
     def lake(self) -> Lake:
         """Return the lake."""
-        return Lake(self.root / "lake")
+        return Lake(self.config.lake or self.root / "lake")
 
     def dataset(self) -> PreparedDataset:
         """Return the newest prepared dataset."""

@@ -107,7 +107,6 @@ class Batcher:
         self.dataset = dataset
         self.chunks = chunks
         self._catalogue_targets_only = catalogue_targets_only
-        self._slow = torch.from_numpy(dataset.snapshots.features)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -129,7 +128,7 @@ class Batcher:
             track_BT=torch.from_numpy(track),
             features_BTF=torch.from_numpy(listen_features(played_at, previous, listens.played_fraction[flat])),
             request_BTR=torch.from_numpy(request_features(played_at, previous)),
-            slow_SD=self._slow[torch.from_numpy(snapshots)],
+            slow_SD=torch.from_numpy(self.dataset.snapshots.features(snapshots)),
             slow_index_BT=torch.from_numpy(slow_index.reshape(flat.shape)),
             target_BT=torch.from_numpy(target),
             listen_BT=torch.from_numpy(flat),

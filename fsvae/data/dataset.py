@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import xxhash
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
-from fsvae.features.slow import DAY_US, taste
+from fsvae.features.slow import DAY_US
+from fsvae.features.taste import DaySums
 from fsvae.schema import SCHEMA_VERSION
+from fsvae.storage import Folder
 
 PERIODS = ("train", "validation", "test")
 
@@ -30,8 +32,8 @@ class Snapshots:
     """[S] days since 1970 UTC; the snapshot holds events before the day's 00:00."""
     habits: NDArray[np.float32]
     """[S, H]: `fsvae.features.slow.HABITS`."""
-    taste: NDArray[np.float32]
-    """[S, half-lives * D]: decayed mean track vectors."""
+    sums: DaySums
+    """What their taste is made of."""
 
     def rows_of(self, user: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each (user, day), which must exist."""
@@ -41,10 +43,9 @@ class Snapshots:
         assert np.array_equal(keys[rows], user * span + day), "every active day has a snapshot"
         return rows
 
-    @property
-    def features(self) -> NDArray[np.float32]:
-        """Return habits and taste side by side, [S, H + half-lives * D]."""
-        return np.concatenate([self.habits, self.taste], axis=1)
+    def features(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return habits and taste of some snapshots side by side, [len(rows), H + half-lives * D]."""
+        return np.concatenate([self.habits[rows], self.sums.taste(self.user[rows], self.day[rows])], axis=1)
 
 
 @dataclass(frozen=True)
@@ -96,43 +97,34 @@ class PreparedDataset:
         index_of = {track_id: index for index, track_id in enumerate(track_ids)}
         to_new = np.array([index_of.get(track_id, outside) for track_id in self.tracks["track_id"]], dtype=np.int32)
         listens = self.listens.with_tracks(to_new[self.listens.track])
-        snapshots = replace(
-            self.snapshots,
-            taste=taste(
-                listens.user,
-                listens.track.astype(np.int64),
-                listens.played_at,
-                vectors,
-                self.snapshots.user,
-                self.snapshots.day,
-            ),
-        )
+        snapshots = replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors))
         return replace(self, listens=listens, vectors=vectors, snapshots=snapshots)
 
 
-def open_dataset(path: Path) -> PreparedDataset:
+def open_dataset(where: str | Path | Folder) -> PreparedDataset:
     """Open a prepared dataset, or the newest one of a folder of datasets (the one its CURRENT file names).
 
     Raises:
         UserError: there is none, it has another schema version, or a file is not the one that was written.
     """
-    if (path / "CURRENT").exists():
-        path = path / (path / "CURRENT").read_text().strip()
-    manifest_path = path / "manifest.json"
-    if not manifest_path.exists():
-        raise UserError(f"{path}: no prepared dataset there. Make one: fsvae prepare.")
-    manifest = json.loads(manifest_path.read_text())
+    folder = Folder.at(where)
+    if folder.exists("CURRENT"):
+        folder = folder / folder.read("CURRENT").decode().strip()
+    if not folder.exists("manifest.json"):
+        raise UserError(f"{folder}: no prepared dataset there. Make one: fsvae prepare.")
+    manifest = folder.read_json("manifest.json")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
-            f"{manifest_path}: schema_version is {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}."
-            " Run fsvae prepare again."
+            f"{folder}/manifest.json: schema_version is {manifest.get('schema_version')}, this program reads "
+            f"{SCHEMA_VERSION}. Run fsvae prepare again."
         )
     for name, expected in manifest["checksums"].items():
-        file = path / name
-        if not file.exists() or xxhash.xxh3_128_hexdigest(file.read_bytes()) != expected:
-            raise UserError(f"{file}: missing or not as it was written. Delete {path} and run fsvae prepare again.")
-
-    sequences = pl.read_parquet(path / "sequences.parquet")
+        if not folder.exists(name) or folder.checksum(name) != expected:
+            raise UserError(
+                f"{folder}/{name}: missing or not as it was written. Delete {folder} and run fsvae prepare again."
+            )
+    parts = [part_name(index) for index in range(manifest["parts"])]
+    sequences = _concat(folder, [f"sequences/{part}" for part in parts])
     lengths = sequences["track_index"].list.len().to_numpy()
     listens = Listens(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
@@ -140,22 +132,32 @@ def open_dataset(path: Path) -> PreparedDataset:
         played_at=sequences["played_at"].explode().dt.timestamp("us").to_numpy().astype(np.int64),
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
     )
-    slow = pl.read_parquet(path / "slow.parquet")
+    slow = _concat(folder, [f"slow/{part}" for part in parts])
+    vectors = np.load(io.BytesIO(folder.read("vectors.npy")), allow_pickle=False)
     snapshots = Snapshots(
         user=slow["user_index"].to_numpy().astype(np.int64),
         day=slow["day"].to_numpy().astype(np.int64),
         habits=list_matrix(slow["habits"]),
-        taste=list_matrix(slow["taste"]),
+        sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors),
     )
     return PreparedDataset(
         manifest=manifest,
         user_ids=sequences["user_id"].to_list(),
         listens=listens,
-        tracks=pl.read_parquet(path / "tracks.parquet"),
-        vectors=np.load(path / "vectors.npy", allow_pickle=False),
+        tracks=pl.DataFrame(pl.from_arrow(pq.read_table(folder.open("tracks.parquet")))),
+        vectors=vectors,
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
     )
+
+
+def part_name(index: int) -> str:
+    """Return the file name of a part of a table that is cut by user."""
+    return f"part-{index:02d}.parquet"
+
+
+def _concat(folder: Folder, names: list[str]) -> pl.DataFrame:
+    return pl.concat(pl.DataFrame(pl.from_arrow(pq.read_table(folder.open(name)))) for name in names)
 
 
 def list_matrix(column: pl.Series) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS, WINDOW_DAYS, Events, habits, snapshot_days, taste
+from fsvae.features.habits import Past, fold, habits, snapshot_days
+from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS, WINDOW_DAYS, Events
+from fsvae.features.taste import DaySums
 from fsvae.schema import KINDS
 
 D = 20_454
@@ -189,6 +192,26 @@ def test_habits_are_those_of_the_reference(rows: list[Row]) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(rows=ROWS, cuts=st.lists(st.integers(D - 70, D + 4), max_size=6))
+def test_block_by_block_gives_the_very_same_habits(rows: list[Row], cuts: list[int]) -> None:
+    """Users are numbered by their first event, as they come in; blocks may be of any length."""
+    rows = sorted(rows, key=lambda row: row[3])
+    number = {user: index for index, user in enumerate(dict.fromkeys(row[0] for row in rows))}
+    rows = [(number[row[0]], *row[1:]) for row in rows]
+    bounds = sorted({D - 70, *cuts, D + 5})
+    past, found, wanted = Past.nothing(), [], []
+    for first, end in pairwise(bounds):
+        users = len({row[0] for row in rows if row[3] < at(end)})
+        snapshots = [(user, day) for user in range(users) for day in range(first, end + (end == D + 5))]
+        user, day = np.array(snapshots, dtype=np.int64).reshape(-1, 2).T
+        block = events_of([row for row in rows if at(first) <= row[3] < at(end)])
+        some, past = fold(past, block, users, first, end, user, day)
+        found.append(some)
+        wanted.append(habits(events_of(rows), user, day))
+    assert np.array_equal(np.concatenate(found), np.concatenate(wanted))
+
+
 VECTORS = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], dtype=np.float32)
 
 
@@ -196,7 +219,8 @@ def taste_of(rows: list[tuple[int, int, int]], snapshots: list[tuple[int, int]])
     """Rows are (user, track, played_at); the answer is [snapshots, half-lives, 2]."""
     user, track, played_at = np.array(sorted(rows, key=lambda row: (row[0], row[2])), dtype=np.int64).reshape(-1, 3).T
     who, day = np.array(snapshots, dtype=np.int64).T
-    return taste(user, track, played_at, VECTORS, who, day).reshape(len(snapshots), len(HALF_LIVES_DAYS), 2)
+    sums = DaySums.of(user, track.astype(np.int32), played_at, VECTORS)
+    return sums.taste(who, day).reshape(len(snapshots), len(HALF_LIVES_DAYS), 2)
 
 
 def test_yesterday_weighs_1_and_a_half_life_earlier_half() -> None:

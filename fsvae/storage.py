@@ -1,0 +1,168 @@
+"""Folders on any filesystem that pyarrow knows (a local path, s3://, gs://): the lake's and the datasets' files.
+
+A file appears whole or not at all: locally it is written beside its place and renamed, and object stores show an
+object when its last byte is there. Nothing here relies on renaming a folder, which object stores cannot do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import xxhash
+
+from fsvae.errors import UserError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, or the name of one that is not there yet. It can be sent to other processes."""
+
+    fs: pafs.FileSystem
+    path: str
+    """Within the filesystem."""
+    scheme: str = ""
+    """Of the URL it was opened by; empty: a local path."""
+
+    @classmethod
+    def at(cls, where: str | Path | Folder) -> Folder:
+        """Return the folder at a local path or a URL such as ``s3://bucket/lake?region=eu-north-1``.
+
+        Raises:
+            UserError: the URL's filesystem is not known, or its parameters are wrong.
+        """
+        if isinstance(where, Folder):
+            return where
+        if "://" not in str(where):
+            return cls(pafs.LocalFileSystem(), str(Path(where).absolute()))
+        try:
+            fs, path = pafs.FileSystem.from_uri(str(where))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise UserError(f"{_without_secrets(str(where))}: not a path that can be opened: {error}") from error
+        return cls(fs, path, urlsplit(str(where)).scheme)
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(self.fs, f"{self.path}/{name}", self.scheme)
+
+    def __str__(self) -> str:
+        if not self.scheme:
+            path = Path(self.path)
+            return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else self.path
+        return f"{self.scheme}://{self.path}"
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def local(self) -> Path | None:
+        """Return the path on this machine's disk, or None elsewhere."""
+        return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file."""
+        return bool(self.fs.get_file_info(f"{self.path}/{name}").type == pafs.FileType.File)
+
+    def files(self) -> list[str]:
+        """Return the names of all files below, within this folder, in order."""
+        infos = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
+        return sorted(info.path.removeprefix(f"{self.path}/") for info in infos if info.type == pafs.FileType.File)
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders right within this one, in order."""
+        infos = self.fs.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
+    def age(self, name: str) -> float:
+        """Return when a file was last written [s since 1970]."""
+        return float(self.fs.get_file_info(f"{self.path}/{name}").mtime_ns) / 1e9
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open a file for random access.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        local = self.local
+        return pa.memory_map(f"{self.path}/{name}") if local else self.fs.open_input_file(f"{self.path}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
+            return bytes(stream.read())
+
+    def read_json(self, name: str) -> Any:
+        """Return what a JSON file holds."""
+        return json.loads(self.read(name))
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """Write a file, which takes its place when the context ends well."""
+        target = f"{self.path}/{name}"
+        local = self.local
+        if local is None:
+            # Closing makes the object appear: what was written of a failed one is left in memory.
+            stream = self.fs.open_output_stream(target, compression=None)
+            yield stream
+            stream.close()
+            return
+        final = Path(target)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file in one step."""
+        with self.writing(name) as file:
+            file.write(data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON in one step; keys are sorted so that equal values are equal files."""
+        self.write(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_file(f"{self.path}/{name}")
+
+    def delete_all(self) -> None:
+        """Delete the folder and all that is in it, if it is there."""
+        try:
+            self.fs.delete_dir(self.path)
+        except (FileNotFoundError, OSError):
+            for name in self.files():  # something else wrote or deleted there meanwhile, or a store without folders
+                self.delete(name)
+
+    def checksum(self, name: str) -> str:
+        """Return the xxh3-128 checksum of a file's bytes."""
+        digest = xxhash.xxh3_128()
+        with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without user, password and parameters, in which keys of object stores are handed over."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"

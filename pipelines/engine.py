@@ -1,0 +1,148 @@
+"""Where the pieces of a job run: processes of this machine, or a Ray cluster. The functions are the same.
+
+A piece is a pure function of a task: it reads files, writes files whose content the task alone decides, and returns a
+small result. So a piece that is lost with its worker is simply run again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Protocol, TypeVar
+
+from fsvae.errors import UserError, nearest
+
+T = TypeVar("T")
+R = TypeVar("R")
+Done = Callable[[int, int], None]
+"""Called with (pieces done, pieces in all)."""
+
+
+@dataclass
+class EngineConfig:
+    """Where the pieces of a job run."""
+
+    name: str = "local"
+    """local (processes of this machine), or ray (a Ray cluster, all of whose nodes see lake and datasets)."""
+    workers: int = 0
+    """Processes of the local engine; 0: one for each core."""
+    address: str = ""
+    """Ray: address of the cluster; empty: the one of RAY_ADDRESS, else one is started on this machine."""
+
+
+class Engine(Protocol):
+    """Runs a function on many tasks."""
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
+        """Return the results in the order of the tasks."""
+        ...
+
+
+class LocalEngine:
+    """Processes of this machine; a single worker is this very process."""
+
+    def __init__(self, workers: int) -> None:
+        """Remember how many processes there may be, 0 for one a core."""
+        self._workers = workers or os.cpu_count() or 1
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
+        """Return the results in the order of the tasks.
+
+        Raises:
+            UserError: a process died.
+        """
+        if min(self._workers, len(tasks)) <= 1:
+            results = []
+            for number, task in enumerate(tasks, 1):
+                results.append(function(task))
+                done(number, len(tasks))
+            return results
+        # Spawned, as a fork of a process with threads may hang; one thread each, as there is one for each core.
+        workers = min(self._workers, len(tasks))
+        with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(function, task) for task in tasks]
+            try:
+                for number, future in enumerate(as_completed(futures), 1):
+                    future.result()
+                    done(number, len(tasks))
+                return [future.result() for future in futures]
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "engine: a worker process was killed, perhaps for want of memory. Run this again; "
+                    "engine.workers=1 needs least memory."
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+class RayEngine:
+    """Tasks on a Ray cluster, which runs those of a lost worker again."""
+
+    _RETRIES = 5
+
+    def __init__(self, address: str) -> None:
+        """Connect when the first job comes."""
+        self._address = address
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
+        """Return the results in the order of the tasks.
+
+        Raises:
+            UserError: no cluster answers at the address.
+        """
+        import ray
+
+        if not ray.is_initialized():
+            address = self._address or os.environ.get("RAY_ADDRESS") or "local"
+            cores = os.cpu_count() if address == "local" else None
+            try:
+                ray.init(address=address, num_cpus=cores, include_dashboard=False, log_to_driver=False)
+            except ConnectionError as error:
+                raise UserError(f"engine.address: no Ray cluster answers at '{address}': {error}") from error
+        piece = ray.remote(function).options(num_cpus=1, max_retries=self._RETRIES)
+        references = [piece.remote(task) for task in tasks]
+        waiting = references
+        while waiting:
+            _, waiting = ray.wait(waiting, num_returns=1)
+            done(len(tasks) - len(waiting), len(tasks))
+        results: list[R] = ray.get(references)
+        return results
+
+
+ENGINES: dict[str, Callable[[EngineConfig], Engine]] = {
+    "local": lambda config: LocalEngine(config.workers),
+    "ray": lambda config: RayEngine(config.address),
+}
+
+
+def engine_of(config: EngineConfig) -> Engine:
+    """Return the engine that the config names.
+
+    Raises:
+        UserError: there is no such engine.
+    """
+    if config.name not in ENGINES:
+        raise UserError(
+            f"engine.name: '{config.name}' is not one of {', '.join(ENGINES)}.{nearest(config.name, ENGINES)}"
+        )
+    return ENGINES[config.name](config)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    names = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,150 @@
+"""The global side of prepare, by map and reduce over days: listens of each track, where periods end, the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fsvae.errors import UserError
+from fsvae.schema import DATASET_TRACKS
+from fsvae.storage import Folder
+from pipelines.files import write_parquet
+from pipelines.lake import Lake
+
+_COUNTS = pa.schema([pa.field("track_id", pa.string()), pa.field("listens", pa.int64())])
+
+
+@dataclass
+class Split:
+    """Where the periods of a dataset end; the same for all users."""
+
+    train_share: float
+    validation_share: float
+    train_until: str
+    validation_until: str
+
+
+@dataclass(frozen=True)
+class DayTask:
+    """One day of a lake, to be counted."""
+
+    lake: Folder
+    path: str
+    cache: Folder
+    name: str
+    """Of the file with its counts."""
+
+
+def count_day(task: DayTask) -> int:
+    """Count the listens of each track on a day into a file of the cache, unless it is there; return their number."""
+    if not task.cache.exists(task.name):
+        track, _ = _listens(task.lake.open(task.path))
+        counts = pc.value_counts(track)
+        table = pa.table([counts.field("values").cast(pa.string()), counts.field("counts")], schema=_COUNTS)
+        with task.cache.writing(task.name) as file:
+            write_parquet(file, [table], _COUNTS)
+    return int(pc.sum(pq.read_table(task.cache.open(task.name), columns=["listens"])["listens"]).as_py() or 0)
+
+
+class DayCounts:
+    """The listens of all days of a dataset: the only global statistics there are."""
+
+    def __init__(self, lake: Lake, days: list[str], cache: Folder, names: list[str], listens: list[int]) -> None:
+        """Remember where the counts of each day lie, and how many listens it has."""
+        self._lake = lake
+        self._days = days
+        self._cache = cache
+        self._names = names
+        self._listens = np.array(listens, dtype=np.int64)
+        self._ends = np.cumsum(self._listens)
+
+    @property
+    def total(self) -> int:
+        """Return the number of listens."""
+        return int(self._ends[-1])
+
+    def times(self, index: int) -> NDArray[np.int64]:
+        """Return the times [us] of a day's listens, sorted."""
+        return np.sort(_listens(self._lake.open(self._lake.manifest.days[self._days[index]]))[1])
+
+    def time_of(self, rank: int) -> int:
+        """Return the time [us] of the listen with a rank by time, from 0."""
+        index = int(np.searchsorted(self._ends, rank, side="right"))
+        return int(self.times(index)[rank - (self._ends[index] - self._listens[index])])
+
+    def tracks(self, until_us: int) -> pl.DataFrame:
+        """Return every track that was listened to, with its listens before a time: track_id, train_count."""
+        midnight = datetime.fromtimestamp(until_us / 1e6, UTC).strftime("%Y-%m-%d")
+        frames = []
+        for day, name in zip(self._days, self._names, strict=True):
+            counts = pl.DataFrame(pl.from_arrow(pq.read_table(self._cache.open(name))))
+            if day == midnight:
+                track, played_at = _listens(self._lake.open(self._lake.manifest.days[day]))
+                before = pl.Series("track_id", track.filter(pa.array(played_at < until_us)).cast(pa.string()))
+                frames.append(before.value_counts(name="listens").with_columns(pl.col("listens").cast(pl.Int64)))
+            frames.append(counts if day < midnight else counts.with_columns(pl.lit(0, pl.Int64).alias("listens")))
+        return pl.concat(frames).group_by("track_id").agg(pl.col("listens").sum().alias("train_count"))
+
+
+def _listens(file: pa.NativeFile) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    """Return the tracks (dictionary) and the times [us] of the listens of a day."""
+    names = ["track_id", "played_at", "kind"]
+    table = pq.ParquetFile(file, read_dictionary=["track_id", "kind"]).read(names, use_threads=False)
+    table = table.filter(pc.equal(table["kind"].cast(pa.string()), "listen")).unify_dictionaries()
+    return table["track_id"], table["played_at"].cast(pa.int64()).to_numpy()
+
+
+def cuts(counts: DayCounts, split: Split) -> tuple[int, int]:
+    """Return where the training and the validation period end [us].
+
+    Raises:
+        UserError: the split cannot be read, or leaves a period without a listen.
+    """
+    total = counts.total
+    if split.train_until and split.validation_until:
+        try:
+            train_until, validation_until = _iso_us(split.train_until), _iso_us(split.validation_until)
+        except ValueError as error:
+            raise UserError(f"dataset.train_until, dataset.validation_until: not ISO times: {error}") from error
+    elif split.train_until or split.validation_until:
+        raise UserError("dataset.train_until and dataset.validation_until go together: set both or neither.")
+    else:
+        shares = (split.train_share, split.train_share + split.validation_share)
+        if not 0 < shares[0] < shares[1] < 1:
+            raise UserError("dataset.train_share and dataset.validation_share must be above 0 and leave some for test.")
+        if total == 0:
+            raise UserError("The lake holds events but no listen (kind=listen): there is nothing to learn from.")
+        train_until, validation_until = (counts.time_of(int(share * total + 1e-6)) for share in shares)
+    if not (total and counts.time_of(0) < train_until < validation_until <= counts.time_of(total - 1)):
+        raise UserError(
+            f"dataset: {total} listens do not fill a training, a validation and a test period. "
+            "Ingest more listens, or set the shares or the cuts differently."
+        )
+    return train_until, validation_until
+
+
+def _iso_us(text: str) -> int:
+    time = datetime.fromisoformat(text)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def catalogue(counts: pl.DataFrame, known: pl.DataFrame, min_count: int) -> pl.DataFrame:
+    """Return DATASET_TRACKS of all tracks (track_id, train_count): by descending count, ties by id."""
+    frame: Any = (
+        counts.join(known, on="track_id", how="left")
+        .sort(["train_count", "track_id"], descending=[True, False])
+        .with_row_index("track_index")
+        .with_columns(
+            pl.col("track_index").cast(pl.Int32), (pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue")
+        )
+    )
+    return pl.DataFrame(frame).select(DATASET_TRACKS.names)
