@@ -108,7 +108,8 @@ SLOW = pa.schema(
         pa.field("habits", pa.list_(pa.float32()), nullable=False),
     ]
 )
-"""Slow snapshots: `day` counts days since 1970-01-01 UTC and the snapshot holds events before its 00:00.
+"""Slow snapshots: `user_index` is the row of the user in the sequences of the same part, `day` counts days since
+1970-01-01 UTC and the snapshot holds events before its 00:00.
 
 `habits` are the named features of `fsvae.features.slow.HABITS`. The taste is made of sequences and vectors on reading.
 """

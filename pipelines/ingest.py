@@ -143,7 +143,7 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
     touched: set[str] = set()
     for day in sorted(staged):
         new = pl.concat([pl.read_ipc(part) for part in staged[day]])
-        merged, added = merge_day(lake.read_day(day), new)
+        merged, added = merge_day(lake.read_day(day), with_artists(new, tracks[0]))
         counts.taken += added
         counts.duplicates += len(new) - added
         if added:
@@ -169,6 +169,15 @@ def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame
         "bucket", "user_id", "played_at", maintain_order=True
     )
     return merged, len(merged) - (0 if old is None else len(old))
+
+
+def with_artists(events: pl.DataFrame, tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return events with the artist that is known of a track by now where their own rows do not say."""
+    if not events["artist_id"].has_nulls():
+        return events
+    known = tracks.select("track_id", pl.col("artist_id").alias("known_artist"))
+    joined = events.join(known, on="track_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("artist_id", "known_artist").alias("artist_id")).drop("known_artist")
 
 
 def merge_tracks(frames: list[pl.DataFrame]) -> pl.DataFrame:

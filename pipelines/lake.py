@@ -169,7 +169,7 @@ class Lake:
         if committed.tracks:
             named.add(committed.tracks["path"])
         for name in self.root.files():
-            if "/" in name and name.endswith((".parquet", ".tmp")) and name not in named:
+            if name.endswith(".tmp") or ("/" in name and name.endswith(".parquet") and name not in named):
                 self.root.delete(name)
 
 

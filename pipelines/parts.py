@@ -7,7 +7,6 @@ cache, so they are not computed again; the same function makes them in a full re
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -29,7 +28,7 @@ from pipelines.files import fingerprint, write_parquet
 _FEATURES_VERSION = 1
 """To be raised when the habits change: what lies in the cache is not theirs any more."""
 _BLOCK_DAYS = 7
-_KEPT_PASTS = 2
+_KEPT_PASTS = 3
 """The pasts behind the last so many weeks are kept: enough to go on from, as late events are seldom later."""
 
 Ints = NDArray[np.int64]
@@ -82,26 +81,41 @@ class PartResult:
     listens_in_catalogue: list[int]
     cached: list[str]
     """The files of the cache that belong to it."""
-    folded_blocks: int
-    """Weeks whose habits had to be computed."""
 
 
 class _Codes:
     """Numbers for strings, by first appearance."""
 
-    def __init__(self, known: list[str] | None = None) -> None:
-        self.of: dict[str, int] = {text: code for code, text in enumerate(known or [])}
+    def __init__(self, known: pa.StringArray | None = None) -> None:
+        self.known = pa.array([], pa.string()) if known is None else known
+
+    @classmethod
+    def stored(cls, data: NDArray[np.uint8]) -> _Codes:
+        """Return the codes that `to_bytes` was called of."""
+        return cls(pa.ipc.open_stream(data.tobytes()).read_all()["known"].combine_chunks())
+
+    def to_bytes(self) -> NDArray[np.uint8]:
+        sink = pa.BufferOutputStream()
+        table = pa.table({"known": self.known})
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return np.frombuffer(sink.getvalue(), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.known)
 
     def __call__(self, column: pa.ChunkedArray) -> Ints:
-        """Return the codes of a dictionary column, -1 for null; new strings get new ones."""
-        pieces = []
-        for chunk in column.chunks:
-            codes = np.array([self.of.setdefault(text, len(self.of)) for text in chunk.dictionary.to_pylist()] + [-1])
-            pieces.append(codes[pc.fill_null(chunk.indices, -1).to_numpy()])
-        return np.concatenate([*pieces, np.zeros(0, dtype=np.int64)])
-
-    def strings(self) -> list[str]:
-        return list(self.of)
+        """Return the codes of a dictionary column with one dictionary, -1 for null; new strings get new ones."""
+        if not len(column):
+            return np.zeros(0, dtype=np.int64)
+        words = column.chunk(0).dictionary
+        codes = pc.index_in(words, value_set=self.known)
+        new = words.filter(pc.is_null(codes))
+        found = pc.fill_null(codes, -1).to_numpy().astype(np.int64)
+        found[found < 0] = len(self.known) + np.arange(len(new))
+        self.known = pa.concat_arrays([self.known, new])
+        indices = np.concatenate([pc.fill_null(chunk.indices, -1).to_numpy() for chunk in column.chunks])
+        return np.asarray(np.append(found, -1)[indices])
 
 
 @dataclass
@@ -128,41 +142,44 @@ def make_part(task: PartTask) -> PartResult:
     """Write a part's sequences and habits."""
     blocks = _blocks(task)
     state, done = _resume(task, blocks)
-    resumed = done
     slow: list[tuple[Ints, Ints, NDArray[np.float32]]] = []
     listens: list[_Listens] = []
-    bucket_of: dict[int, int] = {}
+    buckets: list[tuple[Ints, Ints]] = []
     events = 0
     for index, block in enumerate(blocks):
-        rows = [_read(task, day, state, bucket_of) for day in block.days]
-        events += sum(len(some.events) for some in rows)
-        listens += [_Listens.of(some) for some in rows]
+        rows = _read(task, block, state)
+        events += len(rows.events)
+        listens.append(_Listens.of(rows))
+        buckets.append((rows.events.user, rows.bucket))
         name = f"habits-{block.key}.npz"
         if index < done:
             with np.load(io.BytesIO(task.cache.read(name)), allow_pickle=False) as stored:
                 slow.append((stored["user"], stored["day"], stored["habits"]))
             continue
-        together = _concat([some.events for some in rows])
-        is_listen = together.kind == KINDS.index("listen")
-        user, day = snapshot_days(together.user[is_listen], together.played_at[is_listen])
-        found, state.past = fold(state.past, together, len(state.users.of), block.first, block.end, user, day)
+        is_listen = rows.events.kind == KINDS.index("listen")
+        user, day = snapshot_days(rows.events.user[is_listen], rows.events.played_at[is_listen])
+        found, state.past = fold(state.past, rows.events, len(state.users), block.first, block.end, user, day)
         slow.append((user, day, found))
         _save(task.cache, name, user=user, day=day, habits=found)
         if index >= len(blocks) - _KEPT_PASTS:
             _save_state(task.cache, block.key, state)
 
-    users = len(state.users.of)
+    users = len(state.users)
     past = state.past.with_users(users)
     listeners = np.flatnonzero(past.last_listen_U >= 0)
     as_of = np.full(len(listeners), task.as_of_day)
-    nothing = _concat([])
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Events(none, none, none, none.astype(np.int8), none)
     slow.append((listeners, as_of, fold(past, nothing, users, task.as_of_day, task.as_of_day, listeners, as_of)[0]))
 
-    names = state.users.strings()
-    ordered = sorted(listeners.tolist(), key=lambda code: (bucket_of[code], names[code]))
+    bucket_U = np.zeros(users, dtype=np.int64)
+    for user, bucket in buckets:
+        bucket_U[user] = bucket
+    names = state.users.known.to_pylist()
+    ordered = sorted(listeners.tolist(), key=lambda code: (bucket_U[code], names[code]))
     row_of = np.full(users, -1, dtype=np.int64)
     row_of[ordered] = np.arange(len(ordered))
-    index_of = _track_indices(task, state.tracks.strings())
+    index_of = _track_indices(task, state.tracks.known)
     counted = _write_sequences(task, listens, row_of, [names[code] for code in ordered], index_of)
     _write_slow(task, slow, row_of)
     kept = [f"habits-{block.key}.npz" for block in blocks]
@@ -174,7 +191,6 @@ def make_part(task: PartTask) -> PartResult:
         listens=counted[0],
         listens_in_catalogue=counted[1],
         cached=kept,
-        folded_blocks=len(blocks) - resumed,
     )
 
 
@@ -193,7 +209,7 @@ def _blocks(task: PartTask) -> list[_Block]:
 
 def _resume(task: PartTask, blocks: list[_Block]) -> tuple[_State, int]:
     """Return the latest state that the cache has, and how many weeks lie before it."""
-    for done in range(len(blocks), max(len(blocks) - _KEPT_PASTS - 1, 0), -1):
+    for done in range(len(blocks), max(len(blocks) - _KEPT_PASTS, 0), -1):
         key = blocks[done - 1].key
         if task.cache.exists(f"past-{key}.npz") and all(
             task.cache.exists(f"habits-{block.key}.npz") for block in blocks[:done]
@@ -204,33 +220,33 @@ def _resume(task: PartTask, blocks: list[_Block]) -> tuple[_State, int]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The events of a part on one day, with what they say of how long they were heard."""
+    """The events of a part in a week, each user's in order of time, with what else is needed of them."""
 
     events: Events
     played_fraction: NDArray[np.float32]
+    bucket: Ints
 
 
-def _read(task: PartTask, day: Day, state: _State, bucket_of: dict[int, int]) -> _Rows:
+def _read(task: PartTask, block: _Block, state: _State) -> _Rows:
     texts = ["user_id", "track_id", "artist_id", "kind"]
     columns = [*texts, "played_at", "ms_played", "duration_ms", "bucket"]
-    file = pq.ParquetFile(task.lake.open(day.path), read_dictionary=texts)
-    table = file.read_row_groups(_row_groups(file, task.buckets), columns, use_threads=False)
-    bucket = table["bucket"].to_numpy()
-    begin, end = np.searchsorted(bucket, task.buckets).tolist()
-    table = table.slice(begin, end - begin)
-    user = state.users(table["user_id"])
-    firsts = np.flatnonzero(np.diff(user, prepend=-1))  # the lake is sorted by user
-    bucket_of.update(zip(user[firsts].tolist(), bucket[begin:end][firsts].tolist(), strict=True))
-    kinds = _Codes(list(KINDS))
+    tables = []
+    for day in block.days:
+        file = pq.ParquetFile(task.lake.open(day.path), read_dictionary=texts)
+        table = file.read_row_groups(_row_groups(file, task.buckets), columns, use_threads=False)
+        begin, end = np.searchsorted(table["bucket"].to_numpy(), task.buckets).tolist()  # sorted by bucket
+        tables.append(table.slice(begin, end - begin))
+    table = pa.concat_tables(tables).unify_dictionaries()
     return _Rows(
         Events(
-            user=user,
+            user=state.users(table["user_id"]),
             track=state.tracks(table["track_id"]),
             artist=state.artists(table["artist_id"]),
-            kind=kinds(table["kind"]).astype(np.int8),
+            kind=_Codes(pa.array(KINDS))(table["kind"]).astype(np.int8),
             played_at=table["played_at"].cast(pa.int64()).to_numpy(),
         ),
         _played_fraction(table["ms_played"], table["duration_ms"]),
+        table["bucket"].to_numpy().astype(np.int64),
     )
 
 
@@ -274,22 +290,11 @@ class _Listens:
         )
 
 
-def _concat(events: list[Events]) -> Events:
-    none = np.zeros(0, dtype=np.int64)
-    return Events(
-        user=np.concatenate([none, *(some.user for some in events)]),
-        track=np.concatenate([none, *(some.track for some in events)]),
-        artist=np.concatenate([none, *(some.artist for some in events)]),
-        kind=np.concatenate([none.astype(np.int8), *(some.kind for some in events)]),
-        played_at=np.concatenate([none, *(some.played_at for some in events)]),
-    )
-
-
-def _track_indices(task: PartTask, tracks: list[str]) -> NDArray[np.int32]:
+def _track_indices(task: PartTask, tracks: pa.Array) -> NDArray[np.int32]:
     """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
     table = pq.read_table(task.tracks.open("tracks.parquet"), columns=["track_id", "track_index"])
     known = pl.DataFrame(pl.from_arrow(table))
-    local = pl.DataFrame({"track_id": pl.Series(tracks, dtype=pl.String)})
+    local = pl.DataFrame(pl.from_arrow(pa.table({"track_id": tracks})))
     joined = local.join(known, on="track_id", how="left", maintain_order="left")
     return np.asarray(joined["track_index"].fill_null(-1).to_numpy(), dtype=np.int32)
 
@@ -337,7 +342,6 @@ def _save(cache: Folder, name: str, **arrays: NDArray[Any]) -> None:
 
 def _save_state(cache: Folder, key: str, state: _State) -> None:
     past = state.past
-    texts = [state.users.strings(), state.tracks.strings(), state.artists.strings()]
     _save(
         cache,
         f"past-{key}.npz",
@@ -349,13 +353,14 @@ def _save_state(cache: Folder, key: str, state: _State) -> None:
         counts=past.counts_GC,
         tracks=np.stack([past.tracks.user, past.tracks.item, past.tracks.day]),
         artists=np.stack([past.artists.user, past.artists.item, past.artists.day]),
-        texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8),
+        users=state.users.to_bytes(),
+        track_ids=state.tracks.to_bytes(),
+        artist_ids=state.artists.to_bytes(),
     )
 
 
 def _load_state(cache: Folder, key: str) -> _State:
     with np.load(io.BytesIO(cache.read(f"past-{key}.npz")), allow_pickle=False) as stored:
-        users, tracks, artists = json.loads(stored["texts"].tobytes())
         past = Past(
             stored["first_event"],
             stored["first_listen"],
@@ -366,4 +371,5 @@ def _load_state(cache: Folder, key: str) -> _State:
             Latest(*stored["tracks"]),
             Latest(*stored["artists"]),
         )
-    return _State(past, _Codes(users), _Codes(tracks), _Codes(artists))
+        codes = [_Codes.stored(stored[name]) for name in ("users", "track_ids", "artist_ids")]
+    return _State(past, *codes)

@@ -111,6 +111,9 @@ def _point(datasets: Folder, name: str, keep: int) -> None:
     """Make a dataset the current one, and delete what is half made or was current longest ago."""
     datasets.write("CURRENT", (name + "\n").encode())
     (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
+    for left in datasets.files(below=False):
+        if left.endswith(".tmp"):
+            datasets.delete(left)
     others = {}
     for other in datasets.folders():
         if other == name or other.startswith("."):

@@ -124,7 +124,9 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
                 f"{folder}/{name}: missing or not as it was written. Delete {folder} and run fsvae prepare again."
             )
     parts = [part_name(index) for index in range(manifest["parts"])]
-    sequences = _concat(folder, [f"sequences/{part}" for part in parts])
+    users = [_read(folder, f"sequences/{part}") for part in parts]
+    first_users = np.cumsum([0, *(len(part) for part in users)])[:-1].tolist()
+    sequences = pl.concat(users)
     lengths = sequences["track_index"].list.len().to_numpy()
     listens = Listens(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
@@ -132,7 +134,10 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         played_at=sequences["played_at"].explode().dt.timestamp("us").to_numpy().astype(np.int64),
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
     )
-    slow = _concat(folder, [f"slow/{part}" for part in parts])
+    slow = pl.concat(
+        _read(folder, f"slow/{part}").with_columns(pl.col("user_index") + first)
+        for part, first in zip(parts, first_users, strict=True)
+    )
     vectors = np.load(io.BytesIO(folder.read("vectors.npy")), allow_pickle=False)
     snapshots = Snapshots(
         user=slow["user_index"].to_numpy().astype(np.int64),
@@ -144,7 +149,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         manifest=manifest,
         user_ids=sequences["user_id"].to_list(),
         listens=listens,
-        tracks=pl.DataFrame(pl.from_arrow(pq.read_table(folder.open("tracks.parquet")))),
+        tracks=_read(folder, "tracks.parquet"),
         vectors=vectors,
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
@@ -156,8 +161,8 @@ def part_name(index: int) -> str:
     return f"part-{index:02d}.parquet"
 
 
-def _concat(folder: Folder, names: list[str]) -> pl.DataFrame:
-    return pl.concat(pl.DataFrame(pl.from_arrow(pq.read_table(folder.open(name)))) for name in names)
+def _read(folder: Folder, name: str) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(pq.read_table(folder.open(name))))
 
 
 def list_matrix(column: pl.Series) -> NDArray[np.float32]:

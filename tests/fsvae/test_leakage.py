@@ -13,12 +13,14 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tiny_dataset import random_model, small_config, unit_vectors
+from tiny_dataset import all_slow, random_model, small_config, unit_vectors
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.features.fast import listen_features, request_features
+from fsvae.features.habits import habits
 from fsvae.features.sessions import previous_times
-from fsvae.features.slow import DAY_US, Events, habits, taste
+from fsvae.features.slow import DAY_US, Events
+from fsvae.features.taste import DaySums
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import FSVAERecommender
@@ -93,7 +95,7 @@ class Seen:
 def seen(dataset: PreparedDataset, model: FSVAE, t: int) -> Seen:
     listens, ids = dataset.listens, dataset.tracks["track_id"].to_list()
     features = listen_features(listens.played_at, listens.previous_at, listens.played_fraction)
-    slow = dataset.snapshots.features
+    slow = all_slow(dataset)
     point: dict[int, NDArray[np.float32]] = {}
     for part in FSVAERecommender(model).predict(dataset, 0, np.iinfo(np.int64).max):
         assert part.queries is not None
@@ -233,7 +235,9 @@ def test_no_snapshot_or_feature_before_t_reads_an_event_from_t_on(
         worlds.append(
             (
                 habits(events, user, day)[until_t].tobytes(),
-                taste(listens.user, listens.track, listens.played_at, VECTORS, user, day)[until_t].tobytes(),
+                DaySums.of(listens.user, listens.track.astype(np.int32), listens.played_at, VECTORS)
+                .taste(user, day)[until_t]
+                .tobytes(),
                 listen_features(listens.played_at, previous, heard)[before].tobytes(),
                 request_features(listens.played_at, previous)[before].tobytes(),
             )

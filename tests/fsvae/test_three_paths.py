@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
+from tiny_dataset import all_slow, dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
@@ -90,7 +90,7 @@ def test_training_evaluation_and_stepping_predict_the_same(history: int) -> None
     for user in range(data.listens.n_users):
         for n, state in enumerate(steps(model, data, user)[:-1]):
             flat = int(data.listens.offsets[user]) + n
-            slow = data.snapshots.features[data.slow_row[flat]]
+            slow = all_slow(data)[data.slow_row[flat]]
             stepped = answer(model, state, slow, int(data.listens.played_at[flat]))
             np.testing.assert_allclose(stepped, one_pass[flat], rtol=0, atol=TOLERANCE)
             np.testing.assert_allclose(training[flat], one_pass[flat], rtol=0, atol=TOLERANCE)
@@ -138,7 +138,7 @@ def test_the_states_of_a_bundle_are_those_of_stepping(history: int, tmp_path_fac
             torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
         last = np.flatnonzero(data.snapshots.user == user)[-1]
         assert data.snapshots.day[last] == data.manifest["as_of_day"]
-        assert np.array_equal(slow, data.snapshots.features[last])
+        assert np.array_equal(slow, all_slow(data)[last])
     assert bundle.user("nobody", LATER) is None
 
 
@@ -203,7 +203,11 @@ def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_featu
     endpoint = OnlineRecommender(load_bundle(folder), approximate_from=1_000)
     blank = dataclasses.replace(
         data,
-        snapshots=dataclasses.replace(data.snapshots, habits=0 * data.snapshots.habits, taste=0 * data.snapshots.taste),
+        snapshots=dataclasses.replace(
+            data.snapshots,
+            habits=0 * data.snapshots.habits,
+            sums=dataclasses.replace(data.snapshots.sums, total=0 * data.snapshots.sums.total),
+        ),
     )
     one_pass = one_pass_path(model, blank)
     ids = data.tracks["track_id"].to_list()
@@ -234,8 +238,6 @@ def test_users_with_a_single_listen_need_no_longer_neighbour_in_their_batch() ->
     model = random_model(data, small_config())
     one_pass, training = one_pass_path(model, data), training_path(model, data, 4)
     for n in range(3):
-        alone = answer(
-            model, new_user(model), data.snapshots.features[data.slow_row[n]], int(data.listens.played_at[n])
-        )
+        alone = answer(model, new_user(model), all_slow(data)[data.slow_row[n]], int(data.listens.played_at[n]))
         np.testing.assert_allclose(one_pass[n], alone, rtol=0, atol=TOLERANCE)
         np.testing.assert_allclose(training[n], alone, rtol=0, atol=TOLERANCE)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
-from fsvae.features.slow import DAY_US, Events, habits, snapshot_days, taste
+from fsvae.features.habits import habits, snapshot_days
+from fsvae.features.slow import DAY_US, Events
+from fsvae.features.taste import DaySums
 from fsvae.models.fsvae import FSVAE, ModelConfig
 
 SECOND_US = 1_000_000
@@ -60,9 +62,8 @@ def dataset_of(
     user, day = user[order], day[order]
     track = listens.track.astype(np.int64)
     events = Events(listens.user, track, track % 3, np.zeros(len(track), dtype=np.int8), listens.played_at)
-    snapshots = Snapshots(
-        user, day, habits(events, user, day), taste(listens.user, track, listens.played_at, vectors, user, day)
-    )
+    sums = DaySums.of(listens.user, listens.track, listens.played_at, vectors)
+    snapshots = Snapshots(user, day, habits(events, user, day), sums)
     n_tracks = len(vectors) + outside
     trained = listens.played_at < train_until
     tracks = pl.DataFrame(
@@ -109,13 +110,18 @@ def random_histories(lengths: Sequence[int], n_tracks: int, seed: int, prefix: s
 
 def random_model(dataset: PreparedDataset, config: ModelConfig, seed: int = 0, scale: float = 0.3) -> FSVAE:
     """Return a model in evaluation mode whose weights are large enough for every input to matter."""
-    features = torch.from_numpy(dataset.snapshots.features)
+    features = torch.from_numpy(all_slow(dataset))
     model = FSVAE(config, torch.from_numpy(dataset.vectors), features.mean(dim=0), features.std(dim=0) + 0.1)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
     return model.eval()
+
+
+def all_slow(dataset: PreparedDataset) -> NDArray[np.float32]:
+    """Return the slow features of all snapshots."""
+    return dataset.snapshots.features(np.arange(len(dataset.snapshots.day)))
 
 
 def small_config(**changes: object) -> ModelConfig:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lakes import all_events, disk
 
 from fsvae.errors import UserError
 from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
@@ -32,12 +33,13 @@ def put(root: Path, text: str, name: str = "log.csv", **config: Any) -> tuple[La
 
 
 def events_of(lake: Lake) -> list[tuple[Any, ...]]:
-    events = Lake(lake.root).read_events()
+    events = all_events(Lake(lake.root))
     return events.select("user_id", "track_id", pl.col("played_at").dt.strftime("%d %H:%M"), "kind").rows()
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
+    files = (p for p in root.rglob("*") if p.is_file() and not p.name.startswith((".lock", "refused-")))
+    return {str(p.relative_to(root)): p.read_bytes() for p in files}
 
 
 def rows(*rows: str) -> str:
@@ -67,7 +69,7 @@ def test_the_accounting_of_one_log(tmp_path: Path) -> None:
     (log,) = lake.manifest.logs.values()
     assert (log["log"], log["rows_in"], log["taken"], log["rejected"], log["duplicates"]) == ("log.csv", 9, 3, 4, 2)
     assert log["reasons"] == reasons
-    rejects = pq.read_table(lake.root / log["rejects"])
+    rejects = pq.read_table(disk(lake) / log["rejects"])
     assert rejects.schema.equals(REJECTS)
     assert sorted(zip(rejects["line"].to_pylist(), rejects["field"].to_pylist(), strict=True)) == [
         (6, "user_id"),
@@ -78,7 +80,7 @@ def test_the_accounting_of_one_log(tmp_path: Path) -> None:
     first = lake.read_day("2026-01-01")
     assert first is not None and first["ms_played"].to_list() == [5, None]  # of equal listens the first is kept
     assert {day: entry["rows"] for day, entry in lake.manifest.days.items()} == {"2026-01-01": 2, "2026-01-02": 1}
-    day_file = lake.root / lake.manifest.days["2026-01-01"]["path"]
+    day_file = disk(lake) / lake.manifest.days["2026-01-01"]["path"]
     assert day_file.parent.name == "date=2026-01-01"
     assert pq.ParquetFile(day_file).schema_arrow.equals(LAKE_EVENTS)
 
@@ -86,10 +88,10 @@ def test_the_accounting_of_one_log(tmp_path: Path) -> None:
 def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
     text = rows("u,a,2026-01-01T10:00:00Z,,", "u,b,2026-01-01T10:00:00Z,,")
     lake, _ = put(tmp_path, text)
-    before = files_of(lake.root)
+    before = files_of(disk(lake))
     _, summary = put(tmp_path, text, name="copy.csv")
     assert summary == IngestSummary(Counts(), files=1, known_files=1, days=[])
-    assert files_of(lake.root) == before
+    assert files_of(disk(lake)) == before
 
 
 def test_duplicates_across_files(tmp_path: Path) -> None:
@@ -151,14 +153,14 @@ def test_too_many_rejects_take_nothing_and_are_kept(tmp_path: Path) -> None:
     good = [f"u,a,2026-01-01T10:{minute:02d}:00Z,," for minute in range(19)]
     lake, summary = put(tmp_path, rows(*good, "u,a,never,,"))  # 1 of 20 is 5 %, which is allowed
     assert summary.counts.rejected == 1
-    before = files_of(lake.root)
+    before = files_of(disk(lake))
     with pytest.raises(UserError) as error:
         put(tmp_path, rows("u,b,2026-02-01,,", *good[1:], "u,a,never,,"), name="bad.csv", max_reject_share=0.049)
     assert "1 of 20 rows rejected" in str(error.value)
     assert "line 21, played_at: not a time" in str(error.value)
-    kept = tmp_path / "rejects-bad.parquet"
+    kept = disk(lake) / "refused-bad.parquet"
     assert str(kept) in str(error.value) and pl.read_parquet(kept)["line"].to_list() == [21]
-    assert files_of(lake.root) == before
+    assert files_of(disk(lake)) == before
 
 
 def test_logs_before_a_faulty_one_stay(tmp_path: Path) -> None:
@@ -258,7 +260,7 @@ def test_the_simulated_log_goes_in_whole(small_lake: Lake, small_log: Path) -> N
     log = pl.concat([pl.read_parquet(path) for path in sorted(small_log.iterdir())])
     logs = list(small_lake.manifest.logs.values())
     assert sum(entry["rows_in"] for entry in logs) == sum(entry["taken"] for entry in logs) == len(log)
-    events = small_lake.read_events()
+    events = all_events(small_lake)
     order = ["user_id", "played_at", "track_id", "kind"]
     assert events.select(order).sort(order).equals(log.select(order).sort(order))
     assert small_lake.read_tracks()["track_id"].to_list() == sorted(set(log["track_id"]))
@@ -266,8 +268,8 @@ def test_the_simulated_log_goes_in_whole(small_lake: Lake, small_log: Path) -> N
 
 def test_the_manifest_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     lake, _ = put(tmp_path, rows("u,a,2026-01-01,,"))
-    manifest = json.loads((lake.root / "manifest.json").read_text())
-    assert manifest["schema_version"] == 1 and manifest["n_buckets"] == 64
+    manifest = json.loads((disk(lake) / "manifest.json").read_text())
+    assert manifest["schema_version"] == 2 and manifest["n_buckets"] == 64
     assert events_of(lake) == [("u", "a", "01 00:00", "listen")]
     day = lake.read_day("2026-01-01")
     assert day is not None and day["played_at"][0] == datetime(2026, 1, 1, tzinfo=UTC)

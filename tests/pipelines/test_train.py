@@ -104,7 +104,7 @@ def test_a_finished_run_is_returned_without_training_it_again(
     run: Run, small_dataset: PreparedDataset, workdir: Path, tracker: Tracker
 ) -> None:
     def written() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.name != ".lock"}
+        return {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if ".lock" not in path.name}
 
     before = written()
     again = Told()
@@ -275,7 +275,10 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_does_not_train_on(
 def test_the_same_run_is_not_trained_by_two_at_once(
     run: Run, small_dataset: PreparedDataset, workdir: Path, tracker: Tracker
 ) -> None:
-    with FileLock(run.folder / ".lock"), pytest.raises(UserError, match="being trained by another process"):
+    with (
+        FileLock(run.folder / ".lock"),
+        pytest.raises(UserError, match="another training of this very run is at work here"),
+    ):
         train(small_dataset, MODEL, TRAIN, SEED, workdir / "runs", tracker, Told(), show_progress=False)
 
 

@@ -66,7 +66,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
     }
     scores = 1 - cosine_distance(np.repeat(batch[last][None], small_dataset.n_catalogue, 0), small_dataset.vectors)
 
-    slow = small_dataset.snapshots.features[small_dataset.slow_row[last]]
+    slow = small_dataset.snapshots.features(small_dataset.slow_row[[last]])[0]
     track_ids = small_dataset.tracks["track_id"].to_list()
     history = [
         RecentListen(track_ids[track], int(played_at), float(fraction))
@@ -224,7 +224,7 @@ def test_slow_features_are_those_of_the_days_evaluation_reads(bundle: Bundle, sm
     last = int(small_dataset.listens.offsets[1]) - 1
     as_of = int(bundle.info["as_of_day"])
     row = small_dataset.snapshots.rows_of(np.array([0]), np.array([as_of]))[0]
-    features = small_dataset.snapshots.features
+    features = small_dataset.snapshots.features(np.arange(len(small_dataset.snapshots.day)))
     during, after = bundle.user(bundle.user_ids[0], as_of * day_us - 1), bundle.user(bundle.user_ids[0], as_of * day_us)
     assert during is not None and after is not None
     assert np.array_equal(during[1], features[small_dataset.slow_row[last]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
+from tiny_dataset import FIRST_DAY, all_slow, dataset_of, random_histories, unit_vectors
 
 from fsvae.data.chunks import (
     Batcher,
@@ -121,7 +121,7 @@ def test_a_batch_holds_the_listens_and_their_snapshots() -> None:
             assert batch.track_BT[row, n] == data.listens.track[flat]
             assert bool(batch.target_BT[row, n]) == (data.listens.track[flat] < 6)
             slow = batch.slow_SD[batch.slow_index_BT[row, n]].numpy()
-            assert np.array_equal(slow, data.snapshots.features[data.slow_row[flat]])
+            assert np.array_equal(slow, all_slow(data)[data.slow_row[flat]])
             assert batch.features_BTF[row, n, -1] == data.listens.played_fraction[flat]
             assert batch.features_BTF[row, n, :-1].tolist() == batch.request_BTR[row, n].tolist()
     every = Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))]

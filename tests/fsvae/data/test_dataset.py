@@ -23,7 +23,7 @@ def copy(small_datasets: Path, tmp_path: Path) -> Path:
 
 
 def test_the_arrays_are_those_of_the_files(small_dataset: PreparedDataset, copy: Path) -> None:
-    data, rows = small_dataset, pl.read_parquet(copy / "sequences.parquet")
+    data, rows = small_dataset, pl.read_parquet(copy / "sequences/part-00.parquet")
     assert data.user_ids == rows["user_id"].to_list() and len(data.listens) == data.manifest["counts"]["listens"]
     for user in (0, len(data.user_ids) // 2, len(data.user_ids) - 1):
         span = slice(data.listens.offsets[user], data.listens.offsets[user + 1])
@@ -52,7 +52,7 @@ def test_the_folder_of_datasets_opens_the_current_one(small_datasets: Path, smal
     assert open_dataset(small_datasets).fingerprint == small_dataset.fingerprint
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "slow.parquet", "sequences.parquet", "tracks.parquet"])
+@pytest.mark.parametrize("name", ["vectors.npy", "slow/part-00.parquet", "sequences/part-00.parquet", "tracks.parquet"])
 @pytest.mark.parametrize("how", ["missing", "changed"])
 def test_a_file_that_is_not_the_one_that_was_written_is_refused(copy: Path, name: str, how: str) -> None:
     open_dataset(copy)

@@ -122,7 +122,9 @@ def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() ->
     outcome = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
     assert outcome.ranks.tolist() == [MISS, 2, MISS, 1]
     day = int(np.flatnonzero((other.snapshots.user == 0) & (other.snapshots.day == FIRST_DAY + 1))[0])
-    assert other.snapshots.taste[day].tolist() == [1, 0] * 3  # the listen of day 0, in the other space
+    assert (
+        other.snapshots.features(np.array([day]))[0, -6:].tolist() == [1, 0] * 3
+    )  # the listen of day 0, in the other space
     assert np.array_equal(other.snapshots.habits, data().snapshots.habits)
 
 

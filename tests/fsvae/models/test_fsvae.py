@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tiny_dataset import FIRST_DAY, dataset_of, random_histories, random_model, small_config, unit_vectors
+from tiny_dataset import FIRST_DAY, all_slow, dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.datamodule import ChunkDataModule
@@ -79,7 +79,7 @@ def test_without_a_softmax_the_query_is_the_point(data: PreparedDataset, batch: 
 
 def test_a_user_that_nothing_is_known_of_is_encoded_as_zero(data: PreparedDataset) -> None:
     model = random_model(data, small_config())
-    slow = torch.from_numpy(data.snapshots.features.copy())
+    slow = torch.from_numpy(all_slow(data).copy())
     slow[:, 0] = torch.arange(len(slow)) % 2
     encoded = model.slow(slow)
     assert not encoded[::2].any() and encoded[1::2].abs().sum(dim=1).min() > 0
@@ -173,7 +173,7 @@ class Losses(pl.Callback):
 
 def fit(data: PreparedDataset, config: ModelConfig, optimiser: OptimiserConfig, epochs: int) -> tuple[FSVAE, Losses]:
     torch.manual_seed(0)
-    slow = torch.from_numpy(data.snapshots.features)
+    slow = torch.from_numpy(all_slow(data))
     model = FSVAE(config, torch.from_numpy(data.vectors), slow.mean(dim=0), slow.std(dim=0) + 1)
     losses = Losses()
     trainer = pl.Trainer(

@@ -1,0 +1,117 @@
+"""Wherever the pieces run, the files are the same: processes, a Ray cluster of two nodes, one that loses a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from lakes import disk
+
+from fsvae.errors import UserError
+from fsvae.features.track2vec import Track2VecConfig
+from pipelines.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
+from pipelines.lake import Lake
+from pipelines.prepare import DatasetConfig, prepare
+
+CONFIG = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=1))
+PARTS = 16
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".used")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(autouse=True)
+def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 2_000)
+
+
+@pytest.fixture(scope="module")
+def made(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Engine], dict[str, bytes]]:
+    def make(engine: Engine) -> dict[str, bytes]:
+        return contents(disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine)))
+
+    return make
+
+
+@pytest.fixture
+def here(made: Callable[[Engine], dict[str, bytes]]) -> dict[str, bytes]:
+    files = made(LocalEngine(workers=1))
+    assert sum(name.startswith("sequences/") for name in files) == PARTS
+    return files
+
+
+def test_processes(made: Callable[[Engine], dict[str, bytes]], here: dict[str, bytes]) -> None:
+    assert made(LocalEngine(workers=2)) == here
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_results_come_in_the_order_of_the_tasks_and_a_dead_process_is_told() -> None:
+    seen: list[tuple[int, int]] = []
+    assert LocalEngine(2).map(square, range(6), lambda *done: seen.append(done)) == [0, 1, 4, 9, 16, 25]
+    assert seen == [(number, 6) for number in range(1, 7)]
+    with pytest.raises(UserError, match="a worker process was killed"):
+        LocalEngine(2).map(die, range(6), lambda *done: None)
+
+
+def test_the_config_names_an_engine() -> None:
+    assert isinstance(engine_of(EngineConfig("local", 3)), LocalEngine)
+    assert isinstance(engine_of(EngineConfig("ray")), RayEngine)
+    with pytest.raises(UserError, match=r"'rey' is not one of local, ray\. Did you mean 'ray'"):
+        engine_of(EngineConfig("rey"))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    try:
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.mark.e2e
+def test_two_nodes_of_ray(made: Callable[[Engine], dict[str, bytes]], here: dict[str, bytes], cluster: str) -> None:
+    import ray
+
+    assert made(RayEngine(cluster)) == here
+    assert len(ray.nodes()) == 2
+
+
+@pytest.mark.e2e
+def test_a_lost_worker_changes_nothing(small_lake: Lake, here: dict[str, bytes], cluster: str, tmp_path: Path) -> None:
+    """Behind the first part that is made, a process that makes another one is killed."""
+    killed: list[int] = []
+
+    def kill_one(stage: str, share: float) -> None:
+        if stage != "users" or killed:
+            return
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "cmdline").read_bytes().startswith(b"ray::make_part"):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    killed.append(int(process.name))
+                    return
+
+    engine = RayEngine(cluster)
+    assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, kill_one, engine))) == here
+    assert killed

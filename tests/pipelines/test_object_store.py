@@ -1,0 +1,85 @@
+"""Lake and datasets on an object store: a real S3 server on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lakes import all_events, disk
+
+from fsvae.data.dataset import open_dataset
+from fsvae.errors import UserError
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.storage import Folder
+from pipelines.ingest import ingest
+from pipelines.lake import Lake
+from pipelines.locks import held
+from pipelines.prepare import DatasetConfig, prepare
+from pipelines.sources.base import SourceConfig
+
+CONFIG = DatasetConfig(min_count=2, keep=1, track2vec=Track2VecConfig(epochs=1))
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The start of URLs in a bucket, and their parameters behind {}."""
+    server: Any = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    url = f"s3://key:secret@music/{{}}?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
+    try:
+        Folder.at(url.format("") + "&allow_bucket_creation=true").fs.create_dir("music")
+        yield url
+    finally:
+        server.stop()
+
+
+def test_the_same_lake_and_dataset_as_on_disk(bucket: str, small_log: Path, small_lake: Lake, tmp_path: Path) -> None:
+    lake = Lake(bucket.format("lake"))
+    ingest(lake, SourceConfig(path=str(small_log)))
+    assert lake.manifest == small_lake.manifest and all_events(lake).equals(all_events(small_lake))
+    there = prepare(lake, CONFIG, 1, bucket.format("datasets"))
+    here = prepare(small_lake, CONFIG, 1, tmp_path)
+    files = here.files()
+    assert {name: there.read(name) for name in there.files()} == {name: here.read(name) for name in files}
+    assert open_dataset(bucket.format("datasets")).fingerprint == open_dataset(disk(here)).fingerprint
+
+    ingest(lake, SourceConfig(path=str(small_log)))  # the same again changes nothing
+    assert Lake(bucket.format("lake")).manifest == small_lake.manifest
+    later = prepare(lake, CONFIG, 2, bucket.format("datasets"))
+    assert Folder.at(bucket.format("datasets")).folders() == [".cache", later.name]  # keep=1: the older one is gone
+
+
+def test_rejects_are_kept_there(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,track_id,played_at\nu,a,2026-01-01\nu,,2026-01-02\n")
+    lake = Lake(bucket.format("odd"))
+    with pytest.raises(UserError, match=r"1 of 2 rows rejected.*s3://music/odd/refused-log\.parquet"):
+        ingest(lake, SourceConfig(path=str(tmp_path / "log.csv")))
+    assert lake.root.exists("refused-log.parquet") and not lake.root.exists(".lock.json")
+    ingest(lake, SourceConfig(path=str(tmp_path / "log.csv"), max_reject_share=0.5))
+    (log,) = Lake(bucket.format("odd")).manifest.logs.values()
+    assert lake.root.exists(log["rejects"])
+
+
+def test_one_writer_at_a_time_says_who_it_is(bucket: str) -> None:
+    folder = Folder.at(bucket.format("held"))
+    with (
+        held(folder, "prepare"),
+        pytest.raises(UserError, match=r"another prepare is at work here, process \d+ on"),
+        held(folder, "prepare"),
+    ):
+        pass
+    folder.write_json(".lock.json", {"host": "elsewhere", "pid": 1, "since": 0.0, "id": "x"})
+    with held(folder, "prepare"):  # days old: its holder is gone
+        pass
+    assert not folder.exists(".lock.json")
+
+
+def test_a_url_that_cannot_be_opened_is_told_without_its_secrets() -> None:
+    with pytest.raises(UserError, match="not a path that can be opened") as error:
+        Folder.at("s3://key:secret@bucket/lake?unknown=1")
+    assert "secret" not in str(error.value)
+    with pytest.raises(UserError, match="not a path that can be opened"):
+        Folder.at("nosuch://bucket/lake")
