@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test check bench wheel clean
+.PHONY: quickstart test check bench bench-data wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,6 +24,10 @@ test: .venv/.installed  ## every test, the end-to-end ones too
 
 bench: .venv/.installed  ## training throughput beside the bare LSTM, in one run
 	$(BIN)/python -m benchmarks.training_throughput
+
+EVENTS ?= 10000000
+bench-data: .venv/.installed  ## ingest and prepare beside polars, in one run
+	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks.data_throughput --events $(EVENTS)
 
 wheel: .venv/.installed
 	$(BIN)/python -m build --wheel

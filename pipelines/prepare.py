@@ -191,6 +191,7 @@ def _make(
     data = io.BytesIO()
     np.save(data, vectors, allow_pickle=False)
     out.write("vectors.npy", data.getvalue())
+    progress("checksums", 1.0)
 
     _sweep(cache, {*names, *(name for result in results for name in result.cached)})
     return {

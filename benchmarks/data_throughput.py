@@ -1,0 +1,182 @@
+"""Ingest and prepare, in events a second and peak memory, beside polars doing only the sort, sessions and a write.
+
+Run it with `make bench-data` (EVENTS=100000000 for another size). Every step is a process of its own, so that its
+memory is its own; the memory is that of the whole tree of processes, read 20 times a second. Track vectors are left out
+of prepare's time: they are gensim's work, which grows with its epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.tracking import git_commit
+
+_EVENTS_A_USER = 277
+"""Of the simulated log in its 28 days."""
+_PREPARE = ["dataset.track2vec.epochs=1", "dataset.min_count=50"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One step: how long it took, and the most memory that it held."""
+
+    seconds: float
+    peak_gib: float
+
+
+def main() -> None:
+    """Simulate a log of about so many events, run every step on it and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--workdir", default="", help="keep everything there; by default in a temporary folder")
+    parser.add_argument("--step", default="", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        print(json.dumps(_STEPS[arguments.step](arguments.workdir, arguments.events)))  # noqa: T201
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = arguments.workdir or folder
+        results = {step: _measure(step, workdir, arguments.events) for step in _STEPS}
+    events = int(results["ingest"][1]["events"])
+    table = Table(title=f"{events:,} simulated events of {events // _EVENTS_A_USER:,} users or so, on 28 days")
+    for heading in ("step", "seconds", "events/s", "peak memory, GiB"):
+        table.add_column(heading, justify="left" if heading == "step" else "right")
+    for step, (measured, said) in results.items():
+        seconds = said.get("seconds", measured.seconds)
+        table.add_row(step, f"{seconds:,.1f}", f"{events / seconds:,.0f}", f"{measured.peak_gib:.2f}")
+    console = Console(width=120)
+    console.print(table)
+    ours, polars = results["prepare"][1]["seconds"], results["polars"][1]["seconds"]
+    console.print(f"prepare without track vectors takes {ours / polars:.2f} times the time of polars.")
+    console.print(
+        f"make bench-data EVENTS={arguments.events} · commit {git_commit()[:12]} · {datetime.now(UTC):%Y-%m-%d} · "
+        f"{platform.machine()}, {os.cpu_count()} cores"
+    )
+
+
+def _measure(step: str, workdir: str, events: int) -> tuple[Measured, dict[str, float]]:
+    command = [sys.executable, "-m", "benchmarks.data_throughput", "--step", step, "--workdir", workdir]
+    began = time.perf_counter()
+    with subprocess.Popen([*command, "--events", str(events)], stdout=subprocess.PIPE, text=True) as child:
+        peak = _Peak(child.pid)
+        output, _ = child.communicate()
+        peak.stop()
+        if child.returncode:
+            raise SystemExit(f"{step} failed")
+    return Measured(time.perf_counter() - began, peak.gib), json.loads(output.splitlines()[-1])
+
+
+class _Peak(threading.Thread):
+    """Watches the memory of a process and those that it started."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.gib = 0.0
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.05):
+            used = 0
+            try:
+                tree = [self._process, *self._process.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            for process in tree:
+                try:
+                    memory = process.memory_info()
+                except psutil.NoSuchProcess:
+                    continue
+                used += memory.rss - memory.shared  # files that are mapped into memory may be dropped at any time
+            self.gib = max(self.gib, used / 2**30)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def _simulate(workdir: str, events: int) -> dict[str, float]:
+    from pipelines.config import load_config
+    from pipelines.simulate import simulate
+
+    users = max(100, round(events / _EVENTS_A_USER))
+    tracks = max(3_000, min(200_000, users * 2))
+    config = load_config(
+        [f"simulate.users={users}", f"simulate.tracks={tracks}", f"simulate.artists={tracks // 10}"]
+    ).simulate
+    began = time.perf_counter()
+    summary = simulate(config, Path(workdir) / "raw")
+    return {"events": summary.events, "seconds": time.perf_counter() - began}
+
+
+def _ingest(workdir: str, events: int) -> dict[str, float]:
+    from pipelines.config import load_config
+    from pipelines.ingest import ingest
+    from pipelines.workspace import Workspace
+
+    workspace = Workspace(load_config([f"workdir={workdir}"]))
+    began = time.perf_counter()
+    summary = ingest(workspace.lake(), workspace.config.source)
+    return {"events": summary.counts.taken, "seconds": time.perf_counter() - began}
+
+
+def _prepare(workdir: str, events: int) -> dict[str, float]:
+    from pipelines.config import load_config
+    from pipelines.engine import engine_of
+    from pipelines.prepare import prepare
+    from pipelines.workspace import Workspace
+
+    workspace = Workspace(load_config([f"workdir={workdir}", *_PREPARE]))
+    config = workspace.config
+    spent: dict[str, float] = {}
+    stage_now, since = "", time.perf_counter()
+
+    def progress(stage: str, share: float) -> None:
+        nonlocal stage_now, since
+        moment = time.perf_counter()
+        spent[stage_now] = spent.get(stage_now, 0.0) + moment - since
+        stage_now, since = stage, moment
+
+    prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, progress, engine_of(config.engine))
+    return {"seconds": sum(seconds for stage, seconds in spent.items() if stage != "track vectors")} | spent
+
+
+def _polars(workdir: str, events: int) -> dict[str, float]:
+    """Sort the listens by user and time, mark where sessions begin, write the columns of a prepared dataset."""
+    import polars as pl
+
+    began = time.perf_counter()
+    played = (pl.col("ms_played") / pl.col("duration_ms").replace(0, None)).clip(0.0, 1.0).fill_null(1.0)
+    pause = pl.col("played_at").diff() > pl.duration(minutes=30)
+    (
+        pl.scan_parquet(f"{workdir}/lake/events/*/*.parquet", hive_partitioning=False)
+        .filter(pl.col("kind") == "listen")
+        .select("user_id", "track_id", "played_at", played.cast(pl.Float32).alias("played_fraction"))
+        .sort("user_id", "played_at", maintain_order=True)
+        .with_columns((pause | (pl.col("user_id") != pl.col("user_id").shift())).fill_null(True).alias("new_session"))
+        .sink_parquet(f"{workdir}/polars.parquet", compression="zstd")
+    )
+    return {"seconds": time.perf_counter() - began}
+
+
+_STEPS = {"simulate": _simulate, "ingest": _ingest, "prepare": _prepare, "polars": _polars}
+
+
+if __name__ == "__main__":
+    main()
