@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
-from fsvae.features.sessions import is_session_start, previous_times
+from fsvae.features.sentences import Sentences, TrainingSessions
 from fsvae.features.slow import DAY_US, Events, habits, snapshot_days, taste
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
 from fsvae.schema import DATASET_TRACKS, KINDS, SCHEMA_VERSION, SEQUENCES, SLOW
@@ -136,8 +136,11 @@ def _write(
         done += 1
         progress("track vectors", 0.15 + 0.65 * done / config.track2vec.epochs)
 
-    words, starts = _training_sessions(listens, train_until, n_catalogue)
-    vectors = train_track_vectors(words, starts, n_catalogue, config.track2vec, seed, on_epoch)
+    user, played_at = listens["user"].to_numpy(), listens["played_at"].to_numpy()
+    offsets = np.append(np.flatnonzero(np.diff(user, prepend=-1)), len(user))
+    rows = [(offsets, listens["track_index"].to_numpy().astype(np.int32), played_at)]
+    sessions = Sentences(TrainingSessions(rows, train_until, n_catalogue))
+    vectors = train_track_vectors(sessions, n_catalogue, config.track2vec, seed, on_epoch=on_epoch)
     np.save(out / "vectors.npy", vectors, allow_pickle=False)
 
     progress("sequences", 0.8)
@@ -219,20 +222,6 @@ def _tracks(listens: pl.DataFrame, known: pl.DataFrame, train_until: int, min_co
             pl.col("track_index").cast(pl.Int32), (pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue")
         )
     )
-
-
-def _training_sessions(
-    listens: pl.DataFrame, train_until: int, n_catalogue: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the catalogue tracks of the training listens, and where each session begins in them."""
-    listens = listens.filter(pl.col("played_at") < train_until)
-    user, played_at = listens["user"].to_numpy(), listens["played_at"].to_numpy()
-    offsets = np.append(np.flatnonzero(np.diff(user, prepend=-1)), len(user))
-    session = np.cumsum(is_session_start(played_at, previous_times(offsets, played_at)))
-    track = listens["track_index"].to_numpy()
-    has_vector = track < n_catalogue
-    starts = np.flatnonzero(np.diff(session[has_vector], prepend=0))
-    return track[has_vector].astype(np.int32), starts.astype(np.int64)
 
 
 def _slow(events: pl.DataFrame, users: pl.Series, vectors: NDArray[np.float32], as_of_day: int) -> pl.DataFrame:
