@@ -78,9 +78,9 @@ class SequencesFile:
         with pq.ParquetFile(self._path) as file:
             for batch in file.iter_batches(self._users, columns=["track_index", "played_at"]):
                 track, played_at = batch.column("track_index"), batch.column("played_at")
-                offsets = track.offsets.to_numpy().astype(np.int64)
+                lengths = track.value_lengths().to_numpy()
                 yield (
-                    offsets - offsets[0],
+                    np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
                     track.flatten().to_numpy().astype(np.int32, copy=False),
                     played_at.flatten().cast("int64").to_numpy(),
                 )

@@ -52,7 +52,7 @@ def test_only_tracks_in_both_spaces_say_how_to_turn_and_all_are_turned() -> None
     old = table([1, 0], [0, 1], NONE, [1, 0])
     aligned, drift = align(new, old)
     np.testing.assert_allclose(aligned, table([1, 0], [0, 1], [0.8, -0.6], NONE), atol=1e-6)
-    assert drift is not None and drift.shared == 2
+    assert drift is not None and drift.shared == 2 and drift.mean_after == pytest.approx(0, abs=1e-6)
 
 
 def test_a_rotation_keeps_lengths_and_likenesses() -> None:

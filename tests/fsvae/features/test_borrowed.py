@@ -62,6 +62,12 @@ def test_a_name_does_for_an_artist_without_an_id_and_is_no_id() -> None:
     np.testing.assert_allclose(vectors[2:], [[1, 0], [0, 1]])
 
 
+def test_an_album_without_an_artist_lends_nothing() -> None:
+    """Many albums are called that."""
+    _, origin = borrow_vectors(facts((None, None, "Greatest hits"), (None, None, "Greatest hits")), table([1, 0]))
+    assert origins(origin) == ["trained", "none"]
+
+
 def test_opposite_tracks_lend_nothing_and_the_next_source_is_asked() -> None:
     tracks = facts(("a", None, "One"), ("a", None, "One"), ("a", None, "Two"), ("a", None, "One"))
     vectors, origin = borrow_vectors(tracks, table([1, 0], [-1, 0], [0, 1]))
@@ -119,6 +125,7 @@ def test_embeddings_that_tell_less_than_the_artist_come_last() -> None:
     assert origins(origin[300:]) == ["artist"] * 10 + ["embedding"] * 10
 
 
+@pytest.mark.filterwarnings("error")
 def test_without_artists_embeddings_are_used_whatever_they_are_worth() -> None:
     tracks, vectors, embeddings = sounding(noise=20.0)
     _, origin = borrow_vectors(
@@ -150,10 +157,13 @@ def test_the_penalty_is_chosen_so_that_noise_is_not_learned() -> None:
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(200, 150)).astype(np.float32)
     vectors = (embeddings[:, :4] + 0.5 * rng.normal(size=(200, 4))).astype(np.float32)
-    _, likeness = fit_embedding_map(embeddings, vectors)
+    fitted, likeness = fit_embedding_map(embeddings, vectors)
     held = held_out(200)
     least_squares = embeddings[held] @ np.linalg.lstsq(embeddings[~held], vectors[~held])[0]
     assert likeness.mean() > cosine(least_squares, vectors[held]).mean() + 0.2
+
+    new = rng.normal(size=(2_000, 150)).astype(np.float32)
+    assert likeness.mean() == pytest.approx(cosine(fitted(new), new[:, :4]).mean(), abs=0.1)
 
 
 def test_ridge_by_hand() -> None:

@@ -15,7 +15,6 @@ from fsvae.schema import SEQUENCES, TIMESTAMP
 
 MINUTE = 60_000_000
 END = 1_000 * MINUTE
-PAST, LATE = 9, END + MINUTE
 
 
 def ints(*values: int) -> NDArray[np.int32]:
@@ -63,9 +62,9 @@ def test_listens_from_the_end_of_training_on_are_not_seen() -> None:
 
 
 def test_tracks_outside_the_catalogue_are_left_out_and_do_not_part_a_session() -> None:
-    """7 lies between 1 and 2, which are 40 minutes apart; 8 and 9 are a session of which nothing is left."""
-    rows = users([(1, 0), (7, 20), (2, 40), (8, 100), (9, 101), (3, 200)])
-    assert read(Sentences(TrainingSessions([rows], END, 7))) == [[1, 2], [3]]
+    """7 lies between 1 and 2, which are 40 minutes apart; 8 opens the session of 4; of that of 9 nothing is left."""
+    rows = users([(1, 0), (7, 20), (2, 40), (8, 100), (4, 101), (9, 200), (3, 300)])
+    assert read(Sentences(TrainingSessions([rows], END, 7))) == [[1, 2], [4], [3]]
 
 
 def test_one_chunk_at_a_time_is_read_and_all_of_them_once_for_each_pass() -> None:
