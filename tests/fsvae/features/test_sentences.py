@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from numpy.typing import NDArray
 
-from fsvae.features.sentences import Sentences, Sequences, SequencesFile, TrainingSessions
-from fsvae.schema import SEQUENCES, TIMESTAMP
+from fsvae.features.sentences import Listening, PlaylistFiles, Sentences, SequenceFiles, TrainingSessions
+from fsvae.schema import PLAYLISTS, SEQUENCES, TIMESTAMP
 
 MINUTE = 60_000_000
 END = 1_000 * MINUTE
@@ -21,7 +23,7 @@ def ints(*values: int) -> NDArray[np.int32]:
     return np.array(values, dtype=np.int32)
 
 
-def users(*listens: list[tuple[int, int]]) -> Sequences:
+def users(*listens: list[tuple[int, int]]) -> Listening:
     """Users as lists of (track, minute)."""
     flat = [listen for user in listens for listen in user]
     offsets = np.cumsum([0, *(len(user) for user in listens)], dtype=np.int64)
@@ -36,10 +38,10 @@ def read(sentences: Sentences) -> list[list[int]]:
 class Restartable:
     """Chunks that count how often they are begun and how many of them are asked for."""
 
-    def __init__(self, *chunks: Sequences) -> None:
+    def __init__(self, *chunks: Listening) -> None:
         self.chunks, self.begun, self.given = chunks, 0, 0
 
-    def __iter__(self) -> Iterator[Sequences]:
+    def __iter__(self) -> Iterator[Listening]:
         self.begun += 1
         for chunk in self.chunks:
             self.given += 1
@@ -84,8 +86,39 @@ def test_a_sequences_file_gives_the_same_sessions_however_it_is_read(tmp_path: P
     columns = [pa.array(["a", "b", "c"])] + [
         pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values) for values in (pa.array(track), at, fractions)
     ]
-    pq.write_table(pa.table(columns, schema=SEQUENCES), tmp_path / "sequences.parquet", row_group_size=2)
+    path = tmp_path / "sequences.parquet"
+    pq.write_table(pa.table(columns, schema=SEQUENCES), path, row_group_size=2)
+    sessions = [[0, 1], [2], [3], [4, 5]]
     for users_per_chunk, n_chunks in ((1, 3), (2, 2), (1_000, 1)):
-        chunks = SequencesFile(tmp_path / "sequences.parquet", users_per_chunk)
+        chunks = SequenceFiles([partial(open, path, "rb")], users_per_chunk)
         assert sum(1 for _ in chunks) == n_chunks
-        assert read(Sentences(TrainingSessions(chunks, END, 10))) == [[0, 1], [2], [3], [4, 5]]
+        assert read(Sentences(TrainingSessions(chunks, END, 10))) == sessions
+    two = SequenceFiles([partial(open, path, "rb")] * 2)
+    assert read(Sentences(TrainingSessions(two, END, 10))) == sessions * 2
+
+
+@pytest.mark.parametrize("rows_per_chunk", [1, 2, 3, 4, 1_000])
+def test_playlists_are_whole_however_they_are_read(tmp_path: Path, rows_per_chunk: int) -> None:
+    """`x` is outside the catalogue: nothing is left of playlist q, and r and s are parted although q is gone."""
+    rows = [("p", "b"), ("p", "x"), ("p", "a"), ("p", "b"), ("q", "x"), ("r", "c"), ("r", "a"), ("s", "c")]
+    playlist, track = zip(*rows, strict=True)
+    files = []
+    for name, begin, end in (("one", 0, 6), ("two", 6, 8)):
+        columns = [pa.array(playlist[begin:end]), pa.array(range(begin, end), pa.int32()), pa.array(track[begin:end])]
+        pq.write_table(pa.table(columns, schema=PLAYLISTS), tmp_path / name)
+        files.append(partial(open, tmp_path / name, "rb"))
+    sentences = Sentences(PlaylistFiles(files, ["a", "b", "c"], rows_per_chunk))
+    assert read(sentences) == [[1, 0, 1], [2, 0], [2]] == read(sentences)
+
+
+def test_a_chunk_of_playlists_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    columns = [pa.array(["p", "q"]), pa.array([0, 0], pa.int32()), pa.array(["a", "a"])]
+    pq.write_table(pa.table(columns, schema=PLAYLISTS), tmp_path / "one")
+
+    def gone() -> None:
+        raise OSError("not yet")
+
+    sentences = iter(Sentences(PlaylistFiles([partial(open, tmp_path / "one", "rb"), gone], ["a"])))
+    assert next(sentences).tolist() == [0]
+    with pytest.raises(OSError, match="not yet"):
+        next(sentences)
