@@ -100,15 +100,16 @@ def test_a_sequences_file_gives_the_same_sessions_however_it_is_read(tmp_path: P
 @pytest.mark.parametrize("rows_per_chunk", [1, 2, 3, 4, 1_000])
 def test_playlists_are_whole_however_they_are_read(tmp_path: Path, rows_per_chunk: int) -> None:
     """`x` is outside the catalogue: nothing is left of playlist q, and r and s are parted although q is gone."""
-    rows = [("p", "b"), ("p", "x"), ("p", "a"), ("p", "b"), ("q", "x"), ("r", "c"), ("r", "a"), ("s", "c")]
+    p, q, r = [("p", "b"), ("p", "x"), ("p", "a"), ("p", "b")], ("q", "x"), [("r", "c"), ("r", "a")]
+    rows = [("o", "a"), *p, q, *r, ("s", "c")]
     playlist, track = zip(*rows, strict=True)
     files = []
-    for name, begin, end in (("one", 0, 6), ("two", 6, 8)):
+    for name, begin, end in (("one", 0, 7), ("two", 7, 9)):
         columns = [pa.array(playlist[begin:end]), pa.array(range(begin, end), pa.int32()), pa.array(track[begin:end])]
         pq.write_table(pa.table(columns, schema=PLAYLISTS), tmp_path / name)
         files.append(partial(open, tmp_path / name, "rb"))
     sentences = Sentences(PlaylistFiles(files, ["a", "b", "c"], rows_per_chunk))
-    assert read(sentences) == [[1, 0, 1], [2, 0], [2]] == read(sentences)
+    assert read(sentences) == [[0], [1, 0, 1], [2, 0], [2]] == read(sentences)
 
 
 def test_a_chunk_of_playlists_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
