@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from fsvae.schema import TRACK_DIM
 
 _LONGEST = 10_000
 """gensim drops what a sentence has beyond this many words (MAX_SENTENCE_LEN), so longer ones are cut."""
+_BATCH = 1_000
+"""Sentences that are turned into words together."""
 
 _WARM_LENGTH = 3.0
 """The length that vectors have at the end of a training, about; from there a warm start moves least (decisions.md)."""
@@ -20,18 +23,18 @@ _WARM_LENGTH = 3.0
 
 @dataclass
 class Track2VecConfig:
-    """How the track space is learned."""
+    """How the track space is learned; the defaults are measured (docs/track_space.md)."""
 
-    epochs: int = 20
-    """Passes over the training sessions."""
+    epochs: int = 30
+    """Passes over the sessions; fewer cost recall on every log, more suit large logs and make small ones overfit."""
     window: int = 5
-    """Neighbours on each side of a listen that count as its context."""
+    """Neighbours on each side of a listen that count as its context; 10 takes twice the time."""
     negative: int = 10
     """Negative samples per pair."""
     ns_exponent: float = 0.75
-    """Popularity exponent of the negatives; 0 is uniform, 1 is by listens."""
-    sample: float = 0.001
-    """Listens of tracks more frequent than this share are thinned out."""
+    """Popularity exponent of the negatives: 0 is uniform, 1 by listens, below 0 rare tracks are drawn most."""
+    sample: float = 0.0003
+    """Listens of tracks with more than this share of all are thinned out; 0 keeps them all."""
 
 
 def train_track_vectors(
@@ -107,9 +110,16 @@ def train_track_vectors(
 
 def _count(sentences: Iterable[NDArray[np.int32]], n_tracks: int) -> NDArray[np.int64]:
     counts = np.zeros(n_tracks, dtype=np.int64)
-    for sentence in sentences:
-        np.add.at(counts, sentence, 1)
+    for batch in _batches(sentences):
+        counts += np.bincount(np.concatenate(batch), minlength=n_tracks)
     return counts
+
+
+def _batches(sentences: Iterable[NDArray[np.int32]]) -> Iterator[list[NDArray[np.int32]]]:
+    """Yield some sentences at a time: numpy's price of a call is that of many listens."""
+    iterator = iter(sentences)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
 
 
 class _Words:
@@ -123,10 +133,11 @@ class _Words:
 
     def __iter__(self) -> Iterator[list[int]]:
         try:
-            for sentence in self._sentences:
-                rows = self._row[sentence].tolist()
-                for begin in range(0, len(rows), _LONGEST):
-                    yield rows[begin : begin + _LONGEST]
+            for batch in _batches(self._sentences):
+                rows = self._row[np.concatenate(batch)].tolist()
+                for begin, end in pairwise(accumulate(map(len, batch), initial=0)):
+                    for start in range(begin, end, _LONGEST):
+                        yield rows[start : min(start + _LONGEST, end)]
         except Exception as error:  # gensim reads in a thread, and if that dies it waits for it for ever
             self.error = error
 
