@@ -12,17 +12,15 @@ import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from fsvae.data.dataset import part_name
 from fsvae.errors import UserError
-from fsvae.features.sessions import is_session_start, previous_times
+from fsvae.features.sentences import Sentences, SequenceFiles, TrainingSessions
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
@@ -186,8 +184,10 @@ def _make(
         progress("track vectors", 0.3 + 0.7 * epochs / config.track2vec.epochs)
 
     progress("track vectors", 0.3)
-    words, starts = _training_sessions(out, n_parts, train_until, n_catalogue)
-    vectors = train_track_vectors(words, starts, n_catalogue, config.track2vec, seed, on_epoch)
+    files = [partial(out.open, f"sequences/{part_name(index)}") for index in range(n_parts)]
+    sessions = Sentences(TrainingSessions(SequenceFiles(files), train_until, n_catalogue))
+    listened = tracks["train_count"][:n_catalogue].to_numpy()
+    vectors = train_track_vectors(sessions, n_catalogue, config.track2vec, seed, on_epoch=on_epoch, counts=listened)
     data = io.BytesIO()
     np.save(data, vectors, allow_pickle=False)
     out.write("vectors.npy", data.getvalue())
@@ -218,27 +218,6 @@ def _counts(results: list[PartResult], tracks: int, n_catalogue: int) -> dict[st
         counts[f"{period}_listens"] = sum(result.listens[index] for result in results)
         counts[f"{period}_listens_in_catalogue"] = sum(result.listens_in_catalogue[index] for result in results)
     return counts
-
-
-def _training_sessions(
-    out: Folder, n_parts: int, train_until: int, n_catalogue: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the catalogue tracks of the training listens, and where each session begins in them."""
-    tracks: list[NDArray[np.int32]] = []
-    starts: list[NDArray[np.int64]] = []
-    total = 0
-    for index in range(n_parts):
-        table = pq.read_table(out.open(f"sequences/{part_name(index)}"), columns=["track_index", "played_at"])
-        lists = table["played_at"].combine_chunks()
-        played_at = lists.flatten().cast(pa.int64()).to_numpy()
-        offsets = lists.offsets.to_numpy().astype(np.int64)
-        track = table["track_index"].combine_chunks().flatten().to_numpy()
-        session = np.cumsum(is_session_start(played_at, previous_times(offsets, played_at)))
-        used = (track < n_catalogue) & (played_at < train_until)
-        tracks.append(track[used])
-        starts.append(np.flatnonzero(np.diff(session[used], prepend=0)) + total)
-        total += int(used.sum())
-    return np.concatenate(tracks), np.concatenate(starts)
 
 
 def _sweep(cache: Folder, used: set[str]) -> None:

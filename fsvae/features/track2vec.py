@@ -2,102 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice, pairwise
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
 from fsvae.schema import TRACK_DIM
 
+_LONGEST = 10_000
+"""gensim drops what a sentence has beyond this many words (MAX_SENTENCE_LEN), so longer ones are cut."""
+_BATCH = 1_000
+"""Sentences that are turned into words together."""
+
+_WARM_LENGTH = 3.0
+"""The length that vectors have at the end of a training, about; from there a warm start moves least (decisions.md)."""
+
 
 @dataclass
 class Track2VecConfig:
-    """How the track space is learned."""
+    """How the track space is learned; the defaults are measured (docs/track_space.md)."""
 
-    epochs: int = 20
-    """Passes over the training sessions."""
+    epochs: int = 30
+    """Passes over the sessions; fewer cost recall on every log, more suit large logs and make small ones overfit."""
     window: int = 5
-    """Neighbours on each side of a listen that count as its context."""
+    """Neighbours on each side of a listen that count as its context; 10 takes twice the time."""
     negative: int = 10
     """Negative samples per pair."""
     ns_exponent: float = 0.75
-    """Popularity exponent of the negatives; 0 is uniform, 1 is by listens."""
-    sample: float = 0.001
-    """Listens of tracks more frequent than this share are thinned out."""
-
-
-class _Sessions:
-    """Sessions as lists of words, restartable, as gensim wants them."""
-
-    def __init__(self, track: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
-        self._words = [str(index) for index in track.tolist()]
-        self._bounds = [*starts.tolist(), len(self._words)]
-
-    def __iter__(self) -> Iterator[list[str]]:
-        for begin, end in zip(self._bounds[:-1], self._bounds[1:], strict=True):
-            yield self._words[begin:end]
+    """Popularity exponent of the negatives: 0 is uniform, 1 by listens, below 0 rare tracks are drawn most."""
+    sample: float = 0.0003
+    """Listens of tracks with more than this share of all are thinned out; 0 keeps them all."""
 
 
 def train_track_vectors(
-    track: NDArray[np.int32],
-    session_starts: NDArray[np.int64],
+    sentences: Iterable[NDArray[np.int32]],
     n_tracks: int,
     config: Track2VecConfig,
     seed: int,
+    initial: NDArray[np.float32] | None = None,
     on_epoch: Callable[[], None] | None = None,
+    counts: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Learn unit vectors for tracks 0 .. n_tracks - 1 from the sessions of the training period.
+    """Learn unit vectors for tracks 0 .. n_tracks - 1 from what is played together in the training period.
 
-    One worker and a fixed hash make the result bit-identical for the same input. The mean vector, which all tracks
-    share and which tells nothing, is taken away (Mu and Viswanath, "All-but-the-top", ICLR 2018), and vectors are
-    scaled to length 1, so that L2 and cosine distance order the tracks alike and no track is near for being frequent.
+    One worker and gensim's seeded generator make the result bit-identical for the same input. The mean vector, which
+    all tracks share and which tells nothing, is taken away (Mu and Viswanath, "All-but-the-top", ICLR 2018), and
+    vectors are scaled to length 1, so that L2 and cosine distance order the tracks alike and no track is near for
+    being frequent. A rotation (`fsvae.features.alignment`) keeps both.
+
+    Memory: the vectors, and what `sentences` holds at a time.
 
     Args:
-        track: [N] track indices of the training listens, session after session; all of them below `n_tracks`.
-        session_starts: [S] where each session begins in `track`.
+        sentences: sessions or playlists, each an array of track indices below `n_tracks`; iterated once an epoch, and
+            once before if `counts` is not given.
         n_tracks: size of the catalogue.
         config: hyper-parameters.
         seed: of the initial vectors and the sampling.
+        initial: [n_tracks, 80] unit vectors to start from (those of the last training); a row of NaN starts anew.
         on_epoch: called after each epoch, for a progress bar.
+        counts: [n_tracks] how often each track occurs in `sentences`.
 
     Returns:
-        [n_tracks, 80] float32.
+        [n_tracks, 80] float32; a row of NaN for a track that occurs in no sentence.
 
     Raises:
-        UserError: no catalogue track occurs in the sessions.
+        UserError: no catalogue track occurs in the sentences.
+        ValueError: `initial` has another shape.
+        Exception: whatever the iteration of `sentences` raises.
     """
     from gensim.models import Word2Vec
-    from gensim.models.callbacks import CallbackAny2Vec
 
-    if n_tracks == 0 or len(track) == 0:
+    if initial is not None and initial.shape != (n_tracks, TRACK_DIM):
+        raise ValueError(f"initial: shape {initial.shape} is not {(n_tracks, TRACK_DIM)}")
+    if counts is None:
+        counts = _count(sentences, n_tracks)
+    occurring = np.flatnonzero(counts)
+    if len(occurring) == 0:
         raise UserError("The training period holds no track often enough to learn from: lower dataset.min_count.")
 
-    class Progress(CallbackAny2Vec):  # type: ignore[misc]
-        def on_epoch_end(self, model: object) -> None:
-            if on_epoch is not None:
-                on_epoch()
-
     model = Word2Vec(
-        sentences=_Sessions(track, session_starts),
         vector_size=TRACK_DIM,
         sg=1,
         min_count=1,
+        sorted_vocab=0,  # word, row and place in the vocabulary are one number, which gensim takes as it is
         workers=1,
         seed=seed,
-        hashfxn=lambda word: xxhash.xxh32_intdigest(word.encode()),
-        epochs=config.epochs,
         window=config.window,
         negative=config.negative,
         ns_exponent=config.ns_exponent,
         sample=config.sample,
-        callbacks=[Progress()],
     )
-    vectors = np.zeros((n_tracks, TRACK_DIM), dtype=np.float32)
-    for index in range(n_tracks):
-        vectors[index] = model.wv[str(index)]
-    vectors -= vectors.mean(axis=0)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+    model.build_vocab_from_freq(dict(enumerate(counts[occurring].tolist())))
+    if initial is not None:
+        warm = ~np.isnan(initial[occurring]).any(axis=1)
+        model.wv.vectors[warm] = _WARM_LENGTH * initial[occurring[warm]]
+    words = _Words(sentences, occurring, n_tracks)
+    model.train(words, total_words=int(counts.sum()), epochs=config.epochs, callbacks=[_EpochEnd(words, on_epoch)])
+
+    learned = model.wv.vectors - model.wv.vectors.mean(axis=0)
+    vectors = np.full((n_tracks, TRACK_DIM), np.nan, dtype=np.float32)
+    vectors[occurring] = learned / np.maximum(np.linalg.norm(learned, axis=1, keepdims=True), 1e-12)
+    return vectors
+
+
+def _count(sentences: Iterable[NDArray[np.int32]], n_tracks: int) -> NDArray[np.int64]:
+    counts = np.zeros(n_tracks, dtype=np.int64)
+    for batch in _batches(sentences):
+        counts += np.bincount(np.concatenate(batch), minlength=n_tracks)
+    return counts
+
+
+def _batches(sentences: Iterable[NDArray[np.int32]]) -> Iterator[list[NDArray[np.int32]]]:
+    """Yield some sentences at a time: numpy's price of a call is that of many listens."""
+    iterator = iter(sentences)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+class _Words:
+    """Sentences as gensim reads them: lists of rows of the vocabulary, anew for every epoch."""
+
+    def __init__(self, sentences: Iterable[NDArray[np.int32]], occurring: NDArray[np.int64], n_tracks: int) -> None:
+        self._sentences = sentences
+        self._row = np.full(n_tracks, -1, dtype=np.int64)  # -1 is no word of the vocabulary; gensim passes over it
+        self._row[occurring] = np.arange(len(occurring))
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[list[int]]:
+        try:
+            for batch in _batches(self._sentences):
+                rows = self._row[np.concatenate(batch)].tolist()
+                for begin, end in pairwise(accumulate(map(len, batch), initial=0)):
+                    for start in range(begin, end, _LONGEST):
+                        yield rows[start : min(start + _LONGEST, end)]
+        except Exception as error:  # gensim reads in a thread, and if that dies it waits for it for ever
+            self.error = error
+
+
+class _EpochEnd:
+    """gensim's callbacks, which it finds by their names."""
+
+    def __init__(self, words: _Words, on_epoch: Callable[[], None] | None) -> None:
+        self._words = words
+        self._on_epoch = on_epoch
+
+    def on_epoch_end(self, model: object) -> None:
+        if self._words.error is not None:
+            raise self._words.error
+        if self._on_epoch is not None:
+            self._on_epoch()
+
+    def on_epoch_begin(self, model: object) -> None:
+        """Nothing to do."""
+
+    on_train_begin = on_train_end = on_epoch_begin
