@@ -15,7 +15,9 @@ from omegaconf import OmegaConf
 from fsvae.errors import UserError
 from fsvae.schema import KINDS, RAW_EVENTS
 from pipelines.simulate import SimulateConfig, SimulationSummary, simulate
-from pipelines.simulation.world import Ints, World, build_world, draw_between, draw_columns, draw_users
+from pipelines.simulation.draws import Ints, draw_between, draw_columns
+from pipelines.simulation.users import draw_users
+from pipelines.simulation.world import World, build_world
 
 CONFIG = SimulateConfig(users=150, tracks=800, artists=90, genres=8, days=21, seed=11, sessions_per_day=1.5)
 TINY = SimulateConfig(users=12, tracks=60, artists=12, genres=3, days=4, seed=3, sessions_per_day=2.0)
@@ -43,14 +45,7 @@ def events(folder: Path, summary: SimulationSummary) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def world() -> World:
     seed, _, _ = np.random.SeedSequence(CONFIG.seed).spawn(3)
-    return build_world(
-        seed,
-        genres=CONFIG.genres,
-        artists=CONFIG.artists,
-        tracks=CONFIG.tracks,
-        days=CONFIG.days,
-        new_tracks=CONFIG.new_tracks,
-    )
+    return build_world(seed, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +154,7 @@ def test_nothing_is_played_before_its_release(plays: pl.DataFrame, world: World)
 
 def test_nobody_is_active_before_joining(events: pl.DataFrame, world: World) -> None:
     _, seed, _ = np.random.SeedSequence(CONFIG.seed).spawn(3)
-    users = draw_users(
-        seed,
-        world,
-        users=CONFIG.users,
-        days=CONFIG.days,
-        sessions_per_day=CONFIG.sessions_per_day,
-        new_users=CONFIG.new_users,
-    )
+    users = draw_users(seed.spawn(1)[0], world, CONFIG, CONFIG.users)
     assert 0.08 < (users.joined > 0).mean() < 0.25
     first = events.group_by("user_id").agg(pl.col("day").min())
     joined = users.joined[first["user_id"].str.slice(1).cast(pl.Int64).to_numpy()]
@@ -178,7 +166,7 @@ def test_repeats_are_more_than_popularity_alone_would_give(listens: pl.DataFrame
     """The share of repeats is that of music, and far above what the same tracks dealt to other users would give."""
     repeats = 1 - len(listens.unique(["user_id", "track_id"])) / len(listens)
     dealt = listens.with_columns(pl.col("track_id").shuffle(seed=0))
-    assert 0.45 < repeats < 0.70
+    assert 0.45 < repeats < 0.80
     assert repeats > 1.5 * (1 - len(dealt.unique(["user_id", "track_id"])) / len(dealt))
 
 
@@ -309,8 +297,14 @@ def test_small_logs_are_written_too(config: SimulateConfig, tmp_path: Path) -> N
         ("days", 0),
         ("seed", -1),
         ("sessions_per_day", float("nan")),
+        ("activity_spread", -0.1),
         ("plays_per_session", 0.5),
+        ("session_spread", 3.5),
         ("drift", 1.5),
+        ("fresh_starts", -0.5),
+        ("exploration", 2.0),
+        ("routine", 1.01),
+        ("replay", 0.6),
         ("new_tracks", 0.9),
         ("new_users", -0.1),
         ("start", "yesterday"),
