@@ -22,12 +22,9 @@ SAME_ARTIST = 0.12
 """Chance that exploration stays with the artist just heard."""
 OFF_MOOD = 0.06
 """Chance that exploration misses the mood, and lands in a neighbouring genre."""
-ALBUM_STARTS = 0.10
-"""Chance that the next track on the album follows a track that was not heard as part of the album ..."""
 ALBUM_GOES_ON = 0.65
-"""... and one that was. The album comes before all other sources."""
+"""Least chance that an album goes on. The album comes before all other sources."""
 
-_ALBUM = np.array([ALBUM_STARTS, ALBUM_GOES_ON], np.float32)
 _CONTEXT = np.array([LIBRARY, ALBUM], np.int8)
 
 
@@ -38,6 +35,9 @@ class Chooser:
         self.world = world
         self.users = users
         self.routine = config.routine
+        # By whether the track before was heard as part of the album. Below 1: what else would be drawn must exist.
+        chances = [config.albums, max(config.albums, ALBUM_GOES_ON)]
+        self.album = np.minimum(np.array(chances, np.float32), np.float32(1 - 2**-20))
         # Outside albums: the same again, a recent listen, something new, and else a favourite.
         self.replay = config.replay
         self.recall = self.replay + FROM_RECENT
@@ -76,7 +76,7 @@ class Chooser:
         """
         # An album comes out as a whole: if the track before is out, so is this one.
         following = self.world.track_next.take(last, mode="wrap")
-        chance = _ALBUM.take(in_album) * (following >= 0)
+        chance = self.album.take(in_album) * (following >= 0)
         # One number for both questions: below its chance the album goes on; what is above decides between the rest.
         pick = (roll - chance) / (1.0 - chance)
         on_album = pick < 0

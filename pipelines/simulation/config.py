@@ -31,7 +31,7 @@ class SimulateConfig:
     """First day (UTC), YYYY-MM-DD."""
     seed: int = 7
     """Seed of everything that is drawn."""
-    sessions_per_day: float = 1.0
+    sessions_per_day: float = 0.92
     """Mean listening sessions of a user in a day."""
     activity_spread: float = 1.0
     """How widely users differ in that: standard deviation of the logarithm (0: all alike)."""
@@ -41,14 +41,18 @@ class SimulateConfig:
     """How widely sessions differ in that: standard deviation of the logarithm."""
     drift: float = 0.08
     """Chance, before each play, that the session's mood moves to a neighbouring genre."""
-    fresh_starts: float = 0.4
+    fresh_starts: float = 0.25
     """Chance that a session's first mood comes of the lasting taste, whatever the user has leaned to of late."""
     exploration: float = 0.26
     """Share of the plays outside albums that are no favourite and no replay."""
+    albums: float = 0.1
+    """Chance that a track is followed by the next one on its album; within an album it is 0.65 at least."""
     routine: float = 0.25
     """Chance that a favourite is followed by the next one on the user's own list."""
     replay: float = 0.03
     """Chance that a play repeats the one just before it."""
+    popularity: float = 0.9
+    """Zipf exponent of the artists' popularity, and of the tracks of each artist (0: all alike)."""
     new_tracks: float = 0.12
     """Share of the tracks that come out during the log."""
     new_users: float = 0.15
@@ -75,8 +79,10 @@ def check_config(config: SimulateConfig) -> date:
         "drift": (0, 1),
         "fresh_starts": (0, 1),
         "exploration": (0, 1),
+        "albums": (0, 1),
         "routine": (0, 1),
         "replay": (0, 0.5),
+        "popularity": (0, 3),
         "new_tracks": (0, 0.5),
         "new_users": (0, 0.9),
     }

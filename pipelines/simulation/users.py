@@ -19,7 +19,7 @@ SCENE_WIDTH = 0.25
 CANDIDATES = 4
 """Artists near a point of the scene of which a favourite is the most appealing."""
 WEEKEND_SPREAD = 0.4
-WEEK = np.array([1.0, 1.02, 1.02, 1.0, 0.98, 0.88, 0.92])
+WEEK = np.array([1.0, 1.02, 1.02, 1.0, 0.98, 0.86, 0.90])
 """Activity of all users together on Monday, ..., Sunday."""
 HOUR_FOCUS = 2.5
 """How closely session starts keep to a user's two peaks of the day: concentration of a von Mises density."""
@@ -58,7 +58,7 @@ def draw_users(seed: np.random.SeedSequence, world: World, config: SimulateConfi
     angle = 2 * np.pi * (np.arange(HOURS)[None, None, :] + 0.5 - peaks[:, :, None]) / HOURS
     bumps = np.exp(HOUR_FOCUS * (np.cos(angle) - 1.0))
     bumps /= bumps.sum(axis=2, keepdims=True)
-    weekend = np.where(WEEK < 0.95, rng.lognormal(0.0, WEEKEND_SPREAD, (users, 1)), 1.0)
+    weekend = np.where(WEEK < 0.95, rng.lognormal(-(WEEKEND_SPREAD**2) / 2, WEEKEND_SPREAD, (users, 1)), 1.0)
     weekdays = rng.gamma(8.0, size=(users, 7)) * WEEK * weekend
     late = (rng.random(users) < config.new_users) & (config.days > 1)
     spread = config.activity_spread

@@ -20,10 +20,8 @@ ALWAYS_OUT = -1
 """Release day of every track that came out before the log begins."""
 
 ALBUM_TRACKS = (5, 12)
-ARTIST_ZIPF = 0.9
-TRACK_ZIPF = 0.9
 NEIGHBOUR_WIDTH = 1.2
-RELEASE_BOOST = 3.0
+RELEASE_BOOST = 8.0
 RELEASE_DAYS = 7.0
 
 
@@ -73,13 +71,13 @@ def build_world(seed: np.random.SeedSequence, config: SimulateConfig) -> World:
     # Every genre has an artist and every artist a track; the rest is spread by popularity.
     spread = rng.choice(genres, size=artists - genres, p=genre_popularity)
     artist_genre = np.sort(np.concatenate([np.arange(genres), spread]))
-    artist_popularity = rng.permutation(zipf_weights(artists, ARTIST_ZIPF))
+    artist_popularity = rng.permutation(zipf_weights(artists, config.popularity))
     output = np.sqrt(artist_popularity)
     artist_tracks = 1 + rng.multinomial(tracks - artists, output / output.sum())
     track_artist = np.repeat(np.arange(artists), artist_tracks)
     track_album = _albums(rng, artist_tracks)
     same_album = np.append(track_album[1:] == track_album[:-1], False)
-    hits = np.concatenate([rng.permutation(zipf_weights(count, TRACK_ZIPF)) for count in artist_tracks.tolist()])
+    hits = np.concatenate([rng.permutation(zipf_weights(count, config.popularity)) for count in artist_tracks.tolist()])
     return World(
         genre_near=_neighbours(genres),
         genre_popularity=genre_popularity,
