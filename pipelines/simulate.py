@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipelines.simulation.writing import DayWriter
 
 __all__ = ["SimulateConfig", "SimulationSummary", "simulate"]
 
-BLOCK = 1 << 15
+BLOCK = 1 << 16
 """Users that are simulated together: enough for long arrays, few enough for those to stay in a processor's cache."""
 _SETTINGS = b"fsvae.simulate"
 """Parquet metadata: the settings that a file was made with, so that two worlds never share a folder."""
@@ -84,10 +85,11 @@ def _check_folder(out_dir: Path, paths: list[Path], settings: str) -> None:
 
 
 def _blocks(seed: np.random.SeedSequence, world: World, config: SimulateConfig) -> list[Listening]:
-    firsts = range(0, config.users, BLOCK)
+    count = -(-config.users // BLOCK)
+    firsts = [config.users * block // count for block in range(count + 1)]
     return [
-        Listening(world, draw_users(block_seed, world, config, min(BLOCK, config.users - first)), config, first)
-        for first, block_seed in zip(firsts, seed.spawn(len(firsts)), strict=True)
+        Listening(world, draw_users(block_seed, world, config, end - first), config, first)
+        for (first, end), block_seed in zip(pairwise(firsts), seed.spawn(count), strict=True)
     ]
 
 

@@ -15,7 +15,7 @@ from pipelines.simulation.draws import Ints
 from pipelines.simulation.events import CONTEXTS, KINDS, Events
 from pipelines.simulation.world import World
 
-ROW_GROUP = 1 << 20
+ROW_GROUP = 1 << 21
 """Rows that are put into words and written at a time."""
 _NUMBERS = ["played_at", "ms_played", "duration_ms"]
 
@@ -34,8 +34,10 @@ class Words:
         return cls(pa.array(list(place), pa.string()), np.array([place[text] for text in texts], np.int32))
 
     def column(self, things: Ints) -> pa.Array:
-        """Return the texts of `things` as a dictionary of no more than what occurs."""
-        word = self.word[things]
+        """Return the texts of `things` as a dictionary, of those that occur where they are few."""
+        word = self.word.take(things)
+        if 2 * len(self.distinct) <= len(things):
+            return pa.DictionaryArray.from_arrays(word, self.distinct)
         used = np.zeros(len(self.distinct), np.bool_)
         used[word] = True
         code = np.cumsum(used, dtype=np.int32) - np.int32(1)

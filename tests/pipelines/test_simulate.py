@@ -327,7 +327,7 @@ def test_blocks_of_users_and_pieces_of_a_day_make_one_log(tmp_path: Path, monkey
         assert metadata.num_row_groups == max(-(-metadata.num_rows // 50), 1)
         users |= set(pq.read_table(path)["user_id"].to_pylist())
     # Each block has users of its own.
-    assert {int(user[1:]) // 5 for user in users} == {0, 1, 2} and max(users) <= "u00011"
+    assert {int(user[1:]) // 4 for user in users} == {0, 1, 2} and max(users) <= "u00011"
 
 
 def test_a_day_that_breaks_off_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
