@@ -133,16 +133,13 @@ class Chooser:
         And whether the artist is none of the user's favourites.
         """
         world, count = self.world, len(user)
+        stay = (last >= 0) & (world.track_genre[last] == mood) & (rng.random(count, np.float32) < SAME_ARTIST)
+        astray = np.flatnonzero(~stay & (rng.random(count, np.float32) < OFF_MOOD))
         genre = mood.copy()
-        astray = np.flatnonzero(rng.random(count) < OFF_MOOD)
         genre[astray] = draw_columns(rng, world.genre_near[mood[astray]])
         artist = draw_between(rng, self.fame, world.genre_first[genre], world.genre_first[genre + 1])
         favourites = self.users.artists[user, genre]
-        known = np.flatnonzero(rng.random(count) < KNOWN_ARTIST)
+        known = np.flatnonzero(rng.random(count, np.float32) < KNOWN_ARTIST)
         artist[known] = favourites[known, draw_places(rng, len(known), FAVOURITE_ARTISTS)]
-        before = world.track_artist[last]
-        stay = (last >= 0) & (world.track_genre[last] == mood) & (rng.random(count) < SAME_ARTIST)
-        artist[stay] = before[stay]
-        # Who stays with the artist just heard may have gone astray before: the favourites are those of this genre.
-        strange = (self.users.artists[user, world.artist_genre[artist]] != artist[:, None]).all(axis=1)
-        return artist, strange
+        artist[stay] = world.track_artist[last[stay]]
+        return artist, (favourites != artist[:, None]).all(axis=1)

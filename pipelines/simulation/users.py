@@ -86,7 +86,7 @@ def _favourites(rng: np.random.Generator, world: World, users: int) -> tuple[Int
         first, end = world.genre_first[genre : genre + 2].tolist()
         near = SCENE_WIDTH * rng.standard_normal((users, FAVOURITE_ARTISTS, CANDIDATES), np.float32)
         scene = rng.random((users, 1, 1)) + near
-        candidates = np.minimum(first + (end - first) * (scene % 1.0), end - 1).astype(np.int32)
+        candidates = np.minimum(first + (end - first) * (scene - np.floor(scene)), end - 1).astype(np.int32)
         # The least of exponential waiting times is a draw in proportion to their rates.
         waiting = rng.standard_exponential(candidates.shape, np.float32) / world.artist_popularity[candidates]
         best = waiting.argmin(axis=2)[:, :, None]
