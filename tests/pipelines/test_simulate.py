@@ -18,10 +18,7 @@ from fsvae.schema import KINDS, RAW_EVENTS
 from pipelines import simulate as simulation
 from pipelines.simulate import SimulateConfig, SimulationSummary, simulate
 from pipelines.simulation import writing
-from pipelines.simulation.draws import Ints, draw_between, draw_columns
-from pipelines.simulation.events import DAY_MS, Events
-from pipelines.simulation.listening import Listening
-from pipelines.simulation.sessions import MAX_DAY_PLAYS, draw_schedule
+from pipelines.simulation.draws import Ints
 from pipelines.simulation.users import draw_users
 from pipelines.simulation.world import World, build_world
 
@@ -351,24 +348,6 @@ def test_a_day_that_breaks_off_is_absent(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(bytes_of(tmp_path)) == TINY.days
 
 
-def test_the_state_of_a_block_does_not_grow_with_the_days() -> None:
-    world = build_world(np.random.SeedSequence(0), TINY)
-    listening = Listening(world, draw_users(np.random.SeedSequence(1), world, TINY, TINY.users), TINY, 0)
-
-    def state() -> int:
-        return sum(
-            value.nbytes
-            for part in (listening, listening.chooser, listening.users)
-            for value in vars(part).values()
-            if isinstance(value, np.ndarray)
-        )
-
-    empty = state()
-    heard = [sum(map(len, listening.day(day, world.available(day), np.random.SeedSequence(day)))) for day in range(40)]
-    assert sum(heard) > 500
-    assert state() == empty
-
-
 @pytest.mark.parametrize("config", [SimulateConfig(users=1, tracks=1, artists=1, genres=1, days=1), TINY])
 def test_small_logs_are_written_too(config: SimulateConfig, tmp_path: Path) -> None:
     summary = simulate(config, tmp_path)
@@ -419,44 +398,6 @@ def test_days_of_another_log_are_not_mixed_in(tmp_path: Path) -> None:
 def test_the_config_is_fit_for_omegaconf() -> None:
     assert OmegaConf.to_object(OmegaConf.structured(SimulateConfig)) == SimulateConfig()
     assert {field.type for field in fields(SimulateConfig)} <= {"int", "float", "str"}
-
-
-def test_events_come_in_order_of_time_and_the_earlier_row_first() -> None:
-    day = 3_660 * DAY_MS
-    at = day + np.array([5, 3, 9, 3, 8])
-    now, later = Events(at, at, at, at, at, at).in_order(until=day + 8)
-    assert (now.tolist(), later.tolist()) == ([1, 3, 0], [4, 2])
-
-
-def test_sessions_differ_as_widely_as_they_are_told_to() -> None:
-    world = build_world(np.random.SeedSequence(0), TINY)
-
-    def plays(**habits: float) -> Ints:
-        config = replace(TINY, **habits)
-        users = draw_users(np.random.SeedSequence(1), world, config, 4000)
-        hours = np.cumsum(users.hours, axis=1)
-        schedule = draw_schedule(np.random.default_rng(2), users, hours, 3, 3, config)
-        assert (np.diff(schedule.plays) <= 0).all() and (np.diff(schedule.first) >= 0).all()
-        return schedule.plays
-
-    even = plays(activity_spread=0.0, session_spread=0.0, plays_per_session=7.0, sessions_per_day=0.05)
-    assert set(even.tolist()) <= {7, 14, 21}
-    assert plays(plays_per_session=60.0, session_spread=3.0, sessions_per_day=8.0).max() == MAX_DAY_PLAYS
-
-
-def test_draw_between_stays_inside_its_slice_and_follows_the_weights() -> None:
-    cumulative = np.array([0.0, 0.0, 3.0, 4.0, 4.0, 9.0])
-    drawn = draw_between(np.random.default_rng(0), cumulative, np.zeros(4000, int), np.full(4000, 4))
-    counts = np.bincount(drawn, minlength=5)
-    assert counts[[0, 3, 4]].tolist() == [0, 0, 0]
-    assert counts[1] / counts[2] == pytest.approx(3.0, rel=0.15)
-
-
-def test_draw_columns_follows_the_weights() -> None:
-    drawn = draw_columns(np.random.default_rng(0), np.tile([0.0, 1.0, 3.0, 0.0], (4000, 1)))
-    counts = np.bincount(drawn, minlength=4)
-    assert counts[[0, 3]].tolist() == [0, 0]
-    assert counts[2] / counts[1] == pytest.approx(3.0, rel=0.15)
 
 
 def test_another_world_never_mixes_with_one_that_is_there(tmp_path: Path) -> None:
