@@ -75,6 +75,7 @@ class DayWriter:
             write_statistics=_NUMBERS,
             column_encoding={"played_at": "DELTA_BINARY_PACKED"},
             store_schema=False,
+            write_batch_size=1 << 16,
         ) as writer:
             writer.add_key_value_metadata(self._metadata)
             for rows in pieces:
