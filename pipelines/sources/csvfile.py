@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
-from pipelines.sources.base import Chunk
+from pipelines.sources.base import Chunk, Malformed
 
 _BLOCK_BYTES = 8 << 20
 
@@ -167,6 +167,6 @@ def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> 
         yield Chunk(pl.DataFrame(schema={"line": pl.Int64}), _at_lines(malformed, lines))
 
 
-def _at_lines(malformed: list[tuple[int, str]], lines: _Lines) -> list[tuple[int, str]]:
+def _at_lines(malformed: list[tuple[int, str]], lines: _Lines) -> list[Malformed]:
     numbers = lines.line_of(np.array([row for row, _ in malformed], dtype=np.int64)).tolist()
-    return [(number, text) for number, (_, text) in zip(numbers, malformed, strict=True)]
+    return [Malformed(number, text) for number, (_, text) in zip(numbers, malformed, strict=True)]
