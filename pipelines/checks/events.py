@@ -9,8 +9,8 @@ import polars as pl
 from fsvae.schema import KINDS, RAW_EVENTS
 from pipelines.checks.columns import as_text, completed, id_faults, milliseconds_faults, number_fields, text_faults
 from pipelines.checks.rejects import Fault, first_faults, rejects_of
-from pipelines.checks.times import LATEST_US, time_us
 from pipelines.sources.base import Chunk, SourceConfig
+from pipelines.times import LATEST_US, time_us
 
 _NUMBERS = number_fields(RAW_EVENTS)
 

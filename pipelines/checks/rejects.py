@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from fsvae.schema import REJECTS
-from pipelines.checks.times import in_range
+from pipelines.dump import dump
 from pipelines.sources.base import Chunk
 
 
@@ -39,7 +38,7 @@ def rejects_of(chunk: Chunk, path: Path, faults: pl.DataFrame, fields: list[str]
     """Return the rows of a chunk that have a fault, and its malformed ones, as REJECTS."""
     rows = chunk.rows.filter(faults["field"].is_not_null())
     bad = faults.filter(pl.col("field").is_not_null())
-    dumped = _dump(rows.select(name for name in fields if name in rows.columns))
+    dumped = dump(rows.select(name for name in fields if name in rows.columns))
     malformed = chunk.malformed
     source = str(path / chunk.member) if chunk.member else str(path)
     return pl.DataFrame(
@@ -52,21 +51,3 @@ def rejects_of(chunk: Chunk, path: Path, faults: pl.DataFrame, fields: list[str]
         },
         schema=pl.Schema({name: pl.Int64 if name == "line" else pl.String for name in REJECTS.names}),
     )
-
-
-def _dump(rows: pl.DataFrame) -> list[str]:
-    """Return the rows as JSON objects; bytes that are no UTF-8 are written as \\xNN."""
-    columns: list[list[Any]] = []
-    for column in rows:
-        if column.dtype == pl.Binary:
-            columns.append([None if value is None else value.decode(errors="backslashreplace") for value in column])
-        elif column.dtype.is_nested():
-            columns.append(column.to_list())
-        elif column.dtype.is_temporal():  # one far outside our years cannot be written as a date
-            number = column.to_physical()
-            sane = pl.select(pl.when(in_range(number, column.dtype)).then(column).cast(pl.String)).to_series()
-            columns.append(sane.fill_null(number.cast(pl.String)).to_list())
-        else:
-            columns.append(column.cast(pl.String, strict=False).to_list())
-    names = rows.columns
-    return [json.dumps(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
