@@ -8,17 +8,18 @@ import xxhash
 _BETWEEN = b"\x1f"
 
 
-def named_track_ids(artist: pl.Series, title: pl.Series) -> pl.Series:
-    """Return an id made of artist and title, as they are written but for blanks around them: ``name:`` + xxh3-128.
+def with_named_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows where track_id, if it is null, is made of artist_name and title: ``name:`` + their xxh3-128.
 
-    It is null where either is missing. Both columns are text or UTF-8 bytes; equal names have equal ids in all logs.
+    The names are taken as they are written, but for blanks around them; where either is missing, so is the id. All three
+    columns are text or UTF-8 bytes; equal names have equal ids in all logs.
     """
-    names = pl.DataFrame({"artist": artist.cast(pl.Binary), "title": title.cast(pl.Binary)})
-    unique = names.unique()
-    ids = pl.Series("id", [_id(*pair) for pair in unique.iter_rows()], dtype=pl.String)
-    return names.join(unique.with_columns(ids), on=names.columns, how="left", nulls_equal=True, maintain_order="left")[
-        "id"
-    ]
+    without = rows["track_id"].is_null()
+    names = rows.filter(without).select(pl.col("artist_name", "title").cast(pl.Binary))
+    ids: dict[tuple[bytes | None, bytes | None], str | None] = {}
+    named = [ids[pair] if pair in ids else ids.setdefault(pair, _id(*pair)) for pair in names.iter_rows()]
+    values = pl.Series(named, dtype=pl.String).cast(rows.schema["track_id"])
+    return rows.with_columns(rows["track_id"].scatter(without.arg_true(), values))
 
 
 def _id(artist: bytes | None, title: bytes | None) -> str | None:

@@ -3,7 +3,7 @@
 Source: ocelma.net/MusicRecommendationDataset/lastfm-1K.html (Celma, Music Recommendation and Discovery, 2010). One
 listen a line, no header: user, time (ISO, UTC), artist's MusicBrainz id, artist, track's MusicBrainz id, title, with
 tabs between. There are no quotes around fields: a quotation mark is part of a name. Ids may be empty; a track without
-one gets an id made of artist and title (`ids.named_track_ids`).
+one gets an id made of artist and title (`ids.with_named_ids`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
-
 from pipelines.sources.base import Chunk, SourceConfig
 from pipelines.sources.csvfile import read_csv
-from pipelines.sources.ids import named_track_ids
+from pipelines.sources.ids import with_named_ids
 
 FILES = ("userid-timestamp-*.tsv*",)
 _FIELDS = ["user_id", "played_at", "artist_id", "artist_name", "track_id", "title"]
@@ -28,8 +26,5 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
         UserError: the file cannot be read.
     """
     for chunk in read_csv(path, "\t", _FIELDS, keep=_FIELDS, first_line=1, quotes=False):
-        rows = chunk.rows
-        if len(rows):
-            named = named_track_ids(rows["artist_name"], rows["title"]).cast(pl.Binary)
-            rows = rows.with_columns(pl.col("track_id").fill_null(named))
+        rows = with_named_ids(chunk.rows) if len(chunk.rows) else chunk.rows
         yield Chunk(rows, chunk.malformed, time_unit="iso")
