@@ -15,14 +15,29 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import xxhash
 
 from fsvae.errors import UserError
-from fsvae.schema import LAKE_EVENTS, SCHEMA_VERSION, TRACKS
+from fsvae.schema import LAKE_EVENTS, PLAYLISTS, SCHEMA_VERSION, TRACK_EMBEDDINGS, TRACKS
 from pipelines.files import checksum, fingerprint, held, write_json, write_parquet
 
 N_BUCKETS = 64
 """Users are spread over this many buckets by a stable hash; fixed for the life of a lake."""
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """A table of what is no event: its schema, and the columns that name a row."""
+
+    schema: pa.Schema
+    key: list[str]
+
+
+SIDE_TABLES = {
+    "playlists": SideTable(PLAYLISTS, ["playlist_id", "position"]),
+    "embeddings": SideTable(TRACK_EMBEDDINGS, ["track_id"]),
+}
 
 
 @dataclass
@@ -34,6 +49,10 @@ class LakeManifest:
     days: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Day (YYYY-MM-DD) → path within the lake, rows, checksum."""
     tracks: dict[str, Any] | None = None
+    playlists: list[dict[str, Any]] = field(default_factory=list)
+    """Path within the lake, rows, checksum of files of playlists, in the order in which they came."""
+    embeddings: list[dict[str, Any]] = field(default_factory=list)
+    """The same of files of track embeddings."""
     logs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What a log is remembered by → its name and the row counts: rows_in = taken + rejected + duplicates."""
 
@@ -92,6 +111,23 @@ class Lake:
         """Write what is known of all tracks and name the file in the manifest in memory."""
         self.manifest.tracks = self._write("tracks", tracks, TRACKS)
 
+    def write_side(self, table: str, rows: pl.DataFrame) -> dict[str, Any]:
+        """Write rows of playlists or embeddings; return the entry that names them once it is in the manifest."""
+        return self._write(table, rows, SIDE_TABLES[table].schema)
+
+    def read_playlists(self) -> pl.DataFrame:
+        """Return all playlists; of equal (playlist, position) the first that came stays."""
+        return self._read_side("playlists").unique(SIDE_TABLES["playlists"].key, keep="first", maintain_order=True)
+
+    def read_embeddings(self) -> pl.DataFrame:
+        """Return all track embeddings; of a track the last that came stays."""
+        return self._read_side("embeddings").unique(SIDE_TABLES["embeddings"].key, keep="last", maintain_order=True)
+
+    def _read_side(self, table: str) -> pl.DataFrame:
+        empty = pl.DataFrame(pl.from_arrow(SIDE_TABLES[table].schema.empty_table()))
+        files = [pl.read_parquet(self.root / entry["path"]) for entry in getattr(self.manifest, table)]
+        return pl.concat([empty, *files])
+
     def read_day(self, day: str) -> pl.DataFrame | None:
         """Return a day's events in lake order, or None where there are none."""
         entry = self.manifest.days.get(day)
@@ -139,6 +175,7 @@ class Lake:
         named |= {log["rejects"] for log in committed.logs.values()}
         if committed.tracks:
             named.add(committed.tracks["path"])
+        named |= {entry["path"] for entry in committed.playlists + committed.embeddings}
         for path in self.root.glob("*/**/*.parquet"):
             if str(path.relative_to(self.root)) not in named:
                 path.unlink()
