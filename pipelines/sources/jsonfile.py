@@ -47,7 +47,7 @@ def lines_of(stream: BinaryIO, where: str) -> Iterator[Objects]:
 
 
 def _filled(first: int, lines: list[bytes]) -> Objects:
-    if first == 1:
+    if first == 1 and lines:
         lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
     return [(number, stripped) for number, line in enumerate(lines, first) if (stripped := line.strip())]
 

@@ -21,11 +21,10 @@ from pipelines.dump import dump
 from pipelines.sources.base import Chunk, Malformed, SourceConfig
 from pipelines.sources.csvfile import columns_of
 from pipelines.sources.parquetfile import parquet_schema, read_parquet
-from pipelines.times import origin_us
 
 FILES = ("*.parquet",)
 _COLUMNS = ["session_id", "position", "track_id"]
-_STEP_US = 30_000_000
+_STEP_S = 30
 
 
 def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
@@ -34,9 +33,8 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     Rows whose position is not behind that of the row before, in one session, are malformed.
 
     Raises:
-        UserError: a column is missing or holds something else, the file cannot be read, or the origin is no day.
+        UserError: a column is missing or holds something else, or the file cannot be read.
     """
-    start = origin_us(config.origin)
     columns_of(path, parquet_schema(path).names, {name: name for name in _COLUMNS}, required=_COLUMNS)
     last: pl.DataFrame | None = None
     for rows in read_parquet(path, _COLUMNS):
@@ -55,11 +53,11 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
                 "line",
                 pl.format("{}:{}:{}", pl.lit(path.stem), pl.lit(config.origin), "session").alias("user_id"),
                 "track_id",
-                ((pl.col("line") - 1) * _STEP_US + start).alias("played_at"),
+                ((pl.col("line") - 1) * _STEP_S).alias("played_at"),
             ),
             [
                 Malformed(line, text, "position is not behind that of the row before in its session")
                 for line, text in zip(bad["line"], dump(bad.select(_COLUMNS)), strict=True)
             ],
-            time_unit="us",
+            time_unit="s",
         )
