@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsvae.errors import UserError
 
 BATCH_ROWS = 1 << 17
-_BUFFER_BYTES = 1 << 20  # without it, pyarrow holds the whole column of a row group
+_BUFFER_BYTES = 1 << 20
 
 
 def parquet_schema(path: Path) -> pa.Schema:
@@ -29,7 +29,11 @@ def parquet_schema(path: Path) -> pa.Schema:
 
 
 def read_parquet(
-    path: Path, columns: list[str], lists: Collection[str] = (), batch_rows: int = BATCH_ROWS
+    path: Path,
+    columns: list[str],
+    lists: Collection[str] = (),
+    batch_rows: int = BATCH_ROWS,
+    raw_bytes: bool = False,
 ) -> Iterator[pl.DataFrame]:
     """Stream some columns of a file and `line`, the number of the row from 1.
 
@@ -38,6 +42,7 @@ def read_parquet(
         columns: the columns to read, in the file's types.
         lists: those of them that hold lists of single values; the others hold single values.
         batch_rows: the most rows at once.
+        raw_bytes: whether single values may also be bytes, which the row checks take for UTF-8.
 
     Raises:
         UserError: the file cannot be read, or a column holds something else.
@@ -48,12 +53,13 @@ def read_parquet(
         if column in lists:
             fits, expected = _is_list(kind) and _is_single(kind.value_type), "lists of single values"
         else:
-            fits, expected = _is_single(kind), "single values"
+            fits, expected = _is_single(kind) or (raw_bytes and _is_bytes(kind)), "single values"
         if not fits:
             raise UserError(f"{path}: column '{column}' holds {kind}, not {expected}.")
     line = 1
     try:
-        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+        # Without these, pyarrow holds a whole row group, which may be the whole file.
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False):
                 rows = pl.DataFrame(pl.from_arrow(batch))
                 yield rows.with_columns(pl.Series("line", np.arange(line, line + len(rows)), dtype=pl.Int64))
@@ -73,14 +79,16 @@ def _is_single(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in _SINGLE)
 
 
+def _is_bytes(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in (pa.types.is_binary, pa.types.is_large_binary))
+
+
 _SINGLE = (
     pa.types.is_integer,
     pa.types.is_float32,
     pa.types.is_float64,
     pa.types.is_string,
     pa.types.is_large_string,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
     pa.types.is_boolean,
     pa.types.is_timestamp,
     pa.types.is_date,

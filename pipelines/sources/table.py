@@ -32,7 +32,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
 
 def _read_parquet(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     column_of = _columns(path, parquet_schema(path).names, config)
-    for rows in read_parquet(path, list(dict.fromkeys(column_of.values()))):
+    for rows in read_parquet(path, list(dict.fromkeys(column_of.values())), raw_bytes=True):
         yield Chunk(renamed(rows, column_of))
 
 

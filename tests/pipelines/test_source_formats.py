@@ -406,7 +406,7 @@ def test_sessions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
 def test_sessions_out_of_order_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    monkeypatch.setattr("pipelines.sources.parquetfile.read_parquet.__defaults__", ((), batch))
+    monkeypatch.setattr("pipelines.sources.parquetfile.read_parquet.__defaults__", ((), batch, False))
     rows = {"session_id": [0, 0, 0, 1, 1, None], "position": [0, 2, 1, 1, None, 0], "track_id": [1, 2, 3, 4, 5, 6]}
     taken, bad = taken_and_bad(tmp_path, "sessions", "s.parquet", parquet(rows))
     assert [row["line"] for row in taken] == [1, 2, 4]
