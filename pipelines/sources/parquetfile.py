@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -61,7 +62,7 @@ def read_parquet(
         # Without these, pyarrow holds a whole row group, which may be the whole file.
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False):
-                rows = pl.DataFrame(pl.from_arrow(batch))
+                rows = pl.DataFrame(pl.from_arrow(batch)).with_columns(cs.array().arr.to_list())
                 yield rows.with_columns(pl.Series("line", np.arange(line, line + len(rows)), dtype=pl.Int64))
                 line += len(rows)
     except (pa.ArrowException, OSError) as error:

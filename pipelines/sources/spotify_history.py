@@ -50,11 +50,9 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
         rows, malformed = rows_of(elements, _PATHS)
         is_other = pl.any_horizontal(pl.col("episode", "audiobook", "chapter").is_not_null())
         rows = rows.filter(pl.col("track_id").is_not_null() | ~is_other)
-        end = iso_us(rows["played_at"])
-        began = end - (rows["ms_played"].cast(pl.Float64, strict=False).fill_null(0) * 1_000).cast(
-            pl.Int64, strict=False
-        )
-        began = began.cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        ms = rows["ms_played"].cast(pl.Float64, strict=False)
+        ms = ms.set(~ms.is_between(0, 2**31 - 1), 0).fill_null(0).cast(pl.Int64)
+        began = (iso_us(rows["played_at"]) - ms * 1_000).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
         forward = pl.col("skipped").is_null() & (pl.col("reason_end") == "fwdbtn")
         yield Chunk(
             rows.select(

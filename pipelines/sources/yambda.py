@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from fsvae.errors import UserError
+from pipelines.dump import dump
 from pipelines.sources.base import Chunk, Malformed, SourceConfig
 from pipelines.sources.csvfile import columns_of
 from pipelines.sources.parquetfile import BATCH_ROWS, parquet_schema, read_parquet
@@ -58,11 +59,10 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     for users in read_parquet(path, columns, lists=set(columns) - {"uid"}, batch_rows=_USERS_AT_ONCE):
         lengths = [pl.col(name).list.len() for name in columns if name != "uid"]
         equal = users.select(pl.all_horizontal(length == lengths[0] for length in lengths).fill_null(False)).to_series()
+        unequal = users.filter(~equal)
         malformed = [
-            Malformed(line, f"uid {uid}", "lists of unequal lengths, or none")
-            for line, uid in users.filter(~equal)
-            .select("line", pl.col("uid").cast(pl.String, strict=False))
-            .iter_rows()
+            Malformed(line, text, "lists of unequal lengths, or none")
+            for line, text in zip(unequal["line"], dump(unequal.drop("line")), strict=True)
         ]
         good = users.filter(equal & (users["timestamp"].list.len() > 0))
         rows = good.explode([name for name in columns if name != "uid"])
@@ -91,7 +91,7 @@ def _events(rows: pl.DataFrame, kind: pl.Expr) -> pl.DataFrame:
         .then(pl.lit("skip"))
         .otherwise("kind")
         .alias("kind"),
-        (ratio / 100 * seconds * 1_000).alias("ms_played"),
+        (ratio * seconds * 10).alias("ms_played"),
         (seconds * 1_000).alias("duration_ms"),
         pl.when(organic == 1).then(pl.lit("organic")).when(organic == 0).then(pl.lit("recommended")).alias("context"),
     )
@@ -102,8 +102,6 @@ def _embeddings(path: Path, schema: pa.Schema) -> Iterator[Chunk]:
     dimension = 0
     for rows in read_parquet(path, ["item_id", "embed"], lists=["embed"], batch_rows=_EMBEDDINGS_AT_ONCE):
         rows = rows.rename({"item_id": "track_id", "embed": "embedding"})
-        if rows.schema["embedding"] != pl.List:  # of a fixed length
-            rows = rows.with_columns(pl.col("embedding").arr.to_list())
         lengths = rows["embedding"].list.len().drop_nulls()
         dimension = dimension or next(iter(lengths.filter(lengths > 0)), 0)
         yield Chunk(rows, table="embeddings", dimension=dimension)

@@ -50,7 +50,7 @@ LASTFM = tsv(
         "aaaa-bbbb",
         'Fall in Love Again? (7" mix)',
     ],
-    ["user_000639", "2009-04-08T01:53:56Z", "61e0", "The Dogs D'Amour", "", 'Wait Until I"m Dead'],
+    ["user_000639", "2009-04-08T01:53:56Z", "61e0", "The Dogs D'Amour", "", '"Wait Until Dead'],
     ["user_000001", "2009-05-04T23:08:57Z", "", "Deep Dish", "", ""],
 )
 SESSION_REC = tsv(
@@ -144,7 +144,7 @@ YAMBDA_FLAT = {
     "item_id": uint(1, 2, 3, 4, 5),
     "is_organic": uint(1, 0, 1, 1, 1, bits=8),
     "event_type": pa.array(["listen", "listen", "like", "dislike", "undislike"]).dictionary_encode(),
-    "played_ratio_pct": uint(50, 49, None, None, None, bits=16),
+    "played_ratio_pct": uint(50, 29, None, None, None, bits=16),
     "track_length_seconds": uint(200, 100, None, None, None),
 }
 YAMBDA_SEQUENTIAL = {

@@ -86,8 +86,8 @@ def test_random_bytes(reader: str, name: str, content: bytes) -> None:
         survives(reader, name.split(".")[0] + suffix, compressed(content, codec))
 
 
-SCALARS: list[Any] = [None, True, False, 0, -1, 1.5, 2**63, -(2**70), 10**400, 1e308]
-TEXTS = ["", "x", "[x]", "\x00", "\ud800", "9" * 400]
+SCALARS: list[Any] = [None, True, False, 0, -1, 1.5, 9 * 10**15, 2**63, -(2**70), 10**400, 1e308]
+TEXTS = ["", "x", "0000-01-01", "9999-12-31T23:59:59Z", "[x]", "\x00", "\ud800", "9" * 400]
 JSON = st.recursive(
     st.sampled_from([*SCALARS, *TEXTS]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", ""]), inner, max_size=2),

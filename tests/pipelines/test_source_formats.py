@@ -75,9 +75,9 @@ def test_lastfm1k(tmp_path: Path, codec: str) -> None:
     data = lzma.compress(LASTFM) if codec == "xz" else compressed(LASTFM, codec) if codec else LASTFM
     taken, bad = taken_and_bad(tmp_path, "lastfm1k", f"userid.tsv{suffix}", data)
     dogs = {"user_id": "user_000639", "kind": "listen", "artist_id": "61e0", "artist_name": "The Dogs D'Amour"}
-    named = "name:" + xxhash.xxh3_128_hexdigest(b"The Dogs D'Amour\x1fWait Until I\"m Dead")
+    named = "name:" + xxhash.xxh3_128_hexdigest(b"The Dogs D'Amour\x1f\"Wait Until Dead")
     first = {"track_id": "aaaa-bbbb", "played_at": utc(2009, 4, 8, 1, 57, 47), "title": 'Fall in Love Again? (7" mix)'}
-    second = {"track_id": named, "played_at": utc(2009, 4, 8, 1, 53, 56), "title": 'Wait Until I"m Dead'}
+    second = {"track_id": named, "played_at": utc(2009, 4, 8, 1, 53, 56), "title": '"Wait Until Dead'}
     assert taken == [dogs | first | {"line": 1}, dogs | second | {"line": 2}]
     assert bad == [(3, "track_id", "missing")]
 
@@ -234,6 +234,8 @@ def test_spotify_history(tmp_path: Path, indent: int | None) -> None:
         play(ts="yesterday"),
         play(ms_played="long"),
         play(master_metadata_track_name='a "}],[{" \\'),
+        play(ms_played=9 * 10**15),
+        play(ts="0000-01-01T00:00:00Z"),
     ]
     data = history(*plays, indent=indent)
     taken, bad = taken_and_bad(tmp_path, "spotify_history", "Streaming_History_Audio_1.json", data, user_id="me")
@@ -262,6 +264,8 @@ def test_spotify_history(tmp_path: Path, indent: int | None) -> None:
         (7, "ms_played", "negative or longer than 24 days"),
         (8, "played_at", "not a time in the source's time_unit"),
         (9, "ms_played", "not a number of milliseconds"),
+        (11, "ms_played", "negative or longer than 24 days"),
+        (12, "played_at", "not a time in the source's time_unit"),
     ]
 
 
@@ -340,11 +344,12 @@ def test_yambda_flat(tmp_path: Path) -> None:
         "context": "organic",
         "line": 1,
     }
-    assert (taken[1]["kind"], taken[1]["ms_played"], taken[1]["context"]) == ("skip", 49_000, "recommended")
+    assert (taken[1]["kind"], taken[1]["ms_played"], taken[1]["context"]) == ("skip", 29_000, "recommended")
     assert [row["kind"] for row in taken[2:]] == ["like", "dislike", "undislike"]
     odd = YAMBDA_FLAT | {"event_type": ["listen", "dance", None, "like", "like"], "uid": uint(1, 1, 1, None, 1)}
+    odd["played_ratio_pct"] = uint(49, 100, 100, None, None, bits=16)
     taken, bad = taken_and_bad(tmp_path, "yambda", "multi_event.parquet", parquet(odd))
-    assert [(row["line"], row["kind"]) for row in taken] == [(1, "listen"), (3, "listen"), (5, "like")]
+    assert [(row["line"], row["kind"]) for row in taken] == [(1, "skip"), (3, "listen"), (5, "like")]
     assert [(line, field) for line, field, _ in bad] == [(2, "kind"), (4, "user_id")]
 
 
@@ -364,6 +369,10 @@ def test_yambda_sequential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "timestamp": pa.array([[5, 10, 15], [5], [], None]),
         "item_id": pa.array([[1, None, 3], [1, 2], [], [1]]),
     }
+    path = tmp_path / "likes.parquet"
+    path.write_bytes(parquet(odd))
+    malformed = [row for chunk in read(path, SourceConfig(reader="yambda")) for row in chunk.malformed]
+    assert json.loads(malformed[0].text) == {"uid": "2", "timestamp": [5], "item_id": [1, 2]}
     taken, bad = taken_and_bad(tmp_path, "yambda", "likes.parquet", parquet(odd))
     assert [(row["user_id"], row["track_id"], row["line"]) for row in taken] == [("1", "1", 1), ("1", "3", 1)]
     unequal = "lists of unequal lengths, or none"
