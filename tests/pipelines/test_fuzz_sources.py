@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from log_samples import SAMPLES, compressed, listen, parquet, play, playlists, tar
+from log_samples import SAMPLES, compressed, listen, parquet, play, tar
 
 from fsvae.errors import UserError
 from fsvae.schema import RAW_EVENTS, RAW_PLAYLISTS, REJECTS, TRACK_EMBEDDINGS
@@ -23,7 +23,7 @@ from pipelines.sources.base import SourceConfig
 COLUMNS = {"events": RAW_EVENTS, "playlists": RAW_PLAYLISTS, "embeddings": TRACK_EMBEDDINGS}
 SAMPLE_FILES = [(name, make()) for files in SAMPLES.values() for name, make in files.items()]
 FUZZ = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 every_reader = pytest.mark.parametrize("reader", sorted(READERS))
 
@@ -110,20 +110,38 @@ def with_mark(value: Any, place: tuple[Any, ...], mark: str) -> Any:
     return changed
 
 
-SLICE = json.loads(playlists({"pid": 1, "tracks": [{"pos": 0, "track_uri": "a", "duration_ms": 1}]}))
-DOCUMENTS = [("1.listens", listen()), ("Streaming_History_Audio_1.json", [play()]), ("mpd.slice.0-9.json", SLICE)]
+PLAYLIST = {"pid": 1, "tracks": [{"pos": 0, "track_uri": "a", "duration_ms": 1}]}
+DOCUMENTS = [
+    ("1.listens", listen(), b"%s\n", b"\n"),
+    ("Streaming_History_Audio_1.json", play(), b"[%s]", b","),
+    ("mpd.slice.0-9.json", PLAYLIST, b'{"playlists": [%s]}', b","),
+]
+"""Name of a file, one of its objects, what stands around all of them, and what between."""
+
+
+def file_with(document: tuple[str, Any, bytes, bytes], place: tuple[Any, ...], values: list[bytes]) -> bytes:
+    """Return a file that holds the object once for each value, with the value in that place."""
+    _, value, around, between = document
+    text = json.dumps(with_mark(value, place, "HERE")).encode()
+    return around % between.join(text.replace(b'"HERE"', instead) for instead in values)
+
+
+@every_reader
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document[0])
+def test_every_odd_value_in_every_place_of_json(reader: str, document: tuple[str, Any, bytes, bytes]) -> None:
+    odd = [json.dumps(value).encode() for value in [*SCALARS, *TEXTS, {}, [], {"a": 1}, [1], [[None]]]]
+    for place in places(document[1]):
+        survives(reader, document[0], file_with(document, place, odd))
 
 
 @every_reader
 @given(st.sampled_from(DOCUMENTS), st.data(), JSON.map(lambda value: json.dumps(value).encode()) | RAW)
 @FUZZ
 def test_anything_in_place_of_a_value_in_json(
-    reader: str, document: tuple[str, Any], data: st.DataObject, instead: bytes
+    reader: str, document: tuple[str, Any, bytes, bytes], data: st.DataObject, instead: bytes
 ) -> None:
-    name, value = document
-    place = data.draw(st.sampled_from(places(value)))
-    text = json.dumps(with_mark(value, place, "HERE")).encode().replace(b'"HERE"', instead)
-    survives(reader, name, text + b"\n" + text + b"\n")
+    place = data.draw(st.sampled_from(places(document[1])))
+    survives(reader, document[0], file_with(document, place, [instead, b"1", instead]))
 
 
 ARRAYS = st.sampled_from(
