@@ -176,6 +176,8 @@ class Lake:
         if committed.tracks:
             named.add(committed.tracks["path"])
         named |= {entry["path"] for entry in committed.playlists + committed.embeddings}
+        for path in self.root.glob(".manifest.json.*.tmp"):  # of a writer killed while it wrote it
+            path.unlink()
         for path in self.root.glob("*/**/*.parquet"):
             if str(path.relative_to(self.root)) not in named:
                 path.unlink()

@@ -133,6 +133,7 @@ def test_what_a_killed_writer_left_is_swept_and_never_read(undisturbed: Lake, tm
         shutil.copy(day, root / left)
     (root / ".staging").mkdir()
     (root / ".staging" / "writing.parquet").write_bytes(b"half")
+    (root / ".manifest.json.77.tmp").write_text("{")
     assert Lake(root).read_events().equals(undisturbed.read_events())
     with Lake(root).writing() as staging:
         assert list(staging.iterdir()) == []
