@@ -13,8 +13,8 @@ TRACK_DIM = 80
 MAX_ID_LENGTH = 256
 """Longest user or track id that is taken, in characters."""
 
-KINDS = ("listen", "skip", "like", "unlike", "save")
-"""What an event can be. Only ``listen`` is a position in a sequence; the others are slow features."""
+KINDS = ("listen", "skip", "like", "unlike", "save", "dislike", "undislike")
+"""What an event can be. Only ``listen`` is a position in a sequence; the others are, or may become, slow features."""
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 

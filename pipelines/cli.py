@@ -60,7 +60,7 @@ def ingest(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(metavar="[PATH] [KEY=VALUE]...", help="A log or a folder of logs, then settings."),
     ] = None,
-    source: Annotated[str, typer.Option(help="What kind of log: events, table, jodie.")] = "events",
+    source: Annotated[str, typer.Option(help="What kind of log; a wrong name lists all.")] = "events",
 ) -> None:
     """Take listening logs into the lake; without a path, the simulated one.
 

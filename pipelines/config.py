@@ -22,6 +22,7 @@ from pipelines.prepare import DatasetConfig
 from pipelines.promote import PromoteConfig
 from pipelines.ranges import check_ranges
 from pipelines.simulate import SimulateConfig
+from pipelines.sources import READERS
 from pipelines.sources.base import SourceConfig
 from pipelines.tracking import TrackingConfig
 from pipelines.train import TrainConfig
@@ -68,7 +69,10 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
     _check_keys(overrides)
     # Hydra takes no new key, not even in a dict, without a +; here they need none.
     overrides = [f"++{text}" if text.startswith(("source.columns=", "source.columns.")) else text for text in overrides]
-    ConfigStore.instance().store("schema", Config)
+    store = ConfigStore.instance()
+    store.store("schema", Config)
+    for reader in READERS:  # each is an option of the group source, without a file of its own
+        store.store(reader, {"reader": reader}, group="source")
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("config", overrides=list(overrides))
@@ -103,10 +107,11 @@ def _check_keys(overrides: Sequence[str]) -> None:
     for override in parsed:
         key = override.key_or_group
         if key in groups and isinstance(override.value(), str):
-            options = sorted(path.stem for path in (config_dir() / key).glob("*.yaml"))
+            files = {path.stem for path in (config_dir() / key).glob("*.yaml")}
+            options = sorted(files | set(READERS) if key == "source" else files)
             if override.value() not in options:
                 raise UserError(
-                    f"{key}={override.value()}: configs/{key} has no '{override.value()}', only {', '.join(options)}."
+                    f"{key}={override.value()}: {key} has no '{override.value()}', only {', '.join(options)}."
                     f"{nearest(str(override.value()), options)}"
                 )
         elif key not in keys and not key.startswith("source.columns."):

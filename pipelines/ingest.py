@@ -13,6 +13,7 @@ from fsvae.schema import LAKE_EVENTS, TRACKS
 from pipelines.checks import check_rows
 from pipelines.files import checksum, fingerprint
 from pipelines.lake import Lake, buckets_of
+from pipelines.side_data import SideData
 from pipelines.sources import files_of, read
 from pipelines.sources.base import SourceConfig
 
@@ -97,8 +98,10 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
     counts = Counts()
     staged: dict[str, list[Path]] = {}
     rejects: list[pl.DataFrame] = []
-    tracks = [lake.read_tracks()]
+    tracks_before = lake.read_tracks()
+    tracks = [tracks_before]
     buffer: list[pl.DataFrame] = []
+    side = SideData(lake)
 
     def stage() -> None:
         if not buffer:
@@ -118,8 +121,12 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
         counts.rejected += len(bad)
         if len(bad):
             rejects.append(bad)
-        if len(events):
+        if len(events) and chunk.table == "events":
             buffer.append(events)
+        elif len(events):
+            side.add(chunk.table, events)
+            if chunk.table == "playlists":
+                tracks.append(merge_tracks([events]))
         if sum(map(len, buffer)) >= _STAGED_ROWS:
             stage()
     stage()
@@ -151,8 +158,13 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
             touched.add(day)
         for part in staged[day]:
             part.unlink()
-    if touched:
-        lake.write_tracks(tracks[0])
+    side.commit()
+    counts.taken += side.taken
+    counts.duplicates += side.duplicates
+    if touched or side.taken:
+        known = merge_tracks(tracks)
+        if not known.equals(tracks_before):  # rewriting what is known of millions of tracks takes its time
+            lake.write_tracks(known)
     lake.manifest.logs[digest] = entry | asdict(counts)
     lake.commit()
     return counts, touched

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from fsvae.errors import UserError
-from fsvae.schema import LAKE_EVENTS, REJECTS, SCHEMA_VERSION, TRACKS
+from fsvae.schema import LAKE_EVENTS, PLAYLISTS, REJECTS, SCHEMA_VERSION, TRACK_EMBEDDINGS, TRACKS
 from fsvae.storage import Folder
 from pipelines.files import in_schema, write_parquet
 from pipelines.locks import held
@@ -34,6 +34,20 @@ _ROW_GROUP = 1 << 14
 """Row groups of a day hold whole buckets and at least so many rows, so that a part of the users can be read alone."""
 
 
+@dataclass(frozen=True)
+class SideTable:
+    """A table of what is no event: its schema, and the columns that name a row."""
+
+    schema: pa.Schema
+    key: list[str]
+
+
+SIDE_TABLES = {
+    "playlists": SideTable(PLAYLISTS, ["playlist_id", "position"]),
+    "embeddings": SideTable(TRACK_EMBEDDINGS, ["track_id"]),
+}
+
+
 @dataclass
 class LakeManifest:
     """What a lake holds: its daily files, its tracks, and the logs that went in."""
@@ -43,6 +57,10 @@ class LakeManifest:
     days: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Day (YYYY-MM-DD) → path within the lake, rows, checksum."""
     tracks: dict[str, Any] | None = None
+    playlists: list[dict[str, Any]] = field(default_factory=list)
+    """Path within the lake, rows, checksum of files of playlists, in the order in which they came."""
+    embeddings: list[dict[str, Any]] = field(default_factory=list)
+    """The same of files of track embeddings."""
     logs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What a log is remembered by → its name and the row counts: rows_in = taken + rejected + duplicates."""
 
@@ -129,6 +147,24 @@ class Lake:
             write_parquet(file, [in_schema(rejects, REJECTS)], REJECTS)
         return self.root / f"refused-{name}.parquet"
 
+    def write_side(self, table: str, rows: pl.DataFrame) -> dict[str, Any]:
+        """Write rows of playlists or embeddings; return the entry that names them once it is in the manifest."""
+        schema = SIDE_TABLES[table].schema
+        return self._write(table, [in_schema(rows, schema)], schema)
+
+    def read_playlists(self) -> pl.DataFrame:
+        """Return all playlists; of equal (playlist, position) the first that came stays."""
+        return self._read_side("playlists").unique(SIDE_TABLES["playlists"].key, keep="first", maintain_order=True)
+
+    def read_embeddings(self) -> pl.DataFrame:
+        """Return all track embeddings; of a track the last that came stays."""
+        return self._read_side("embeddings").unique(SIDE_TABLES["embeddings"].key, keep="last", maintain_order=True)
+
+    def _read_side(self, table: str) -> pl.DataFrame:
+        empty = pl.DataFrame(pl.from_arrow(SIDE_TABLES[table].schema.empty_table()))
+        files = (pq.read_table(self.open(entry)) for entry in getattr(self.manifest, table))
+        return pl.concat([empty, *(pl.DataFrame(pl.from_arrow(file)) for file in files)])
+
     def read_day(self, day: str) -> pl.DataFrame | None:
         """Return a day's events in lake order, or None where there are none."""
         entry = self.manifest.days.get(day)
@@ -168,6 +204,7 @@ class Lake:
         named |= {log["rejects"] for log in committed.logs.values()}
         if committed.tracks:
             named.add(committed.tracks["path"])
+        named |= {entry["path"] for entry in committed.playlists + committed.embeddings}
         for name in self.root.files():
             if name.endswith(".tmp") or ("/" in name and name.endswith(".parquet") and name not in named):
                 self.root.delete(name)

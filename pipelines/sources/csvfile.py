@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-from fsvae.errors import UserError
-from pipelines.sources.base import Chunk
+from fsvae.errors import UserError, nearest
+from pipelines.sources.base import Chunk, Malformed
+from pipelines.sources.streams import READ_ERRORS, open_bytes
 
 _BLOCK_BYTES = 8 << 20
 
@@ -28,9 +29,9 @@ def first_lines(path: Path, count: int) -> list[str]:
         UserError: the file cannot be read or decompressed.
     """
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
-            head: bytes = stream.read(1 << 20)
-    except (pa.ArrowException, OSError) as error:
+        with open_bytes(path) as stream:
+            head = stream.read(1 << 20)
+    except READ_ERRORS as error:
         raise UserError(f"{path}: line 1: not readable: {error}") from error
     lines = re.split(r"\r\n|\n|\r", head.decode("utf-8-sig", errors="replace"))
     return (lines if lines[-1] else lines[:-1])[:count]
@@ -55,6 +56,36 @@ def fields_of(line: str, delimiter: str, where: str = "") -> list[str]:
         ) from error
 
 
+def columns_of(path: Path, header: list[str], wanted: dict[str, str], required: Collection[str]) -> dict[str, str]:
+    """Return the column of each field that a file has.
+
+    Args:
+        path: the file.
+        header: the columns of the file.
+        wanted: field → column.
+        required: the fields that must be there.
+
+    Raises:
+        UserError: the column of a required field is missing, or there are two of a name.
+    """
+    for field, column in wanted.items():
+        if column not in header and field in required:
+            names = [name for name in header if len(name) <= 100 and name.isprintable()]
+            has = ", ".join(names[:50]) or "none that can be read"
+            raise UserError(
+                f"{path}: line 1: no column '{column}' for the field {field}; it has {has}.{nearest(column, names)}"
+            )
+        if header.count(column) > 1:
+            raise UserError(f"{path}: line 1: {header.count(column)} columns are named '{column}'. Rename one of them.")
+    return {field: column for field, column in wanted.items() if column in header}
+
+
+def renamed(rows: pl.DataFrame, column_of: dict[str, str]) -> pl.DataFrame:
+    """Return the rows with fields in place of columns, and `line`."""
+    present = {field: column for field, column in column_of.items() if column in rows.columns}
+    return rows.select("line", *(pl.col(column).alias(field) for field, column in present.items()))
+
+
 class _Lines(io.RawIOBase):
     """A text file on its way to the CSV parser, which leaves out empty lines and stumbles over malformed rows in bytes.
 
@@ -62,10 +93,11 @@ class _Lines(io.RawIOBase):
     UTF-8 as \\xNN, so that it can be kept as a reject.
     """
 
-    def __init__(self, stream: BinaryIO, n_fields: int, delimiter: str) -> None:
+    def __init__(self, stream: BinaryIO, n_fields: int, delimiter: str, quotes: bool) -> None:
         self._stream = stream
         self._n_fields = n_fields
         self._delimiter = delimiter
+        self._quotes = quotes
         self._rest = b""
         self._ready = b""
         self._ended = False
@@ -105,7 +137,8 @@ class _Lines(io.RawIOBase):
             return line
         text = line.decode(errors="backslashreplace")
         try:
-            whole = len(fields_of(text, self._delimiter)) == self._n_fields
+            fields = fields_of(text, self._delimiter) if self._quotes else text.split(self._delimiter)
+            whole = len(fields) == self._n_fields
         except UserError:
             whole = False
         return line if whole else text.encode()
@@ -119,8 +152,18 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> Iterator[Chunk]:
-    """Stream the rows after the first line of a file, whose fields are named by `header`, keeping some columns.
+def read_csv(
+    path: Path, delimiter: str, header: list[str], keep: list[str], first_line: int = 2, quotes: bool = True
+) -> Iterator[Chunk]:
+    """Stream the rows of a file, whose fields are named by `header`, keeping some columns.
+
+    Args:
+        path: a plain or compressed text file.
+        delimiter: the character between fields.
+        header: the names of all fields.
+        keep: the names of those to keep.
+        first_line: where the rows begin.
+        quotes: whether a field may stand in quotation marks; else they are like any other character.
 
     Raises:
         UserError: the file is not text that splits into fields.
@@ -131,16 +174,18 @@ def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> 
         malformed.append((row.number, row.text))
         return "skip"
 
-    next_row = 2
+    next_row = first_line
     try:
         with (
-            pa.input_stream(str(path), compression="detect") as stream,
+            open_bytes(path) as stream,
             pa_csv.open_csv(
-                lines := _Lines(stream, len(header), delimiter),
+                lines := _Lines(stream, len(header), delimiter, quotes),
                 read_options=pa_csv.ReadOptions(
-                    use_threads=False, block_size=_BLOCK_BYTES, skip_rows=1, column_names=header
+                    use_threads=False, block_size=_BLOCK_BYTES, skip_rows=first_line - 1, column_names=header
                 ),
-                parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=on_malformed),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=delimiter, quote_char='"' if quotes else False, invalid_row_handler=on_malformed
+                ),
                 convert_options=pa_csv.ConvertOptions(
                     include_columns=keep,
                     column_types=dict.fromkeys(keep, pa.binary()),
@@ -161,12 +206,12 @@ def read_csv(path: Path, delimiter: str, header: list[str], keep: list[str]) -> 
                 done = [bad for bad in malformed if bad[0] < next_row]
                 malformed[:] = [bad for bad in malformed if bad[0] >= next_row]
                 yield Chunk(rows, _at_lines(done, lines))
-    except (pa.ArrowException, OSError) as error:
+    except READ_ERRORS as error:
         raise UserError(f"{path}: line {next_row} or after: not readable as CSV: {error}") from error
     if malformed:
         yield Chunk(pl.DataFrame(schema={"line": pl.Int64}), _at_lines(malformed, lines))
 
 
-def _at_lines(malformed: list[tuple[int, str]], lines: _Lines) -> list[tuple[int, str]]:
+def _at_lines(malformed: list[tuple[int, str]], lines: _Lines) -> list[Malformed]:
     numbers = lines.line_of(np.array([row for row, _ in malformed], dtype=np.int64)).tolist()
-    return [(number, text) for number, (_, text) in zip(numbers, malformed, strict=True)]
+    return [Malformed(number, text) for number, (_, text) in zip(numbers, malformed, strict=True)]

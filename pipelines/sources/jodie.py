@@ -29,10 +29,11 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     first_row = next(filter(None, lines[1:]), None)
     if first_row is None:
         return
-    n_fields = len(fields_of(first_row, config.delimiter, f"{path}: line 2: "))
+    n_fields = len(fields_of(first_row, ",", f"{path}: line 2: "))
     if n_fields < len(_FIELDS):
         raise UserError(
             f"{path}: line 2: expected at least {len(_FIELDS)} fields (user,item,timestamp,label), found {n_fields}."
         )
     header = [*_FIELDS, *(f"feature_{i}" for i in range(n_fields - len(_FIELDS)))]
-    yield from read_csv(path, config.delimiter, header, keep=_FIELDS[:3])
+    for chunk in read_csv(path, ",", header, keep=_FIELDS[:3]):
+        yield Chunk(chunk.rows, chunk.malformed, time_unit="s")

@@ -49,7 +49,7 @@ Row = tuple[str, int, int, str, int | None]
 def random_rows(rng: np.random.Generator, count: int, begin: int, end: int, users: int, tracks: int) -> list[Row]:
     """Events of all kinds at random times, some of them at the same time as another."""
     at = np.sort(rng.integers(begin // 60_000_000, -(-end // 60_000_000), size=count) * 60_000_000)
-    kinds = rng.choice(list(KINDS), size=count, p=[0.7, 0.1, 0.1, 0.05, 0.05])
+    kinds = rng.choice(list(KINDS), size=count, p=[0.6, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05])
     played = [None if rng.random() < 0.2 else int(rng.integers(0, 200_000)) for _ in range(count)]
     who, what = rng.integers(0, users, size=count).tolist(), rng.integers(0, tracks, size=count).tolist()
     return [

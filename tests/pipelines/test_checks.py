@@ -13,7 +13,7 @@ import pytest
 from fsvae.errors import UserError
 from fsvae.schema import RAW_EVENTS
 from pipelines.checks import check_rows
-from pipelines.sources.base import Chunk, SourceConfig
+from pipelines.sources.base import Chunk, Malformed, SourceConfig
 
 NOON = "2026-01-31T12:00:00Z"
 NOON_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -65,7 +65,7 @@ def times(values: list[Any], config: SourceConfig | None = None) -> list[Any]:
         ({"played_at": "yesterday"}, "played_at", NO_TIME),
         ({"played_at": "1969-12-31T23:59:59.999999Z"}, "played_at", OUTSIDE),
         ({"played_at": "2100-01-01T00:00:00Z"}, "played_at", OUTSIDE),
-        ({"kind": "Listen"}, "kind", "not one of listen, skip, like, unlike, save"),
+        ({"kind": "Listen"}, "kind", "not one of listen, skip, like, unlike, save, dislike, undislike"),
         ({"ms_played": "-1"}, "ms_played", "negative or longer than 24 days"),
         ({"ms_played": "2147483648"}, "ms_played", "negative or longer than 24 days"),
         ({"ms_played": "nan"}, "ms_played", "negative or longer than 24 days"),
@@ -103,7 +103,7 @@ def test_a_reject_keeps_the_row_as_it_was() -> None:
 
 
 def test_malformed_rows_are_rejects() -> None:
-    chunk = Chunk(pl.DataFrame(schema={"line": pl.Int64}), [(7, "a,b")])
+    chunk = Chunk(pl.DataFrame(schema={"line": pl.Int64}), [Malformed(7, "a,b")])
     events, rejects = check_rows(chunk, PATH, SourceConfig())
     assert len(events) == 0 and events.columns == [*RAW_EVENTS.names, "line"]
     assert rejects.rows() == [("log.csv", 7, "row", "wrong number of fields", '"a,b"')]

@@ -10,8 +10,10 @@ import pytest
 import pipelines.config
 from fsvae.errors import UserError
 from pipelines.config import Config, config_dir, load_config
+from pipelines.sources import READERS
 
-OPTIONS = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
+FILES = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
+OPTIONS = [*FILES, *(f"source={reader}" for reader in READERS)]
 
 
 def refused(*overrides: str) -> str:
@@ -26,9 +28,9 @@ def test_every_option_composes(option: str) -> None:
 
 
 def test_options_are_what_their_files_say() -> None:
-    assert len(OPTIONS) >= 5
+    assert len(FILES) >= 3
     config = load_config(["source=jodie", "model=paper"])
-    assert (config.source.reader, config.source.time_unit, config.source.delimiter) == ("jodie", "s", ",")
+    assert (config.source.reader, config.source.path, config.source.delimiter) == ("jodie", "", ",")
     assert (config.model.softmax_weight, config.model.request_time) == (0.0, False)
     assert load_config().source.path == "work/raw"
     assert load_config(["workdir=elsewhere"]).source.path == "elsewhere/raw"
@@ -57,9 +59,15 @@ def test_an_unknown_key_names_the_nearest() -> None:
     assert "'modle'. Did you mean 'model'?" in refused("modle=paper")
 
 
+def test_every_source_is_an_option_without_a_file_of_its_own() -> None:
+    assert "source.reader" not in refused("source=jody") and "Did you mean 'jodie'?" in refused("source=jody")
+    for reader in READERS:
+        assert load_config([f"source={reader}", "source.origin=2020-01-01"]).source.reader == reader
+
+
 def test_an_unknown_option_names_the_nearest() -> None:
     message = refused("model=papr")
-    assert "configs/model has no 'papr', only default, paper." in message and "Did you mean 'paper'?" in message
+    assert "model has no 'papr', only default, paper." in message and "Did you mean 'paper'?" in message
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_what_a_killed_writer_left_is_swept_and_never_read(undisturbed: Lake, tm
         shutil.copy(day, root / left)
     (root / ".staging").mkdir()
     (root / ".staging" / "writing.parquet").write_bytes(b"half")
+    (root / ".manifest.json.77.tmp").write_text("{")
     assert all_events(Lake(root)).equals(all_events(undisturbed))
     with Lake(root).writing() as staging:
         assert list(staging.iterdir()) == []

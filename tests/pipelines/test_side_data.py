@@ -1,0 +1,92 @@
+"""Playlists and embeddings: stored once, named in the manifest, and all or nothing like events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lakes import disk
+
+from fsvae.errors import UserError
+from fsvae.schema import PLAYLISTS, TRACK_EMBEDDINGS
+from pipelines import side_data
+from pipelines.ingest import Counts, ingest
+from pipelines.lake import Lake
+from pipelines.sources.base import SourceConfig
+
+
+def put_playlists(root: Path, name: str, *playlists: dict[str, Any], **config: Any) -> tuple[Lake, Counts]:
+    path = root / name
+    path.write_text(json.dumps({"info": {}, "playlists": playlists}))
+    lake = Lake(root / "lake")
+    summary = ingest(lake, SourceConfig(reader="spotify_playlists", path=str(path), **config))
+    assert summary.days == []
+    return Lake(lake.root), summary.counts
+
+
+def track(pos: Any, uri: Any, **more: Any) -> dict[str, Any]:
+    return {"pos": pos, "track_uri": uri} | more
+
+
+def put_embeddings(root: Path, name: str, ids: list[Any], vectors: list[Any]) -> tuple[Lake, Counts]:
+    path = root / name
+    pq.write_table(pa.table({"item_id": pa.array(ids, pa.uint32()), "embed": pa.array(vectors)}), path)
+    lake = Lake(root / "lake")
+    summary = ingest(lake, SourceConfig(reader="yambda", path=str(path), max_reject_share=0.8))
+    return Lake(lake.root), summary.counts
+
+
+def test_playlists_and_what_they_say_of_tracks(tmp_path: Path) -> None:
+    playlists = [
+        {"pid": 7, "tracks": [track(0, "a", track_name="A", duration_ms=5), track(1, "b"), track(1, "c")]},
+        {"pid": 8, "tracks": [track(0, "a", artist_name="X")]},
+    ]
+    lake, counts = put_playlists(tmp_path, "mpd.slice.0.json", *playlists)
+    assert counts == Counts(rows_in=4, taken=3, duplicates=1)  # the second at place 1
+    assert lake.read_playlists().rows() == [("7", 0, "a"), ("7", 1, "b"), ("8", 0, "a")]
+    (entry,) = lake.manifest.playlists
+    assert entry["rows"] == 3
+    assert pq.read_schema(disk(lake) / entry["path"]).equals(PLAYLISTS)
+    tracks = lake.read_tracks().select("track_id", "title", "artist_name", "duration_ms").rows()
+    assert tracks == [("a", "A", "X", 5), ("b", None, None, None), ("c", None, None, None)]
+    lake, counts = put_playlists(tmp_path, "mpd.slice.1.json", {"pid": 9, "tracks": [track(0, "b")]}, *playlists)
+    assert len(lake.manifest.playlists) == 2
+    assert lake.read_playlists().rows() == [("7", 0, "a"), ("7", 1, "b"), ("8", 0, "a"), ("9", 0, "b")]
+
+
+def test_a_rejected_log_of_playlists_leaves_the_lake_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, _ = put_playlists(tmp_path, "mpd.slice.0.json", {"pid": 7, "tracks": [track(0, "a")]})
+    before = sorted(path.name for path in disk(lake).rglob("*.parquet"))
+    monkeypatch.setitem(side_data._ROWS_A_FILE, "playlists", 1)
+    bad = {"pid": 8, "tracks": [track(0, "b"), track(-1, "c"), track(1.5, "d"), track(None, "e"), track(4, None)]}
+    with pytest.raises(UserError, match=r"4 of 5 rows rejected.*line 1, position: not a whole number from 0 on"):
+        put_playlists(tmp_path, "mpd.slice.1.json", bad)
+    assert sorted(path.name for path in disk(lake).rglob("*.parquet")) == before
+    assert Lake(lake.root).read_playlists().rows() == [("7", 0, "a")]
+
+
+def test_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = [[1.0, 2.0], [3.0, 4.0], [5.0], [1.0, float("nan")], [1e300, 0.0], None, [], [1.0, None], [9.0, 9.0]]
+    lake, counts = put_embeddings(tmp_path, "embeddings.parquet", [1, 2, 3, 4, 5, 6, 7, 8, 1], vectors)
+    finite = "embedding: holds something that is not a finite number"
+    reasons = {finite: 3, "embedding: missing": 2, "embedding: not 2 numbers, as many as the log's first has": 1}
+    assert counts == Counts(rows_in=9, taken=2, rejected=6, duplicates=1, reasons=reasons)
+    assert lake.read_embeddings().rows() == [("1", [1.0, 2.0]), ("2", [3.0, 4.0])]
+    assert pq.read_schema(disk(lake) / lake.manifest.embeddings[0]["path"]).equals(TRACK_EMBEDDINGS)
+    monkeypatch.setitem(side_data._ROWS_A_FILE, "embeddings", 1)
+    lake, _ = put_embeddings(tmp_path, "more.parquet", [2, 9], [[0.5, 0.5], [0.0, 1.0]])
+    assert lake.read_embeddings().rows() == [("1", [1.0, 2.0]), ("2", [0.5, 0.5]), ("9", [0.0, 1.0])]
+    assert len(lake.manifest.days) == 0
+
+
+def test_all_embeddings_of_a_log_are_as_long_as_its_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first and the others are read one after the other."""
+    monkeypatch.setattr("pipelines.sources.yambda._EMBEDDINGS_AT_ONCE", 2)
+    vectors = [None, [1.0, 2.0], [1.0, 2.0, 3.0], [3.0, 4.0], [5.0]]
+    lake, counts = put_embeddings(tmp_path, "embeddings.parquet", [1, 2, 3, 4, 5], vectors)
+    assert (counts.taken, counts.rejected) == (2, 3)
+    assert lake.read_embeddings()["track_id"].to_list() == ["2", "4"]
