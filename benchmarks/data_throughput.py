@@ -28,7 +28,6 @@ from pipelines.tracking import git_commit
 
 _EVENTS_A_USER = 277
 """Of the simulated log in its 28 days."""
-_PREPARE = ["dataset.track2vec.epochs=1", "dataset.min_count=50"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,12 @@ def _prepare(workdir: str, events: int) -> dict[str, float]:
     from pipelines.prepare import prepare
     from pipelines.workspace import Workspace
 
-    workspace = Workspace(load_config([f"workdir={workdir}", *_PREPARE]))
+    workspace = Workspace(
+        load_config(
+            # Few tracks in the catalogue, one epoch: the time of track vectors is not counted.
+            [f"workdir={workdir}", "dataset.track2vec.epochs=1", f"dataset.min_count={max(50, events // 5_000)}"]
+        )
+    )
     config = workspace.config
     spent: dict[str, float] = {}
     stage_now, since = "", time.perf_counter()
@@ -153,7 +157,8 @@ def _prepare(workdir: str, events: int) -> dict[str, float]:
         spent[stage_now] = spent.get(stage_now, 0.0) + moment - since
         stage_now, since = stage, moment
 
-    prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, progress, engine_of(config.engine))
+    with engine_of(config.engine) as engine:
+        prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, progress, engine)
     return {"seconds": sum(seconds for stage, seconds in spent.items() if stage != "track vectors")} | spent
 
 

@@ -36,7 +36,11 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Runs a function on many tasks."""
+    """Runs a function on many tasks; a context that lets its processes go when it ends."""
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
         """Return the results in the order of the tasks."""
@@ -44,11 +48,20 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Processes of this machine; a single worker is this very process."""
+    """Processes of this machine, started when they are first needed; a single worker is this very process."""
 
     def __init__(self, workers: int) -> None:
         """Remember how many processes there may be, 0 for one a core."""
         self._workers = workers or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
         """Return the results in the order of the tasks.
@@ -62,22 +75,22 @@ class LocalEngine:
                 results.append(function(task))
                 done(number, len(tasks))
             return results
-        # Spawned, as a fork of a process with threads may hang; one thread each, as there is one for each core.
-        workers = min(self._workers, len(tasks))
-        with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(function, task) for task in tasks]
-            try:
-                for number, future in enumerate(as_completed(futures), 1):
-                    future.result()
-                    done(number, len(tasks))
-                return [future.result() for future in futures]
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "engine: a worker process was killed, perhaps for want of memory. Run this again; "
-                    "engine.workers=1 needs least memory."
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        if self._pool is None:
+            # Spawned, as a fork of a process with threads may hang.
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+        try:
+            with _one_thread():  # each, as there is a process for each core; they read this when they start
+                futures = [self._pool.submit(function, task) for task in tasks]
+            for number, future in enumerate(as_completed(futures), 1):
+                future.result()
+                done(number, len(tasks))
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            self._pool = None
+            raise UserError(
+                "engine: a worker process was killed, perhaps for want of memory. Run this again; "
+                "engine.workers=1 needs least memory."
+            ) from error
 
 
 class RayEngine:
@@ -88,6 +101,16 @@ class RayEngine:
     def __init__(self, address: str) -> None:
         """Connect when the first job comes."""
         self._address = address
+        self._started = False
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        if self._started:
+            ray.shutdown()
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
         """Return the results in the order of the tasks.
@@ -102,6 +125,7 @@ class RayEngine:
             cores = os.cpu_count() if address == "local" else None
             try:
                 ray.init(address=address, num_cpus=cores, include_dashboard=False, log_to_driver=False)
+                self._started = True
             except ConnectionError as error:
                 raise UserError(f"engine.address: no Ray cluster answers at '{address}': {error}") from error
         piece = ray.remote(function).options(num_cpus=1, max_retries=self._RETRIES)

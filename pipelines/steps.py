@@ -69,7 +69,7 @@ def run_ingest(workspace: Workspace) -> None:
 def run_prepare(workspace: Workspace) -> PreparedDataset:
     """Make the prepared dataset and say what is in it."""
     began = time.perf_counter()
-    with _progress() as bar:
+    with _progress() as bar, engine_of(workspace.config.engine) as engine:
         task = bar.add_task("prepare", total=1.0)
         path = prepare(
             workspace.lake(),
@@ -77,7 +77,7 @@ def run_prepare(workspace: Workspace) -> PreparedDataset:
             workspace.config.seed,
             workspace.datasets,
             lambda stage, share: bar.update(task, completed=share, description=f"prepare: {stage}"),
-            engine_of(workspace.config.engine),
+            engine,
         )
     dataset = open_dataset(path)
     counts = dataset.manifest["counts"]

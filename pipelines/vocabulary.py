@@ -46,9 +46,10 @@ class DayTask:
 def count_day(task: DayTask) -> int:
     """Count the listens of each track on a day into a file of the cache, unless it is there; return their number."""
     if not task.cache.exists(task.name):
-        track, _ = _listens(task.lake.open(task.path))
-        counts = pc.value_counts(track)
-        table = pa.table([counts.field("values").cast(pa.string()), counts.field("counts")], schema=_COUNTS)
+        words, track = _tracks(task.lake.open(task.path))
+        listens = np.bincount(track, minlength=len(words))
+        heard = np.flatnonzero(listens)
+        table = pa.table([words.take(pa.array(heard)), pa.array(listens[heard])], schema=_COUNTS)
         with task.cache.writing(task.name) as file:
             write_parquet(file, [table], _COUNTS)
     return int(pc.sum(pq.read_table(task.cache.open(task.name), columns=["listens"])["listens"]).as_py() or 0)
@@ -73,7 +74,7 @@ class DayCounts:
 
     def times(self, index: int) -> NDArray[np.int64]:
         """Return the times [us] of a day's listens, sorted."""
-        return np.sort(_listens(self._lake.open(self._lake.manifest.days[self._days[index]]))[1])
+        return np.sort(_times(self._lake.open(self._lake.manifest.days[self._days[index]])))
 
     def time_of(self, rank: int) -> int:
         """Return the time [us] of the listen with a rank by time, from 0."""
@@ -87,19 +88,36 @@ class DayCounts:
         for day, name in zip(self._days, self._names, strict=True):
             counts = pl.DataFrame(pl.from_arrow(pq.read_table(self._cache.open(name))))
             if day == midnight:
-                track, played_at = _listens(self._lake.open(self._lake.manifest.days[day]))
-                before = pl.Series("track_id", track.filter(pa.array(played_at < until_us)).cast(pa.string()))
-                frames.append(before.value_counts(name="listens").with_columns(pl.col("listens").cast(pl.Int64)))
+                entry = self._lake.manifest.days[day]
+                words, track = _tracks(self._lake.open(entry))
+                early = np.bincount(track[_times(self._lake.open(entry)) < until_us], minlength=len(words))
+                frames.append(pl.DataFrame({"track_id": pl.Series(words), "listens": early.astype(np.int64)}))
             frames.append(counts if day < midnight else counts.with_columns(pl.lit(0, pl.Int64).alias("listens")))
         return pl.concat(frames).group_by("track_id").agg(pl.col("listens").sum().alias("train_count"))
 
 
-def _listens(file: pa.NativeFile) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
-    """Return the tracks (dictionary) and the times [us] of the listens of a day."""
-    names = ["track_id", "played_at", "kind"]
-    table = pq.ParquetFile(file, read_dictionary=["track_id", "kind"]).read(names, use_threads=False)
-    table = table.filter(pc.equal(table["kind"].cast(pa.string()), "listen")).unify_dictionaries()
-    return table["track_id"], table["played_at"].cast(pa.int64()).to_numpy()
+def _tracks(file: pa.NativeFile) -> tuple[pa.Array, NDArray[np.int32]]:
+    """Return the track ids of a day, and which of them each listen is to."""
+    column = pq.ParquetFile(file, read_dictionary=["track_id", "kind"]).read(["track_id", "kind"], use_threads=False)
+    column = column.unify_dictionaries()
+    if not len(column):
+        return pa.array([], pa.string()), np.zeros(0, dtype=np.int32)
+    track = np.concatenate([chunk.indices.to_numpy() for chunk in column["track_id"].chunks])
+    return column["track_id"].chunk(0).dictionary, track[_is_listen(column["kind"])]
+
+
+def _times(file: pa.NativeFile) -> NDArray[np.int64]:
+    """Return the times [us] of the listens of a day, in lake order."""
+    table = pq.ParquetFile(file, read_dictionary=["kind"]).read(["played_at", "kind"], use_threads=False)
+    played_at: NDArray[np.int64] = table["played_at"].cast(pa.int64()).to_numpy()
+    return played_at[_is_listen(table["kind"].unify_dictionaries())]
+
+
+def _is_listen(kind: pa.ChunkedArray) -> NDArray[np.bool_]:
+    if not len(kind):
+        return np.zeros(0, dtype=np.bool_)
+    code = pc.index(kind.chunk(0).dictionary, "listen").as_py()
+    return np.asarray(np.concatenate([chunk.indices.to_numpy() for chunk in kind.chunks]) == code)
 
 
 def cuts(counts: DayCounts, split: Split) -> tuple[int, int]:

@@ -28,13 +28,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 2_000)
+    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 1_000)
 
 
 @pytest.fixture(scope="module")
 def made(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Engine], dict[str, bytes]]:
     def make(engine: Engine) -> dict[str, bytes]:
-        return contents(disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine)))
+        with engine:
+            return contents(disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine)))
 
     return make
 
@@ -62,10 +63,12 @@ def die(number: int) -> int:
 
 def test_results_come_in_the_order_of_the_tasks_and_a_dead_process_is_told() -> None:
     seen: list[tuple[int, int]] = []
-    assert LocalEngine(2).map(square, range(6), lambda *done: seen.append(done)) == [0, 1, 4, 9, 16, 25]
-    assert seen == [(number, 6) for number in range(1, 7)]
-    with pytest.raises(UserError, match="a worker process was killed"):
-        LocalEngine(2).map(die, range(6), lambda *done: None)
+    with LocalEngine(2) as engine:
+        assert engine.map(square, range(6), lambda *done: seen.append(done)) == [0, 1, 4, 9, 16, 25]
+        assert seen == [(number, 6) for number in range(1, 7)]
+        with pytest.raises(UserError, match="a worker process was killed"):
+            engine.map(die, range(6), lambda *done: None)
+        assert engine.map(square, range(2), lambda *done: None) == [0, 1]
 
 
 def test_the_config_names_an_engine() -> None:

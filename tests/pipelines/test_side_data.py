@@ -60,12 +60,12 @@ def test_playlists_and_what_they_say_of_tracks(tmp_path: Path) -> None:
 
 def test_a_rejected_log_of_playlists_leaves_the_lake_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake, _ = put_playlists(tmp_path, "mpd.slice.0.json", {"pid": 7, "tracks": [track(0, "a")]})
-    before = sorted(path.name for path in disk(lake).rglob("*.parquet"))
+    before = sorted(path.name for path in disk(lake).rglob("part-*.parquet"))
     monkeypatch.setitem(side_data._ROWS_A_FILE, "playlists", 1)
     bad = {"pid": 8, "tracks": [track(0, "b"), track(-1, "c"), track(1.5, "d"), track(None, "e"), track(4, None)]}
     with pytest.raises(UserError, match=r"4 of 5 rows rejected.*line 1, position: not a whole number from 0 on"):
         put_playlists(tmp_path, "mpd.slice.1.json", bad)
-    assert sorted(path.name for path in disk(lake).rglob("*.parquet")) == before
+    assert sorted(path.name for path in disk(lake).rglob("part-*.parquet")) == before
     assert Lake(lake.root).read_playlists().rows() == [("7", 0, "a")]
 
 
