@@ -36,7 +36,7 @@ class Bundle:
 
     model: FSVAE
     tracks: pl.DataFrame
-    """The catalogue (`schema.DATASET_TRACKS`), in order of track index."""
+    """`schema.DATASET_TRACKS` of all tracks with a vector, in order of track index; the catalogue comes first."""
     info: dict[str, Any]
     """What the model is and what it was made from."""
     _users: dict[str, int]
@@ -48,7 +48,7 @@ class Bundle:
 
     @property
     def track_ids(self) -> list[str]:
-        """Return the catalogue's ids in order of track index."""
+        """Return the ids of the tracks with a vector in order of track index."""
         return self.tracks["track_id"].to_list()
 
     @property
@@ -79,7 +79,7 @@ class Bundle:
 
     def view(self, dataset: PreparedDataset) -> PreparedDataset:
         """Return a dataset in the model's track space."""
-        return dataset.in_space_of(self.track_ids, self.model.tracks[:-1].numpy())
+        return dataset.in_space_of(self.track_ids, self.model.tracks[:-1].numpy(), self.model.n_catalogue)
 
 
 def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
     path.mkdir(parents=True, exist_ok=True)
     model = model.cpu().eval()
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path / "model.safetensors")
-    dataset.tracks[: dataset.n_catalogue].write_parquet(path / "tracks.parquet")
+    dataset.tracks[: len(dataset.vectors)].write_parquet(path / "tracks.parquet")
 
     states = user_states(model, dataset)
     parts = [*states.current, *states.following]  # each [layers, U, H]
@@ -118,6 +118,7 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
             | {
                 "schema_version": SCHEMA_VERSION,
                 "model": asdict(model.config),
+                "n_catalogue": model.n_catalogue,
                 "features": _FEATURES,
                 "dataset": dataset.fingerprint,
                 "as_of_day": dataset.manifest["as_of_day"],
@@ -144,7 +145,8 @@ def load_bundle(path: Path) -> Bundle:
     if info.get("schema_version") != SCHEMA_VERSION or info.get("features") != _FEATURES:
         raise UserError(f"{path}: the bundle was made by another version of fsvae. Train again: fsvae train.")
     weights = load_file(path / "model.safetensors")
-    model = FSVAE(ModelConfig(**info["model"]), weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"])
+    config = ModelConfig(**info["model"])
+    model = FSVAE(config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"])
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -87,9 +87,11 @@ DATASET_TRACKS = pa.schema(
         *TRACKS,
         pa.field("train_count", pa.int64(), nullable=False),
         pa.field("in_catalogue", pa.bool_(), nullable=False),
+        pa.field("vector_origin", pa.string(), nullable=False),
     ]
 )
-"""All tracks of a prepared dataset, by descending listen count in the training period; the catalogue comes first."""
+"""All tracks of a prepared dataset: the catalogue, those that borrow a vector, the others; each by descending listen
+count in the training period. `vector_origin` is one of `fsvae.features.borrowed.ORIGINS`."""
 
 SEQUENCES = pa.schema(
     [

@@ -20,7 +20,7 @@ def daily(workspace: Workspace, day: date) -> Verdict:
         UserError: another daily run is under way in the working folder.
     """
     before = (day + timedelta(days=1)).isoformat()
-    config = replace(workspace.config, dataset=replace(workspace.config.dataset, before=before))
+    config = replace(workspace.config, dataset=replace(workspace.config.dataset, before=before, continue_space=True))
     workspace = Workspace(config)
     with held(workspace.root, "daily run"):
         run_ingest(workspace)

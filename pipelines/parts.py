@@ -58,8 +58,8 @@ class PartTask:
     buckets: tuple[int, int]
     """First bucket, and the one after the last."""
     cache: Folder
-    tracks: Folder
-    """The folder with the dataset's tracks.parquet."""
+    vocabulary: str
+    """The file of the cache with the dataset's tracks: track_id, track_index."""
     out: Folder
     name: str
     """Of the part's files in sequences/ and slow/."""
@@ -292,7 +292,7 @@ class _Listens:
 
 def _track_indices(task: PartTask, tracks: pa.Array) -> NDArray[np.int32]:
     """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
-    table = pq.read_table(task.tracks.open("tracks.parquet"), columns=["track_id", "track_index"])
+    table = pq.read_table(task.cache.open(task.vocabulary))
     known = pl.DataFrame(pl.from_arrow(table))
     local = pl.DataFrame(pl.from_arrow(pa.table({"track_id": tracks})))
     joined = local.join(known, on="track_id", how="left", maintain_order="left")

@@ -12,16 +12,16 @@ import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
 
 from fsvae.data.dataset import part_name
 from fsvae.errors import UserError
-from fsvae.features.sentences import Sentences, SequenceFiles, TrainingSessions
-from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
+from fsvae.features.track2vec import Track2VecConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.engine import Engine, LocalEngine
@@ -29,6 +29,7 @@ from pipelines.files import fingerprint, in_schema, write_parquet
 from pipelines.lake import N_BUCKETS, Lake
 from pipelines.locks import held
 from pipelines.parts import Day, PartResult, PartTask, make_part
+from pipelines.track_space import make_space
 from pipelines.vocabulary import DayCounts, DayTask, Split, catalogue, count_day, cuts
 
 _EVENTS_A_PART = 1_000_000
@@ -51,6 +52,8 @@ class DatasetConfig:
     """Where the test period begins, instead of after validation_share."""
     before: str = ""
     """Use only events before this day (YYYY-MM-DD); empty: all."""
+    continue_space: bool = False
+    """Go on from the track space of the current dataset, so that vectors stay comparable (fsvae daily does)."""
     keep: int = 3
     """How many prepared datasets to keep in the folder, the newest ones."""
     track2vec: Track2VecConfig = field(default_factory=Track2VecConfig)
@@ -89,20 +92,45 @@ def prepare(
     days = lake.days(config.before or None)
     made_of = {
         "schema_version": SCHEMA_VERSION,
-        "lake": fingerprint([{day: lake.manifest.days[day]["checksum"] for day in days}, lake.manifest.tracks]),
+        "lake": fingerprint(
+            [
+                {day: lake.manifest.days[day]["checksum"] for day in days},
+                lake.manifest.tracks,
+                lake.manifest.playlists,
+                lake.manifest.embeddings,
+            ]
+        ),
         "config": {name: value for name, value in asdict(config).items() if name not in ("keep",)},
         "seed": seed,
     }
-    name = fingerprint(made_of)
     folder = Folder.at(datasets)
     with held(folder, "prepare"):
+        before = ""
+        if config.continue_space and (current := _current(folder)):
+            if all(current.get(key) == value for key, value in made_of.items()):
+                before = current["continues"]  # the same command again
+            else:
+                before = current["fingerprint"]
+        made_of["continues"] = before
+        name = fingerprint(made_of)
         if not (folder / name).exists("manifest.json"):
             (folder / name).delete_all()
-            made = _make(lake, days, config, seed, folder, name, progress, engine or LocalEngine(workers=1))
+            made = _make(lake, days, config, seed, folder, name, before, progress, engine or LocalEngine(workers=1))
             (folder / name).write_json("manifest.json", {"fingerprint": name, **made_of, **made})
         _point(folder, name, config.keep)
     progress("done", 1.0)
     return folder / name
+
+
+def _current(datasets: Folder) -> dict[str, Any] | None:
+    """Return the manifest of the current dataset, if there is one."""
+    if not datasets.exists("CURRENT"):
+        return None
+    folder = datasets / datasets.read("CURRENT").decode().strip()
+    if not folder.exists("manifest.json"):
+        return None
+    manifest: dict[str, Any] = folder.read_json("manifest.json")
+    return manifest
 
 
 def _point(datasets: Folder, name: str, keep: int) -> None:
@@ -133,6 +161,7 @@ def _make(
     seed: int,
     datasets: Folder,
     name: str,
+    before: str,
     progress: Progress,
     engine: Engine,
 ) -> dict[str, Any]:
@@ -146,10 +175,11 @@ def _make(
     counts = DayCounts(lake, days, cache, names, listens)
     split = Split(config.train_share, config.validation_share, config.train_until, config.validation_until)
     train_until, validation_until = cuts(counts, split)
-    tracks = catalogue(counts.tracks(train_until), lake.read_tracks(), config.min_count)
+    tracks = catalogue(counts.tracks(train_until), lake, config.min_count)
     n_catalogue = int(tracks["in_catalogue"].sum())
-    with out.writing("tracks.parquet") as file:
-        write_parquet(file, [in_schema(tracks, DATASET_TRACKS)], DATASET_TRACKS)
+    vocabulary = f"vocabulary-{name}.parquet"
+    with cache.writing(vocabulary) as file:
+        pq.write_table(tracks.select("track_id", "track_index").to_arrow(), file)
 
     events = sum(entry["rows"] for entry in entries)
     n_parts = 1
@@ -163,7 +193,7 @@ def _make(
             days=[Day.of(day, entry) for day, entry in zip(days, entries, strict=True)],
             buckets=(index * width, (index + 1) * width),
             cache=cache,
-            tracks=out,
+            vocabulary=vocabulary,
             out=out,
             name=part_name(index),
             n_catalogue=n_catalogue,
@@ -184,13 +214,14 @@ def _make(
         progress("track vectors", 0.3 + 0.7 * epochs / config.track2vec.epochs)
 
     progress("track vectors", 0.3)
-    files = [partial(out.open, f"sequences/{part_name(index)}") for index in range(n_parts)]
-    sessions = Sentences(TrainingSessions(SequenceFiles(files), train_until, n_catalogue))
-    listened = tracks["train_count"][:n_catalogue].to_numpy()
-    vectors = train_track_vectors(sessions, n_catalogue, config.track2vec, seed, on_epoch=on_epoch, counts=listened)
+    base = datasets / before if before else None
+    space = make_space(lake, out, n_parts, tracks, train_until, config.track2vec, seed, base, on_epoch)
     data = io.BytesIO()
-    np.save(data, vectors, allow_pickle=False)
+    np.save(data, space.vectors, allow_pickle=False)
     out.write("vectors.npy", data.getvalue())
+    tracks = tracks.with_columns(pl.Series("vector_origin", space.origin))
+    with out.writing("tracks.parquet") as file:
+        write_parquet(file, [in_schema(tracks, DATASET_TRACKS)], DATASET_TRACKS)
     progress("checksums", 1.0)
 
     _sweep(cache, {*names, *(name for result in results for name in result.cached)})
@@ -201,6 +232,10 @@ def _make(
         "train_until_us": train_until,
         "validation_until_us": validation_until,
         "as_of_day": as_of_day,
+        "track_space": {
+            "drift": space.drift,
+            "origins": dict(tracks.group_by("vector_origin").len().sort("vector_origin").iter_rows()),
+        },
         "checksums": {file: out.checksum(file) for file in out.files()},
     }
 

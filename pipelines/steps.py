@@ -91,6 +91,16 @@ def run_prepare(workspace: Workspace) -> PreparedDataset:
         f"{time.perf_counter() - began:.1f} s → {path}"
     )
     console.print(f"          train until {cuts[0]}, validation until {cuts[1]}, test after (UTC)")
+    space = dataset.manifest["track_space"]
+    borrowed = sum(number for origin, number in space["origins"].items() if origin not in ("trained", "none"))
+    if borrowed:
+        console.print(f"          {borrowed:,} tracks outside the catalogue borrow a vector from their album or artist")
+    if drift := space["drift"]:
+        console.print(
+            f"          goes on from the track space of {dataset.manifest['continues']}: {drift['shared']:,} shared "
+            f"tracks drifted by {drift['mean_after']:.3f} (cosine distance), {drift['neighbour_overlap']:.0%} of their "
+            "nearest neighbours are the same"
+        )
     return dataset
 
 

@@ -79,7 +79,7 @@ def build_model(dataset: PreparedDataset, config: ModelConfig) -> FSVAE:
     slow = slow[slow[:, 0] > 0] if bool((slow[:, 0] > 0).any()) else slow
     std = slow.std(dim=0, unbiased=False)
     std[std < 1e-6] = 1.0
-    return FSVAE(config, torch.from_numpy(dataset.vectors), slow.mean(dim=0), std)
+    return FSVAE(config, torch.from_numpy(dataset.vectors), slow.mean(dim=0), std, dataset.n_catalogue)
 
 
 def train(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
-from fsvae.schema import DATASET_TRACKS
+from fsvae.features.borrowed import MIN_FIT, ORIGINS, borrow_vectors
 from fsvae.storage import Folder
 from pipelines.files import write_parquet
 from pipelines.lake import Lake
+from pipelines.track_space import embeddings_of
 
 _COUNTS = pa.schema([pa.field("track_id", pa.string()), pa.field("listens", pa.int64())])
 
@@ -155,14 +155,28 @@ def _iso_us(text: str) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def catalogue(counts: pl.DataFrame, known: pl.DataFrame, min_count: int) -> pl.DataFrame:
-    """Return DATASET_TRACKS of all tracks (track_id, train_count): by descending count, ties by id."""
-    frame: Any = (
-        counts.join(known, on="track_id", how="left")
+def catalogue(counts: pl.DataFrame, lake: Lake, min_count: int) -> pl.DataFrame:
+    """Return DATASET_TRACKS, but for the origin of vectors, of all tracks (track_id, train_count).
+
+    The catalogue comes first, then the tracks that can borrow a vector from it; each by descending count, ties by id.
+    """
+    tracks = (
+        counts.join(lake.read_tracks(), on="track_id", how="left")
+        .with_columns((pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue"))
         .sort(["train_count", "track_id"], descending=[True, False])
-        .with_row_index("track_index")
-        .with_columns(
-            pl.col("track_index").cast(pl.Int32), (pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue")
-        )
     )
-    return pl.DataFrame(frame).select(DATASET_TRACKS.names)
+    # Which tracks can borrow does not depend on what the vectors are: any will do to find out.
+    stand_in = np.ones((int(tracks["in_catalogue"].sum()), 1), dtype=np.float32)
+    _, origin = borrow_vectors(tracks, stand_in)
+    can_borrow = origin != ORIGINS.index("none")
+    embeddings = embeddings_of(lake, tracks)
+    if embeddings is not None:
+        has = np.asarray(np.isfinite(embeddings).all(axis=1))
+        can_borrow |= has & (int(has[: len(stand_in)].sum()) >= MIN_FIT)
+    return (
+        tracks.with_columns(pl.Series("can_borrow", can_borrow))
+        .sort(["in_catalogue", "can_borrow"], descending=True, maintain_order=True)
+        .with_row_index("track_index")
+        .with_columns(pl.col("track_index").cast(pl.Int32))
+        .drop("can_borrow")
+    )

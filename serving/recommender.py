@@ -46,7 +46,7 @@ class Answer:
     recent_used: int
     """Recent listens that the prediction read; those that the user's stored history covers already are not counted."""
     unknown_tracks: list[str]
-    """Ids among the recent listens that the catalogue lacks; they count as listens, but tell no taste."""
+    """Ids among the recent listens of which the model has no vector; they count as listens, but tell no taste."""
     uncertainty: float | None
     """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
 
@@ -58,7 +58,7 @@ class OnlineRecommender:
         """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`."""
         self._bundle = bundle
         self._model = bundle.model
-        self._tracks = TrackIndex(bundle.model.tracks[:-1].numpy(), approximate_from)
+        self._tracks = TrackIndex(bundle.model.catalogue.numpy(), approximate_from)
         self._track_ids = bundle.track_ids
         self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
         self._titles = bundle.tracks["title"].to_list()
@@ -80,8 +80,8 @@ class OnlineRecommender:
         times = _times(recent, covered, at)
         used, unknown = 0, []
         for listen, played_at in zip(recent, times, strict=True):
-            track = self._index.get(listen.track_id, self._model.n_catalogue)
-            if track == self._model.n_catalogue:
+            track = self._index.get(listen.track_id, len(self._track_ids))
+            if track == len(self._track_ids):
                 unknown.append(listen.track_id)
             if listen.played_at is None or played_at > covered:
                 state = advance(self._model, state, track, played_at, listen.played_fraction)

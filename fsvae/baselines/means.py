@@ -21,7 +21,7 @@ class _MeanOfListens:
         self._fallback = popular_point(dataset)
 
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
-        """Predict the mean of the listens before each position; tracks outside the catalogue do not count."""
+        """Predict the mean of the listens before each position; tracks without a vector do not count."""
         listens = dataset.listens
         users = np.unique(listens.user[(listens.played_at >= begin_us) & (listens.played_at < end_us)])
         for user in users:

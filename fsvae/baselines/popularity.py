@@ -14,7 +14,7 @@ from fsvae.recommender import Predictions
 def popular_point(dataset: PreparedDataset) -> NDArray[np.float32]:
     """Return the mean vector of all training listens, [D]: the constant with the least squared distance to them."""
     counts = dataset.tracks["train_count"].to_numpy()[: dataset.n_catalogue].astype(np.float64)
-    return np.asarray(counts @ dataset.vectors / counts.sum(), dtype=np.float32)
+    return np.asarray(counts @ dataset.vectors[: dataset.n_catalogue] / counts.sum(), dtype=np.float32)
 
 
 class Popularity:

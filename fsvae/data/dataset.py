@@ -58,15 +58,12 @@ class PreparedDataset:
     tracks: pl.DataFrame
     """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
-    """[n_catalogue, 80] unit vectors."""
+    """[V, 80] unit vectors of the catalogue and, behind it, of the tracks that borrow one."""
+    n_catalogue: int
+    """How many tracks, the first ones, have a vector of their own and can be recommended."""
     snapshots: Snapshots
     slow_row: NDArray[np.int64]
     """[N] the snapshot of each listen's day."""
-
-    @property
-    def n_catalogue(self) -> int:
-        """Return the number of tracks that have a vector and can be recommended."""
-        return len(self.vectors)
 
     @property
     def fingerprint(self) -> str:
@@ -84,21 +81,26 @@ class PreparedDataset:
         begin, end = self.period(name)
         return np.flatnonzero((self.listens.played_at >= begin) & (self.listens.played_at < end))
 
-    def in_space_of(self, track_ids: list[str], vectors: NDArray[np.float32]) -> PreparedDataset:
+    def in_space_of(
+        self, track_ids: list[str], vectors: NDArray[np.float32], n_catalogue: int | None = None
+    ) -> PreparedDataset:
         """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.
 
         Args:
-            track_ids: the catalogue of the model, in order.
-            vectors: [len(track_ids), D] its track vectors.
+            track_ids: the tracks of the model that have a vector, in order.
+            vectors: [len(track_ids), D] their vectors.
+            n_catalogue: how many of them, the first ones, are its catalogue; by default all.
         """
-        if track_ids == self.tracks["track_id"][: self.n_catalogue].to_list() and np.array_equal(vectors, self.vectors):
+        n_catalogue = len(track_ids) if n_catalogue is None else n_catalogue
+        mine = self.tracks["track_id"][: len(self.vectors)].to_list()
+        if (mine, self.n_catalogue) == (track_ids, n_catalogue) and np.array_equal(vectors, self.vectors):
             return self
         outside = len(track_ids)
         index_of = {track_id: index for index, track_id in enumerate(track_ids)}
         to_new = np.array([index_of.get(track_id, outside) for track_id in self.tracks["track_id"]], dtype=np.int32)
         listens = self.listens.with_tracks(to_new[self.listens.track])
         snapshots = replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors))
-        return replace(self, listens=listens, vectors=vectors, snapshots=snapshots)
+        return replace(self, listens=listens, vectors=vectors, n_catalogue=n_catalogue, snapshots=snapshots)
 
 
 def open_dataset(where: str | Path | Folder) -> PreparedDataset:
@@ -151,6 +153,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         listens=listens,
         tracks=_read(folder, "tracks.parquet"),
         vectors=vectors,
+        n_catalogue=manifest["counts"]["catalogue"],
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
     )

@@ -74,7 +74,7 @@ def evaluate(
     begin = max(begin, not_before_us)
     targets = dataset.targets(period)
     targets = targets[dataset.listens.played_at[targets] >= begin]
-    vectors, track = dataset.vectors, dataset.listens.track
+    vectors, track = dataset.vectors[: dataset.n_catalogue], dataset.listens.track
     ranks = np.full(len(targets), MISS, dtype=np.int64)
     l2, cosine = np.full(len(targets), np.nan), np.full(len(targets), np.nan)
     seen = np.zeros(len(targets), dtype=np.bool_)

@@ -24,7 +24,7 @@ ORIGINS = ("trained", "embedding", "album", "artist", "none")
 * ``none``: nothing is known; the vector is zero.
 """
 
-_MIN_FIT = 50
+MIN_FIT = 50
 """Fewer tracks than this with a vector and an embedding are too few to learn a map from."""
 
 Source = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -110,7 +110,7 @@ def _with_embeddings(
     """Return the sources with the embeddings first or last, whichever is better, or without if they are too few."""
     has = np.asarray(np.isfinite(embeddings).all(axis=1))
     both = has[trained]
-    if int(both.sum()) < _MIN_FIT:
+    if int(both.sum()) < MIN_FIT:
         return sources
     embedding_map, likeness = fit_embedding_map(embeddings[trained[both]], vectors[both])
 

@@ -76,18 +76,29 @@ class Prediction(NamedTuple):
 
 
 class FSVAE(nn.Module):
-    """The model. Its track table holds the catalogue's vectors and, last, a zero for every track outside it."""
+    """The model.
+
+    Its track table holds the vectors of the catalogue, of the tracks that borrow one, and last a zero for all others.
+    """
 
     tracks: Tensor
 
-    def __init__(self, config: ModelConfig, vectors_CD: Tensor, slow_mean: Tensor, slow_std: Tensor) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        vectors_VD: Tensor,
+        slow_mean: Tensor,
+        slow_std: Tensor,
+        n_catalogue: int | None = None,
+    ) -> None:
         """Build the model around a track space.
 
         Args:
             config: sizes and switches.
-            vectors_CD: [C, D] vectors of the catalogue.
+            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks that borrow one.
             slow_mean: [slow features] means over the training period's snapshots.
             slow_std: likewise, standard deviations.
+            n_catalogue: how many of the tracks, the first ones, are the catalogue; by default all.
 
         Raises:
             UserError: a switch has no such value, or both encoders are off.
@@ -98,8 +109,9 @@ class FSVAE(nn.Module):
         if not (config.use_slow or config.use_fast):
             raise UserError("model: use_slow and use_fast are both false; the model needs one of them.")
         self.config = config
-        dim = vectors_CD.shape[1]
-        self.register_buffer("tracks", torch.cat([vectors_CD, vectors_CD.new_zeros(1, dim)]))
+        dim = vectors_VD.shape[1]
+        self.n_catalogue = len(vectors_VD) if n_catalogue is None else n_catalogue
+        self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, dim)]))
         self.fast = FastEncoder(dim + 1 + len(LISTEN_FEATURES), config.fast_hidden, config.fast_layers)
         self.slow = SlowEncoder(slow_mean, slow_std, config.slow_hidden, config.slow_dim)
         joint = config.fast_hidden + config.slow_dim + len(REQUEST_FEATURES)
@@ -109,14 +121,14 @@ class FSVAE(nn.Module):
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
 
     @property
-    def n_catalogue(self) -> int:
-        """Return the number of tracks with a vector."""
-        return len(self.tracks) - 1
+    def catalogue(self) -> Tensor:
+        """Return the vectors of the tracks that can be recommended, [C, D]."""
+        return self.tracks[: self.n_catalogue]
 
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
-        row = track.clamp(max=self.n_catalogue)
-        outside = (row == self.n_catalogue).to(features.dtype)
+        row = track.clamp(max=len(self.tracks) - 1)
+        outside = (track >= self.n_catalogue).to(features.dtype)
         return torch.cat([self.tracks[row], outside[..., None], features], dim=-1)
 
     def predict(self, fast_NH: Tensor, slow_NE: Tensor, request_NR: Tensor, sample: bool = False) -> Prediction:

@@ -77,7 +77,7 @@ class FSVAEModule(pl.LightningModule):
         loss: Tensor = nll + beta * kl
         terms = {"train/nll": nll, "train/kl": kl}
         if self.model.softmax is not None:
-            softmax = self.model.softmax(prediction.query_ND, target_N, self.model.tracks[:-1]).sum() / targets
+            softmax = self.model.softmax(prediction.query_ND, target_N, self.model.catalogue).sum() / targets
             loss = loss + self.model.config.softmax_weight * softmax
             terms["train/softmax"] = softmax
         self._epoch_targets += len(y_ND)

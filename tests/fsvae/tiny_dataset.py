@@ -89,6 +89,7 @@ def dataset_of(
         listens=listens,
         tracks=tracks,
         vectors=vectors,
+        n_catalogue=len(vectors),
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
     )
