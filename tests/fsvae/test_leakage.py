@@ -178,7 +178,8 @@ def test_what_happens_from_t_on_moves_nothing_before_it(
     assert changed.tracks.filter("in_catalogue").equals(catalogue)
     counted = pl.col("train_count") > 0
     assert changed.tracks.filter(counted).equals(base.tracks.filter(counted))
-    assert changed.vectors.tobytes() == base.vectors.tobytes()
+    assert changed.n_catalogue == base.n_catalogue  # behind it lie vectors that later tracks borrow from it
+    assert changed.vectors[: base.n_catalogue].tobytes() == base.vectors.tobytes()
     ours, theirs = build_model(base, model.config).slow, build_model(changed, model.config).slow
     assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.std, theirs.std)
 
