@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
@@ -12,6 +14,9 @@ TRACK_DIM = 80
 
 MAX_ID_LENGTH = 256
 """Longest user or track id that is taken, in characters."""
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Times are between these; what lies outside is a slip, such as a wrong unit."""
 
 KINDS = ("listen", "skip", "like", "unlike", "save")
 """What an event can be. Only ``listen`` is a position in a sequence; the others are slow features."""
