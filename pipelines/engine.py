@@ -7,6 +7,7 @@ small result. So a piece that is lost with its worker is simply run again.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -64,7 +65,8 @@ class LocalEngine:
             return results
         # Spawned, as a fork of a process with threads may hang; one thread each, as there is one for each core.
         workers = min(self._workers, len(tasks))
-        with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_on_interrupt)
+        with _one_thread(), pool:
             futures = [pool.submit(function, task) for task in tasks]
             try:
                 for number, future in enumerate(as_completed(futures), 1):
@@ -131,6 +133,11 @@ def engine_of(config: EngineConfig) -> Engine:
             f"engine.name: '{config.name}' is not one of {', '.join(ENGINES)}.{nearest(config.name, ENGINES)}"
         )
     return ENGINES[config.name](config)
+
+
+def _end_on_interrupt() -> None:
+    """Let Ctrl-C, which a terminal sends to all processes, end a worker without a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
