@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
@@ -15,6 +17,9 @@ MAX_ID_LENGTH = 256
 
 KINDS = ("listen", "skip", "like", "unlike", "save", "dislike", "undislike")
 """What an event can be. Only ``listen`` is a position in a sequence; the others are, or may become, slow features."""
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Times are between these; what lies outside is a slip, such as a wrong unit."""
+
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 

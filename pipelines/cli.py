@@ -6,22 +6,39 @@ import os
 import signal
 import sys
 import threading
-import time
 from contextlib import AbstractContextManager
 from datetime import date, datetime
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from fsvae.errors import UserError
+from serving.config import MAX_K
 
 if TYPE_CHECKING:  # the commands import what they need when they run: --help answers at once
     from pipelines.workspace import Workspace
 
+
+class Commands(TyperGroup):
+    """The commands; what Ctrl-C interrupts says so in one line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer's own class is private
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:  # Typer would end without a word
+            words = str(interrupt) or "interrupted; run the same command again"
+            Console(stderr=True).print(words, highlight=False, soft_wrap=True)
+            raise typer.Exit(130) from interrupt
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +50,21 @@ Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045  # Typer reads this at run time
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings, for example seed=2 (all of them: fsvae config)."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fsvae {version_of('fsvae')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fsvae(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _workspace(overrides: list[str] | None, *more: str) -> Workspace:
@@ -102,21 +134,21 @@ def train(overrides: Overrides = None) -> None:
     Example: [bold]fsvae train model=paper train.max_epochs=3[/]
     """
     workspace = _workspace(overrides)
-    from pipelines.steps import run_train
+    from pipelines.steps import run_train, say_what_serves
 
-    run_train(workspace, workspace.dataset())
+    say_what_serves(workspace, run_train(workspace, workspace.dataset()))
 
 
 @app.command()
 def evaluate(
     overrides: Overrides = None,
-    run: Annotated[str, typer.Option(help="Folder name of a run; the latest by default.")] = "",
+    run: Annotated[str, typer.Option(help="Folder name of a run.", show_default="the latest")] = "",
 ) -> None:
     """Compare the trained model with the baselines on every position of the test period.
 
     Example: [bold]fsvae evaluate evaluate.period=validation[/]
     """
-    workspace = _workspace(overrides)
+    workspace = _workspace(overrides).trained()
     from pipelines.steps import run_evaluate
     from pipelines.train import open_run
 
@@ -126,13 +158,15 @@ def evaluate(
 @app.command()
 def promote(
     overrides: Overrides = None,
-    version: Annotated[int, typer.Option(help="Version of the registered model; the latest run's by default.")] = 0,
+    version: Annotated[
+        int, typer.Option(min=0, help="Version of the registered model.", show_default="the latest run's")
+    ] = 0,
 ) -> None:
     """Make a version the champion if it is better than the present one on the same positions.
 
     Example: [bold]fsvae promote --version 3[/]
     """
-    workspace = _workspace(overrides)
+    workspace = _workspace(overrides).trained()
     from pipelines.steps import run_promote
     from pipelines.train import open_run
 
@@ -140,39 +174,37 @@ def promote(
 
 
 @app.command()
+def runs(overrides: Overrides = None) -> None:
+    """List the versions of the registered model: their runs, how good they are, and which one is served.
+
+    Example: [bold]fsvae runs promote.metric=mrr[/]
+    """
+    workspace = _workspace(overrides).trained()
+    from pipelines.steps import list_runs
+
+    list_runs(workspace)
+
+
+@app.command()
 def recommend(
     user_id: Annotated[str, typer.Argument(help="A user of the training data, or anyone else.")],
     overrides: Overrides = None,
     recent: Annotated[str, typer.Option(help="Track ids just heard, oldest first, with commas between.")] = "",
-    k: Annotated[int, typer.Option(min=1, help="How many tracks.")] = 10,
+    k: Annotated[int, typer.Option(min=1, max=MAX_K, help="How many tracks.")] = 10,
+    at: Annotated[
+        str, typer.Option(help="Time of the request, ISO 8601 with a time zone.", metavar="TIME", show_default="now")
+    ] = "",
 ) -> None:
     """Print the next tracks for a user, from the champion (serve.version=N for another).
 
     Example: [bold]fsvae recommend u00042 --recent t000017,t000018 --k 5[/]
+
+    Example: [bold]fsvae recommend u00042 --at 2026-02-01T20:00:00+01:00[/]
     """
-    workspace = _workspace(overrides)
-    from rich.table import Table
+    workspace = _workspace(overrides).trained()
+    from pipelines.recommend import recommend as run_recommend
 
-    from fsvae.bundle import load_bundle
-    from pipelines.steps import console
-    from serving.recommender import OnlineRecommender, RecentListen
-
-    version = workspace.tracker.resolve(workspace.config.serve.version or None)
-    recommender = OnlineRecommender(
-        load_bundle(workspace.tracker.bundle(version)), workspace.config.serve.approximate_from
-    )
-    listens = [RecentListen(track_id.strip()) for track_id in recent.split(",") if track_id.strip()]
-    answer = recommender.next_tracks(user_id, listens, k, time.time_ns() // 1000)
-    table = Table(title=f"next tracks for {user_id}, model version {version}", title_justify="left")
-    for heading in ("track", "score", "title", "artist"):
-        table.add_column(heading)
-    for track in answer.tracks:
-        table.add_row(track.track_id, f"{track.score:.3f}", track.title or "", track.artist or "")
-    console.print(table)
-    if not answer.known_user:
-        console.print(f"{user_id} is not in the training data: these rest on the recent listens and the hour alone.")
-    if answer.unknown_tracks:
-        console.print(f"Not in the catalogue: {', '.join(answer.unknown_tracks)}.")
+    run_recommend(workspace, user_id, [track.strip() for track in recent.split(",") if track.strip()], k, at)
 
 
 @app.command()
@@ -181,7 +213,7 @@ def serve(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae serve serve.port=8080 serve.replicas=2[/]
     """
-    workspace = _workspace(overrides)
+    workspace = _workspace(overrides).trained()
     from pipelines.steps import console
 
     with _serving(workspace) as url:
@@ -224,14 +256,14 @@ def quickstart(
 
 @app.command()
 def config(overrides: Overrides = None) -> None:
-    """Print the whole configuration as it would be used.
+    """Print the whole configuration as it would be used, and what each key means.
 
     Example: [bold]fsvae config model=paper[/]
     """
-    from omegaconf import OmegaConf
-
     workspace = _workspace(overrides)
-    Console().print(OmegaConf.to_yaml(OmegaConf.structured(workspace.config)), highlight=False)
+    from pipelines.config_text import commented_yaml
+
+    typer.echo(commented_yaml(workspace.config), nl=False)
 
 
 def _serving(workspace: Workspace) -> AbstractContextManager[str]:
@@ -243,11 +275,23 @@ def _serving(workspace: Workspace) -> AbstractContextManager[str]:
 
 
 def _wait() -> None:
-    """Return when the process is asked to end (Ctrl-C, or a supervisor's SIGTERM)."""
+    """Return when a supervisor asks the process to end (SIGTERM).
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a second one does not disturb the shutting down.
+    """
     asked = threading.Event()
+    asked_by: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        asked_by.append(number)
+        asked.set()
+
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: asked.set())
+        signal.signal(name, ask)
     asked.wait()
+    if asked_by[0] == signal.SIGINT:
+        raise KeyboardInterrupt("the endpoint is down")
 
 
 def main() -> None:

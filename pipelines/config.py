@@ -10,6 +10,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -97,11 +98,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _check_keys(overrides: Sequence[str]) -> None:
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"{first} Overrides are written key=value, for example train.max_epochs=3.") from error
+    parsed = [_parsed(text) for text in overrides]
     groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
     keys = _keys()
     for override in parsed:
@@ -116,6 +113,20 @@ def _check_keys(overrides: Sequence[str]) -> None:
                 )
         elif key not in keys and not key.startswith("source.columns."):
             raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
+
+
+def _parsed(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{text}: settings are written key=value, for example train.max_epochs=3.") from error
+        if value[:1] in ("{", "["):
+            how = "Close its brackets and quote it: 'source.columns={user_id: user, track_id: song}'"
+        else:
+            how = f"""Quote it: '{key}="{value}"'"""
+        raise UserError(f"{text}: the value cannot be read. {how}") from error
 
 
 def _keys() -> set[str]:

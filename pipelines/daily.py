@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from pipelines.locks import held
 from pipelines.promote import Verdict
-from pipelines.steps import run_evaluate, run_ingest, run_prepare, run_promote, run_train
+from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_promote, run_train
 from pipelines.workspace import Workspace
 
 
@@ -24,6 +24,8 @@ def daily(workspace: Workspace, day: date) -> Verdict:
     workspace = Workspace(config)
     with held(workspace.root, "daily run"):
         run_ingest(workspace)
+        if day.isoformat() not in workspace.lake().manifest.days:
+            console.print(f"[yellow]warning[/]   no listens on {day} in the lake: did the logs arrive?")
         dataset = run_prepare(workspace)
         run = run_train(workspace, dataset)
         run_evaluate(workspace, run, dataset)

@@ -7,6 +7,7 @@ small result. So a piece that is lost with its worker is simply run again.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -77,7 +78,9 @@ class LocalEngine:
             return results
         if self._pool is None:
             # Spawned, as a fork of a process with threads may hang.
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                self._workers, mp_context=get_context("spawn"), initializer=_end_on_interrupt
+            )
         try:
             with _one_thread():  # each, as there is a process for each core; they read this when they start
                 futures = [self._pool.submit(function, task) for task in tasks]
@@ -155,6 +158,11 @@ def engine_of(config: EngineConfig) -> Engine:
             f"engine.name: '{config.name}' is not one of {', '.join(ENGINES)}.{nearest(config.name, ENGINES)}"
         )
     return ENGINES[config.name](config)
+
+
+def _end_on_interrupt() -> None:
+    """Let Ctrl-C, which a terminal sends to all processes, end a worker without a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

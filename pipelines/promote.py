@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from fsvae.bundle import load_bundle
 from fsvae.data.dataset import PreparedDataset
-from fsvae.errors import UserError, nearest
-from fsvae.evaluation.protocol import RANKING_METRICS
+from fsvae.errors import UserError
 from pipelines.evaluate import evaluate_bundle
 from pipelines.tracking import Tracker
 
@@ -41,13 +40,8 @@ def promote(
     that model, so that a model with fewer tracks gains nothing.
 
     Raises:
-        UserError: the metric is not a ranking metric, or no listen is new to both models.
+        UserError: no listen is new to both models.
     """
-    if config.metric not in RANKING_METRICS:
-        raise UserError(
-            f"promote.metric: '{config.metric}' is not one of {', '.join(RANKING_METRICS)}."
-            f"{nearest(config.metric, RANKING_METRICS)}"
-        )
     champion = tracker.resolve(None)
     if challenger == champion:
         return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False)

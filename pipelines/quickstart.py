@@ -13,6 +13,7 @@ import numpy as np
 from rich.panel import Panel
 
 from fsvae.data.dataset import PreparedDataset
+from pipelines.activate import activation
 from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_promote, run_simulate, run_train
 from pipelines.workspace import Workspace
 
@@ -46,7 +47,7 @@ def quickstart(
         console.print(f"[bold]serve[/]     POST {url}/v1/next-tracks")
         console.print_json(json.dumps(question), indent=None)
         console.print_json(json.dumps(answer))
-        console.print(_closing(workspace, run.folder.name, question["user_id"], time.perf_counter() - began))
+        console.print(_closing(workspace, run.folder.name, question, time.perf_counter() - began))
         if wait is not None:
             console.print(f"The endpoint stays up at {url} (docs: {url}/docs). Ctrl-C ends it.")
             wait()
@@ -61,13 +62,13 @@ def _question(dataset: PreparedDataset) -> dict[str, Any]:
     return {"user_id": dataset.user_ids[user], "k": _K, "at": at}
 
 
-def _closing(workspace: Workspace, run: str, user: str, seconds: float) -> Panel:
-    root = workspace.root
-    here = f"workdir={root}"
-    commands = {
-        f"fsvae recommend {user} {here}": "next tracks in the terminal",
-        f"fsvae serve {here}": "the endpoint, on port 8000",
-        f"fsvae train model=paper {here}": "another model on the same data",
+def _closing(workspace: Workspace, run: str, question: dict[str, Any], seconds: float) -> Panel:
+    root, here, activate = workspace.root, workspace.override, activation()
+    commands = {activate: "first: puts fsvae on the path"} if activate else {}
+    commands |= {
+        f"fsvae recommend {question['user_id']} --at {question['at']}{here}": "the same in the terminal",
+        f"fsvae serve{here}": "the endpoint, on port 8000",
+        f"fsvae train model=paper{here}": "another model on the same data",
         "fsvae ingest --help": "your own listening logs",
     }
     width = max(map(len, commands))

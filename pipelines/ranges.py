@@ -5,13 +5,18 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
-from fsvae.errors import UserError
+from fsvae.errors import UserError, nearest
+from fsvae.evaluation.protocol import RANKING_METRICS
+from pipelines.engine import ENGINES
 
 _MANY = 10**9
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "source.max_reject_share": (0, 1),
+    "engine.workers": (0, 10_000),
     "dataset.min_count": (1, _MANY),
+    "dataset.train_share": (0, 1),
+    "dataset.validation_share": (0, 1),
     "dataset.keep": (1, _MANY),
     "dataset.track2vec.epochs": (1, 10_000),
     "dataset.track2vec.window": (1, 1_000),
@@ -49,8 +54,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "serve.approximate_from": (1, 10**12),
     "serve.version": (0, _MANY),
 }
-_CHOICES = {
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "source.time_unit": ("iso", "s", "ms", "us"),
+    "engine.name": tuple(ENGINES),
+    "model.latent": ("gaussian", "deterministic"),
     "evaluate.period": ("test", "validation"),
+    "promote.metric": RANKING_METRICS,
     "train.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"),
 }
 
@@ -68,4 +77,7 @@ def check_ranges(config: Any) -> None:
     for key, choices in _CHOICES.items():
         value = reduce(getattr, key.split("."), config)
         if value not in choices:
-            raise UserError(f"{key}={value} is not one of {', '.join(choices)}.")
+            raise UserError(f"{key}={value} is not one of {', '.join(choices)}.{nearest(str(value), choices)}")
+    shares = config.dataset.train_share + config.dataset.validation_share
+    if not config.dataset.train_until and shares >= 1:
+        raise UserError(f"dataset.train_share + dataset.validation_share is {shares:g}: nothing is left to test on.")

@@ -11,14 +11,16 @@ from rich.table import Table
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.evaluation.protocol import Outcome
-from fsvae.evaluation.report import COLUMNS, best_models, caption
+from fsvae.evaluation.report import COLUMNS, best_models, caption, over_all
+from fsvae.storage import Folder
 from pipelines.engine import engine_of
 from pipelines.evaluate import evaluate_run
 from pipelines.ingest import ingest
 from pipelines.prepare import prepare
 from pipelines.promote import Verdict, promote
 from pipelines.simulate import simulate
-from pipelines.train import Run, train
+from pipelines.train import Run, is_trained, train
+from pipelines.words import count
 from pipelines.workspace import Workspace
 
 console = Console()
@@ -40,8 +42,8 @@ def run_simulate(workspace: Workspace) -> None:
     """Write the simulated log to the folder that `fsvae ingest` reads by default."""
     summary = simulate(workspace.config.simulate, workspace.raw)
     console.print(
-        f"[bold]simulate[/]  {summary.listens:,} listens, {summary.skips:,} skips, "
-        f"{summary.likes + summary.saves:,} likes and saves on {summary.files} days → {workspace.raw}"
+        f"[bold]simulate[/]  {count(summary.listens, 'listen')}, {count(summary.skips, 'skip')}, "
+        f"{summary.likes + summary.saves:,} likes and saves on {count(summary.files, 'day')} → {workspace.raw}"
     )
 
 
@@ -54,21 +56,24 @@ def run_ingest(workspace: Workspace) -> None:
         summary = ingest(lake, workspace.config.source, lambda done, of: bar.update(task, completed=done, total=of))
     counts = summary.counts
     console.print(
-        f"[bold]ingest[/]    {counts.rows_in:,} rows in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
-        f"{counts.duplicates:,} duplicates, {len(summary.days)} days touched, "
+        f"[bold]ingest[/]    {count(counts.rows_in, 'row')} in = {counts.taken:,} taken + "
+        f"{counts.rejected:,} rejected + {count(counts.duplicates, 'duplicate')}, "
+        f"{count(len(summary.days), 'day')} touched, "
         f"{time.perf_counter() - began:.1f} s → {lake.root}"
     )
     if summary.known_files:
         console.print(
-            f"          {summary.known_files} of {summary.files} files had gone in before and were not read again"
+            f"          {summary.known_files} of {count(summary.files, 'file')} had gone in before "
+            "and were not read again"
         )
     for reason, rows in sorted(counts.reasons.items()):
-        console.print(f"          rejected {rows:,} rows, {reason} (kept in {lake.root / 'rejects'})")
+        console.print(f"          rejected {count(rows, 'row')}, {reason} (kept in {lake.root / 'rejects'})")
 
 
 def run_prepare(workspace: Workspace) -> PreparedDataset:
     """Make the prepared dataset and say what is in it."""
     began = time.perf_counter()
+    before = _prepared(workspace.datasets)
     with _progress() as bar, engine_of(workspace.config.engine) as engine:
         task = bar.add_task("prepare", total=1.0)
         path = prepare(
@@ -86,9 +91,11 @@ def run_prepare(workspace: Workspace) -> PreparedDataset:
         for key in ("train_until_us", "validation_until_us")
     ]
     console.print(
-        f"[bold]prepare[/]   {counts['listens']:,} listens of {counts['users']:,} users; {counts['catalogue']:,} of "
-        f"{counts['tracks']:,} tracks in the catalogue; {counts['snapshots']:,} slow snapshots, "
-        f"{time.perf_counter() - began:.1f} s → {path}"
+        f"[bold]prepare[/]   {count(counts['listens'], 'listen')} of {count(counts['users'], 'user')}; "
+        f"{counts['catalogue']:,} of {count(counts['tracks'], 'track')} in the catalogue; "
+        f"{count(counts['snapshots'], 'slow snapshot')}, "
+        + ("prepared before" if path.name in before else f"{time.perf_counter() - began:.1f} s")
+        + f" → {path}"
     )
     console.print(f"          train until {cuts[0]}, validation until {cuts[1]}, test after (UTC)")
     space = dataset.manifest["track_space"]
@@ -104,6 +111,11 @@ def run_prepare(workspace: Workspace) -> PreparedDataset:
     return dataset
 
 
+def _prepared(datasets: Folder) -> set[str]:
+    """Return the names of the datasets that are there."""
+    return {name for name in datasets.folders() if datasets.exists(f"{name}/manifest.json")}
+
+
 def run_train(workspace: Workspace, dataset: PreparedDataset) -> Run:
     """Train, or go on with, the configured model and say how it went, epoch by epoch."""
     config = workspace.config
@@ -115,25 +127,37 @@ def run_train(workspace: Workspace, dataset: PreparedDataset) -> Run:
             f"KL {metrics['val/kl']:.1f} nats  {time.perf_counter() - began:.0f} s"
         )
 
-    console.print("[bold]train[/]")
+    what = (dataset, config.model, config.train, config.seed, workspace.runs)
+    console.print("[bold]train[/]" + ("     trained before" if is_trained(*what) else ""))
     run = train(
-        dataset,
-        config.model,
-        config.train,
-        config.seed,
-        workspace.runs,
+        *what,
         workspace.tracker,
         on_epoch,
         show_progress=console.is_terminal,
+        on_resume=lambda epoch: console.print(f"          goes on from epoch {epoch}"),
     )
     console.print(
-        f"          {run.epochs} epochs; registered as {config.tracking.model} version {run.version} → {run.bundle}"
+        f"          {count(run.epochs, 'epoch')}; registered as {config.tracking.model} version {run.version} "
+        f"→ {run.bundle}"
     )
     return run
 
 
+def say_what_serves(workspace: Workspace, run: Run) -> None:
+    """Say which version is served, where it is not the one of a run, and how that comes to be."""
+    champion = workspace.tracker.champion()
+    if champion != run.version:
+        here = workspace.override
+        console.print(
+            f"          version {run.version} is a challenger; version {champion} serves until: "
+            f"fsvae evaluate{here} && fsvae promote{here}"
+        )
+
+
 def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> list[Outcome]:
     """Compare a run with the baselines and print the table."""
+    out = run.folder / "evaluation" / workspace.config.evaluate.period
+    again = (out / "metrics.json").exists()
     outcomes = evaluate_run(run, dataset, workspace.config.evaluate, workspace.tracker)
     table = Table(title=f"next-track prediction, {workspace.config.evaluate.period} period", title_justify="left")
     table.add_column("model")
@@ -149,8 +173,9 @@ def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> li
         table.add_row(outcome.model, *cells)
     console.print(table)
     console.print(caption(outcomes, dataset.manifest["config"]["min_count"]))
-    out = run.folder / "evaluation" / workspace.config.evaluate.period
-    console.print(f"[bold]evaluate[/]  table, picture and every position → {out}")
+    console.print(
+        f"[bold]evaluate[/]  table, picture and every position{', as evaluated before' if again else ''} → {out}"
+    )
     return outcomes
 
 
@@ -159,12 +184,30 @@ def run_promote(workspace: Workspace, version: int, dataset: PreparedDataset) ->
     config = workspace.config.promote
     verdict = promote(workspace.tracker, version, dataset, config)
     if verdict.challenger == verdict.champion:
-        console.print(f"[bold]promote[/]   version {verdict.champion} is the champion")
+        console.print(f"[bold]promote[/]   version {verdict.champion} is the champion already")
     else:
         console.print(
-            f"[bold]promote[/]   {config.metric}: challenger version {verdict.challenger} "
+            f"[bold]promote[/]   {over_all(config.metric)}: challenger version {verdict.challenger} "
             f"{verdict.challenger_value:.4f}, "
             f"champion version {verdict.champion} {verdict.champion_value:.4f} → "
             + ("the challenger is the new champion" if verdict.promoted else "the champion stays")
         )
     return verdict
+
+
+def list_runs(workspace: Workspace) -> None:
+    """Print a table of all versions of the registered model."""
+    metric = workspace.config.promote.metric
+    table = Table(title=f"model {workspace.config.tracking.model}", title_justify="left")
+    for heading in ("version", "alias", "run", "registered (UTC)", f"{over_all(metric)}, test", "val/l2 at the end"):
+        table.add_column(heading)
+    for version in workspace.tracker.versions():
+        figures = [version.metrics.get(name) for name in (f"test/{metric}_all", "val/l2")]
+        table.add_row(
+            str(version.number),
+            ", ".join(version.aliases),
+            version.run,
+            version.registered_at.strftime("%Y-%m-%d %H:%M"),
+            *("" if figure is None else f"{figure:.4f}" for figure in figures),
+        )
+    console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from fsvae.errors import UserError
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+STORE = "mlflow.db"
+"""Name of the SQLite store in the working folder."""
 
 
 @dataclass
@@ -26,6 +29,18 @@ class TrackingConfig:
     """Name of the registered model."""
 
 
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model and what is known of its run."""
+
+    number: int
+    run: str
+    """Name of the run's folder."""
+    aliases: list[str]
+    registered_at: datetime
+    metrics: dict[str, float]
+
+
 class Tracker:
     """One MLflow store, one experiment, one registered model."""
 
@@ -37,7 +52,7 @@ class Tracker:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         workdir.mkdir(parents=True, exist_ok=True)
-        self.uri = config.uri or f"sqlite:///{workdir.resolve()}/mlflow.db"
+        self.uri = config.uri or f"sqlite:///{workdir.resolve()}/{STORE}"
         mlflow.set_tracking_uri(self.uri)
         self._client = mlflow.MlflowClient(self.uri, self.uri)
         self._model = config.model
@@ -60,9 +75,15 @@ class Tracker:
             self._client.log_param(run.info.run_id, key, value)
         return str(run.info.run_id)
 
-    def resume(self, run_id: str) -> None:
-        """Mark an interrupted run as running again."""
-        self._client.update_run(run_id, status="RUNNING")
+    def resume(self, run_id: str) -> bool:
+        """Mark an interrupted run as running again; returns whether the store knows the run."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.update_run(run_id, status="RUNNING")
+        except MlflowException:
+            return False
+        return True
 
     def finish(self, run_id: str) -> None:
         """Mark a run as finished."""
@@ -89,17 +110,37 @@ class Tracker:
         Returns:
             The new version, or the run's own if it is registered already.
         """
-        versions = self._client.search_model_versions(f"name='{self._model}' and run_id='{run_id}'")
-        if versions:  # a run that was killed after this; its aliases may be missing still
-            version = versions[0]
-        else:
+        version = self.version_of(run_id)  # there is one for a run that was killed after this; aliases may be missing
+        if version is None:
             self._client.log_artifacts(run_id, str(bundle), "bundle")
             source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
-            version = self._client.create_model_version(self._model, source, run_id)
-        self._client.set_registered_model_alias(self._model, CHALLENGER, version.version)
+            version = int(self._client.create_model_version(self._model, source, run_id).version)
+        self._client.set_registered_model_alias(self._model, CHALLENGER, str(version))
         if self.champion() is None:
-            self.make_champion(int(version.version))
-        return int(version.version)
+            self.make_champion(version)
+        return version
+
+    def version_of(self, run_id: str) -> int | None:
+        """Return the version that a run is registered as, if it is."""
+        versions = self._client.search_model_versions(f"name='{self._model}' and run_id='{run_id}'")
+        return int(versions[0].version) if versions else None
+
+    def versions(self) -> list[Version]:
+        """Return all versions of the registered model, the first one first."""
+        aliases = self._client.get_registered_model(self._model).aliases
+        versions = []
+        for found in self._client.search_model_versions(f"name='{self._model}'"):
+            run = self._client.get_run(found.run_id)
+            versions.append(
+                Version(
+                    number=int(found.version),
+                    run=str(run.info.run_name),
+                    aliases=sorted(alias for alias, version in aliases.items() if int(version) == int(found.version)),
+                    registered_at=datetime.fromtimestamp(found.creation_timestamp / 1e3, UTC),
+                    metrics={name.replace("_at_", "@"): value for name, value in run.data.metrics.items()},
+                )
+            )
+        return sorted(versions, key=lambda version: version.number)
 
     def champion(self) -> int | None:
         """Return the version with the alias champion, if there is one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -91,8 +92,11 @@ def train(
     tracker: Tracker,
     on_epoch: Callable[[int, dict[str, float]], None],
     show_progress: bool,
+    on_resume: Callable[[int], None] = lambda epoch: None,
 ) -> Run:
     """Train a model, log the run, write and register its bundle; a run that is finished is returned as it is.
+
+    A finished run that the tracker does not know, as its store is a new one, is registered there.
 
     Args:
         dataset: what to learn from.
@@ -103,18 +107,36 @@ def train(
         tracker: where to log and register.
         on_epoch: called with the epoch (from 1) and its metrics.
         show_progress: draw a progress bar.
+        on_resume: called with the epoch (from 1) from which an interrupted run goes on.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C; the message says how far the run is.
         UserError: the same run is being trained by another process, or the dataset has nothing to learn from.
     """
-    made_of = {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
+    made_of = _made_of(dataset, model_config, config, seed)
     folder = runs / fingerprint(made_of)
     with held(folder, "training of this very run"):
         result = folder / "run.json"
         if not result.exists():
-            _train(dataset, model_config, config, seed, folder, tracker, on_epoch, show_progress, made_of)
+            _check_targets(dataset)
+            run_id = _run_id(folder, tracker, dataset, made_of)
+            epochs = _train(
+                dataset, model_config, config, seed, folder, tracker, on_epoch, show_progress, run_id, on_resume
+            )
+            _record(folder, tracker, run_id, epochs)
+        elif tracker.version_of((run := open_run(runs, folder.name)).run_id) is None:
+            _record(folder, tracker, _run_id(folder, tracker, dataset, made_of), run.epochs)
         Folder.at(runs).write_json("latest.json", {"run": folder.name})
         return open_run(runs, folder.name)
+
+
+def is_trained(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
+    """Return whether `train` would find the run finished."""
+    return (runs / fingerprint(_made_of(dataset, model_config, config, seed)) / "run.json").exists()
+
+
+def _made_of(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
+    return {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
 
 
 def open_run(runs: Path, name: str = "") -> Run:
@@ -133,6 +155,15 @@ def open_run(runs: Path, name: str = "") -> Run:
     return Run(folder=runs / name, **json.loads(result.read_text()))
 
 
+def _check_targets(dataset: PreparedDataset) -> None:
+    for period in ("train", "validation"):
+        if not (dataset.listens.track[dataset.targets(period)] < dataset.n_catalogue).any():
+            raise UserError(
+                f"No listen of the {period} period is to a track of the catalogue. Prepare with more listens, a lower "
+                "dataset.min_count, or other periods."
+            )
+
+
 def _train(
     dataset: PreparedDataset,
     model_config: ModelConfig,
@@ -142,8 +173,10 @@ def _train(
     tracker: Tracker,
     on_epoch: Callable[[int, dict[str, float]], None],
     show_progress: bool,
-    made_of: dict[str, Any],
-) -> None:
+    run_id: str,
+    on_resume: Callable[[int], None],
+) -> int:
+    """Train from the start or the last checkpoint, write the bundle, and return the number of epochs."""
     import pytorch_lightning as pl
     from pytorch_lightning.callbacks import (
         Callback,
@@ -157,13 +190,7 @@ def _train(
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch API
-    for period in ("train", "validation"):
-        if not (dataset.listens.track[dataset.targets(period)] < dataset.n_catalogue).any():
-            raise UserError(
-                f"No listen of the {period} period is to a track of the catalogue. Prepare with more listens, a lower "
-                "dataset.min_count, or other periods."
-            )
-    run_id = _run_id(folder, tracker, dataset, made_of)
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # that is resuming
     torch.manual_seed(seed)
     module = FSVAEModule(build_model(dataset, model_config), config.optimiser, seed)
     data = ChunkDataModule(dataset, model_config.history, config.batch_size, seed, config.num_workers)
@@ -177,6 +204,8 @@ def _train(
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             """Stop again at once where the run was killed after it had stopped; checkpoints do not say that."""
             trainer.should_stop = self.wait_count >= max(self.patience, 1)
+            if resume.exists() and not trainer.should_stop:
+                on_resume(trainer.current_epoch + 1)
 
     class WholeCheckpoints(TorchCheckpointIO):
         def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -190,6 +219,7 @@ def _train(
             temporary.replace(path)
 
     checkpoints = folder / "checkpoints"
+    resume = checkpoints / "last.ckpt"
     best = ModelCheckpoint(checkpoints, filename="best", monitor="val/l2", enable_version_counter=False)
     last = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
     bar = [RichProgressBar(leave=False)] if show_progress else []
@@ -215,26 +245,42 @@ def _train(
         log_every_n_steps=10,
         plugins=[WholeCheckpoints()],
     )
-    resume = checkpoints / "last.ckpt"
-    # Lightning's own loader of checkpoints is told to read tensors and plain values only.
-    trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)
+    try:
+        # Lightning's own loader of checkpoints is told to read tensors and plain values only.
+        trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)
+    except SystemExit as ending:  # Lightning makes this of Ctrl-C, and has every later one ignored
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt(_how_far(resume)) from ending
     weights = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]
     module.load_state_dict(weights)
-    epochs = trainer.current_epoch
     info = {"git_commit": git_commit(), "seed": seed, "val_l2": float(best.best_model_score or float("nan"))}
     save_bundle(folder / "bundle", module.model, dataset, info | {"run_id": run_id})
+    return trainer.current_epoch
+
+
+def _how_far(last: Path) -> str:
+    if not last.exists():
+        return "interrupted in the first epoch; the same command begins again"
+    epoch = torch.load(last, weights_only=True, map_location="cpu")["epoch"] + 1
+    return f"interrupted after epoch {epoch}; the same command goes on from there"
+
+
+def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int) -> None:
+    """Register a run's bundle, and write down that the run is finished."""
     version = tracker.register(run_id, folder / "bundle")
     tracker.finish(run_id)
     Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
 
 
 def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:
-    """Return the run's MLflow id, the same one when it is resumed."""
+    """Return the run's MLflow id, the same one when it is resumed, as long as the store knows it."""
     stored = folder / "mlflow.json"
     if stored.exists():
         run_id = str(json.loads(stored.read_text())["run_id"])
-        tracker.resume(run_id)
-        return run_id
+        if tracker.resume(run_id):
+            return run_id
     run_id = tracker.start(
         folder.name, {**made_of, "dataset_manifest": dataset.fingerprint, "git_commit": git_commit()}
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.errors import UserError
 from fsvae.storage import Folder
 from pipelines.config import Config
 from pipelines.lake import Lake
-from pipelines.tracking import Tracker
+from pipelines.tracking import STORE, Tracker
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,21 @@ class Workspace:
     def tracker(self) -> Tracker:
         """Return the MLflow store; opening it takes seconds, so it is opened when it is first asked for."""
         return Tracker(self.config.tracking, self.root)
+
+    @property
+    def override(self) -> str:
+        """Return what a command must have behind it to work in this folder too: nothing, for the default one."""
+        return "" if self.config.workdir == Config.workdir else f" {shlex.quote(f'workdir={self.config.workdir}')}"
+
+    def trained(self) -> Workspace:
+        """Return this workspace, for a command that only reads models: it is not to make a store where there is none.
+
+        Raises:
+            UserError: no model has been trained here.
+        """
+        if not self.config.tracking.uri and not (self.root / STORE).exists():
+            raise UserError(f"{self.root}: no trained model there. Train one: fsvae train{self.override}")
+        return self
 
     def lake(self) -> Lake:
         """Return the lake."""

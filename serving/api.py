@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from email.message import Message
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fsvae.schema import MAX_ID_LENGTH
+from fsvae.errors import UserError
+from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
+from serving.config import MAX_K
 from serving.recommender import OnlineRecommender, RecentListen
 
 MAX_RECENT = 500
-MAX_K = 500
 MAX_BODY_BYTES = 1 << 20
 
+
+def _possible(time: datetime) -> datetime:
+    if not EARLIEST <= time <= LATEST:
+        raise ValueError(f"not between {EARLIEST.year} and {LATEST.year}")
+    return time
+
+
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Time = Annotated[AwareDatetime, AfterValidator(_possible)]
 
 
 class Listen(BaseModel):
@@ -30,10 +39,21 @@ class Listen(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     track_id: Id
-    played_at: AwareDatetime | None = Field(
-        None, description="ISO 8601 with a time zone; without it, 3.5 minutes apart"
+    played_at: Time | None = Field(
+        None, description="ISO 8601 with a time zone, or seconds since 1970; without it, 3.5 minutes apart"
     )
-    played_fraction: float = Field(1.0, ge=0.0, le=1.0, description="share of the track that was heard")
+    played_fraction: float = Field(
+        1.0, ge=0.0, le=1.0, allow_inf_nan=False, description="share of the track that was heard"
+    )
+
+
+def _listen(value: Any) -> Any:
+    """Take a bare id for a listen here, as a union would complain of both its branches wherever one is wrong."""
+    if isinstance(value, str):
+        return {"track_id": value}
+    if isinstance(value, dict | Listen):
+        return value
+    raise ValueError("neither a track id nor an object with a track_id")
 
 
 class NextTracksRequest(BaseModel):
@@ -41,17 +61,19 @@ class NextTracksRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     user_id: Id | None = None
-    recent: list[Id | Listen] = Field(
+    recent: list[Annotated[Listen, BeforeValidator(_listen, json_schema_input_type=Id | Listen)]] = Field(
         default_factory=list, max_length=MAX_RECENT, description="oldest first: track ids, or listens with their times"
     )
     k: int = Field(10, ge=1, le=MAX_K)
-    at: AwareDatetime | None = Field(None, description="time of the request; now if it is not given")
+    at: Time | None = Field(
+        None, description="time of the request, ISO 8601 with a time zone or seconds since 1970; now if it is not given"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> NextTracksRequest:
         if self.user_id is None and not self.recent:
             raise ValueError("give user_id, or recent listens, or both")
-        times = [listen.played_at for listen in self.recent if isinstance(listen, Listen) and listen.played_at]
+        times = [listen.played_at for listen in self.recent if listen.played_at]
         if any(later < earlier for earlier, later in pairwise(times)):
             raise ValueError("recent must be in order of played_at, oldest first")
         if times and times[-1] > (self.at or datetime.now(UTC)):
@@ -101,22 +123,34 @@ def create_app(recommender: Callable[[], OnlineRecommender], model_version: str,
             return JSONResponse({"detail": "a Content-Length header is required"}, 411)
         if length is not None and int(length) > MAX_BODY_BYTES:
             return JSONResponse({"detail": f"the body is larger than {MAX_BODY_BYTES} bytes"}, 413)
+        # Any web page may have a browser post a body of another type here, but not one of this type.
+        if request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
+            return JSONResponse({"detail": "send Content-Type: application/json"}, 415)
         return await call_next(request)
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
         # without the input itself, which may be what JSON cannot say (NaN, half a surrogate pair)
-        keys = ("loc", "msg", "type")
-        return JSONResponse({"detail": [{key: fault[key] for key in keys} for fault in error.errors()]}, 422)
+        return JSONResponse(
+            {
+                "detail": [
+                    {"loc": fault["loc"], "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
+                    for fault in error.errors()
+                ]
+            },
+            422,
+        )
+
+    @app.exception_handler(UserError)
+    async def refuse_time(_: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"detail": [{"loc": ["body", "at"], "msg": str(error), "type": "value_error"}]}, 422)
 
     @app.post("/v1/next-tracks")
     def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:
         """Recommend the tracks to play next."""
-        at = time.time_ns() // 1000 if body.at is None else _microseconds(body.at)
+        at = recommender().now(body.user_id) if body.at is None else _microseconds(body.at)
         recent = [
-            RecentListen(listen)
-            if isinstance(listen, str)
-            else RecentListen(
+            RecentListen(
                 listen.track_id,
                 None if listen.played_at is None else _microseconds(listen.played_at),
                 listen.played_fraction,
@@ -133,6 +167,12 @@ def create_app(recommender: Callable[[], OnlineRecommender], model_version: str,
         return {"status": "ok", "model_version": model_version}
 
     return app
+
+
+def _is_json(content_type: str) -> bool:
+    message = Message()
+    message["content-type"] = content_type
+    return message.get_content_type() == "application/json"
 
 
 def _microseconds(at: datetime) -> int:

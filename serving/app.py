@@ -49,6 +49,8 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Serve shuts down by killing its own controller, of which Ray tells as of a failure, from a thread of its own.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"ServeController\.graceful_shutdown")
     # How long a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     import ray

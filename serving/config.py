@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_K = 500
+"""Most tracks that one request may ask for."""
+
 
 @dataclass
 class ServeConfig:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.serve.config import BackpressureConfig
 
 from serving.config import ServeConfig
 
@@ -30,6 +31,7 @@ def next_track_app(bundle: str, model_version: str, token: str | None, config: S
         ray_actor_options={"num_cpus": 1},
         max_ongoing_requests=64,
         max_queued_requests=256,  # more are answered 503 at once
+        backpressure_config=BackpressureConfig(retry_after_s=1),
     )
     @serve.ingress(build)
     class NextTracks:

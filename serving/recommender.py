@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import torch
 
 from fsvae.bundle import Bundle
+from fsvae.errors import UserError
 from fsvae.features.fast import request_features
 from fsvae.models.stepping import advance, new_user
 from fsvae.retrieval import TrackIndex
@@ -64,6 +67,19 @@ class OnlineRecommender:
         self._titles = bundle.tracks["title"].to_list()
         self._artists = bundle.tracks["artist_name"].to_list()
 
+    def last_heard(self, user_id: str) -> int | None:
+        """Return the time [us] of the last listen that the bundle knows of a user, or None for one it does not know."""
+        known = self._bundle.user(user_id, 0)
+        return None if known is None else known[0].last_played_at
+
+    def now(self, user_id: str | None) -> int:
+        """Return the time [us] of a request that names none: now, but no earlier than what is known of the user.
+
+        A log may be ahead of this machine's clock.
+        """
+        last = None if user_id is None else self.last_heard(user_id)
+        return max(time.time_ns() // 1000, last or 0)
+
     @torch.inference_mode()
     def next_tracks(self, user_id: str | None, recent: list[RecentListen], k: int, at: int) -> Answer:
         """Recommend k tracks to follow a user's history and the recent listens.
@@ -73,10 +89,18 @@ class OnlineRecommender:
             recent: listens in order of time; those no later than the stored history are in it already.
             k: how many tracks.
             at: time of the request, in microseconds since 1970 UTC.
+
+        Raises:
+            UserError: the user's stored history goes beyond the time of the request; what it was then is not stored.
         """
         known = self._bundle.user(user_id, at) if user_id is not None else None
         state, slow = known if known is not None else (new_user(self._model), None)
         covered = state.last_played_at
+        if at < covered:
+            last = datetime.fromtimestamp(covered / 1e6, UTC).isoformat(timespec="microseconds")
+            raise UserError(
+                f"at is before the last listen that the model knows of {user_id}, at {last}: ask from then on."
+            )
         times = _times(recent, covered, at)
         used, unknown = 0, []
         for listen, played_at in zip(recent, times, strict=True):

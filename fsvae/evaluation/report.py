@@ -17,9 +17,15 @@ COLUMNS = {
     "ndcg@10": "NDCG@10",
     "mrr": "MRR",
     "recall@10_all": "R@10 (all)",
+    "ndcg@10_all": "NDCG@10 (all)",
     "mrr_all": "MRR (all)",
 }
 """Metric → heading; an arrow down marks what is better when lower."""
+
+
+def over_all(metric: str) -> str:
+    """Return the heading of a ranking metric over all targets."""
+    return f"{COLUMNS[metric]} (all)"
 
 
 def caption(outcomes: Sequence[Outcome], min_count: int) -> str:
@@ -27,7 +33,7 @@ def caption(outcomes: Sequence[Outcome], min_count: int) -> str:
     inside = int((outcomes[0].ranks != MISS).sum())
     return (
         f"R@k is Recall@k. {inside:,} targets in the catalogue (tracks with at least {min_count} training listens), "
-        f"ranked over all of it; (all): all {len(outcomes[0].targets):,} targets, those outside as misses."
+        f"ranked over all of it;\n(all): all {len(outcomes[0].targets):,} targets, those outside as misses."
     )
 
 

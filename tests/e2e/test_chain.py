@@ -79,11 +79,12 @@ def test_daily_twice_is_the_same_as_once(quickstart: tuple[Path, str]) -> None:
     first = fsvae(folder, "daily", "--date", "2026-01-25", *small)
     assert "version 1 is the champion" in first
     again = fsvae(folder, "daily", "--date", "2026-01-25", *small)
-    assert "28 of 28 files had gone in before" in again and "version 1 is the champion" in again
+    assert "28 of 28 files had gone in before" in again and "version 1 is the champion already" in again
+    assert "prepared before" in again and "trained before" in again and "as evaluated before" in again
     runs = [path for path in (folder / "work/daily/runs").iterdir() if path.is_dir()]
     assert len(runs) == 1
     later = fsvae(folder, "daily", "--date", "2026-01-30", *small)
-    assert re.search(r"ndcg@10: challenger version 2 0\.\d+, champion version 1 0\.\d+ → ", later)
+    assert re.search(r"NDCG@10 \(all\): challenger version 2 0\.\d+, champion version 1 0\.\d+ → ", later)
 
 
 def test_serve_answers_until_it_is_asked_to_end(quickstart: tuple[Path, str]) -> None:

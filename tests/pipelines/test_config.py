@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 import pipelines.config
 from fsvae.errors import UserError
 from pipelines.config import Config, config_dir, load_config
+from pipelines.config_text import commented_yaml
 from pipelines.sources import READERS
 
 FILES = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
@@ -110,8 +112,55 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
         "evaluate.period=foo",
         "train.precision=foo",
         "train.optimiser.learning_rate=nan",
+        "model.latent=gausian",
+        "dataset.train_share=1.5",
+        "dataset.validation_share=-0.1",
+        "dataset.train_share=0.95",
+        "promote.metric=l2",
+        "source.time_unit=minutes",
+        "engine.name=rey",
     ],
 )
 def test_impossible_values_are_refused_by_key(override: str) -> None:
     with pytest.raises(UserError, match=override.split("=")[0].replace(".", r"\.")):
         load_config([override])
+
+
+def test_a_word_that_is_not_a_choice_names_the_nearest() -> None:
+    message = refused("promote.metric=ndcg@1")
+    assert message.startswith("promote.metric=ndcg@1 is not one of recall@1, ") and "Did you mean 'ndcg@10'?" in message
+
+
+def test_own_cuts_are_instead_of_shares() -> None:
+    load_config(["dataset.train_share=0.95", "dataset.train_until='2026-01-20'"])
+
+
+@pytest.mark.parametrize(
+    ("override", "how"),
+    [
+        ("source.delimiter=;", """Quote it: 'source.delimiter=";"'"""),
+        (
+            "source.columns={user_id: user",
+            "Close its brackets and quote it: 'source.columns={user_id: user, track_id: ",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_shown_as_it_is_written(override: str, how: str) -> None:
+    message = refused("seed=2", override)
+    assert message.startswith(f"{override}: the value cannot be read. ") and how in message
+    assert load_config(['source.delimiter=";"']).source.delimiter == ";"
+
+
+def test_every_key_is_described_and_the_description_is_the_configuration() -> None:
+    config = load_config(["source.columns={user_id: who, track_id: what}", "source.delimiter=';'", "seed=4"])
+    text = commented_yaml(config)
+    assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text))) == config
+    lines = text.splitlines()
+    assert (
+        lines[lines.index("seed: 4") - 1] == "# Of everything that is random, but the simulated log, which has its own."
+    )
+    assert lines[lines.index("promote:") - 1] == "# When a challenger wins."
+    assert lines[lines.index("    learning_rate: 0.002") - 1].startswith("    # ")
+    for number, line in enumerate(lines):
+        if line and not line.lstrip().startswith("#") and line.strip() not in ("user_id: who", "track_id: what"):
+            assert lines[number - 1].lstrip().startswith("#"), f"without a word on it: {line}"

@@ -177,13 +177,6 @@ def test_champion_and_challenger_may_have_different_catalogues(
     assert tracker.resolve(None) == run.version
 
 
-def test_distances_do_not_decide_a_promotion(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> None:
-    with pytest.raises(UserError, match=r"promote\.metric: 'ndcg@1' .* Did you mean 'ndcg@10'\?"):
-        promote(tracker, run.version, small_dataset, PromoteConfig(metric="ndcg@1"))
-    with pytest.raises(UserError, match="'l2' is not one of"):
-        promote(tracker, run.version, small_dataset, PromoteConfig(metric="l2"))
-
-
 def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDataset, outcomes: list[Outcome]) -> None:
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from fsvae.errors import UserError
 from fsvae.models.fsvae import ModelConfig
 from fsvae.models.module import OptimiserConfig
 from pipelines.tracking import Tracker, TrackingConfig, git_commit
-from pipelines.train import Run, TrainConfig, open_run, train
+from pipelines.train import Run, TrainConfig, is_trained, open_run, train
 
 SEED = 3
 MODEL = ModelConfig(
@@ -238,9 +239,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
     with pytest.raises(UserError, match="no finished run there"):
         open_run(killed, run.folder.name)
     started = json.loads((folder / "mlflow.json").read_text())["run_id"]
-    rest = Told()
-    resumed = train(small_dataset, MODEL, TRAIN, SEED, killed, tracker, rest, show_progress=False)
-    assert rest.epochs == [2, 3] and rest.l2 == told.l2[1:]
+    rest, goes_on_from = Told(), []
+    with warnings.catch_warnings(record=True) as warned:
+        resumed = train(small_dataset, MODEL, TRAIN, SEED, killed, tracker, rest, False, goes_on_from.append)
+    assert not [warning for warning in warned if "not empty" in str(warning.message)]
+    assert rest.epochs == [2, 3] and rest.l2 == told.l2[1:] and goes_on_from == [2]
     assert resumed.epochs == run.epochs
     assert same(weights(resumed), weights(run))
     last, undisturbed = (
@@ -270,6 +273,58 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_does_not_train_on(
     second = train(small_dataset, MODEL, config, SEED, tmp_path, tracker, again, show_progress=False)
     assert again.epochs == [] and second == first
     assert same(weights(second), expected)
+
+
+def test_ctrl_c_says_how_far_the_run_is_and_the_next_one_goes_on_from_there(
+    run: Run, small_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path, told: Told
+) -> None:
+    class Interrupting(Told):
+        def __init__(self, epoch: int) -> None:
+            super().__init__()
+            self._epoch = epoch
+
+        def __call__(self, epoch: int, metrics: dict[str, float]) -> None:
+            super().__call__(epoch, metrics)
+            if epoch == self._epoch:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted in the first epoch; the same command begins again"):
+        train(small_dataset, MODEL, TRAIN, SEED, tmp_path, tracker, Interrupting(1), False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    goes_on_from: list[int] = []
+    with pytest.raises(KeyboardInterrupt, match="interrupted after epoch 1; the same command goes on from there"):
+        train(small_dataset, MODEL, TRAIN, SEED, tmp_path, tracker, Interrupting(2), False, goes_on_from.append)
+    assert not is_trained(small_dataset, MODEL, TRAIN, SEED, tmp_path)
+    rest = Told()
+    resumed = train(small_dataset, MODEL, TRAIN, SEED, tmp_path, tracker, rest, False, goes_on_from.append)
+    assert rest.epochs == [2, 3] and rest.l2 == told.l2[1:] and goes_on_from == [2]
+    assert same(weights(resumed), weights(run))
+    assert is_trained(small_dataset, MODEL, TRAIN, SEED, tmp_path)
+
+
+def test_a_finished_run_is_registered_again_where_the_store_is_new(
+    run: Run, small_dataset: PreparedDataset, workdir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "runs" / run.folder.name)
+    new = Tracker(TrackingConfig(), tmp_path)
+    again = Told()
+    found = train(small_dataset, MODEL, TRAIN, SEED, tmp_path / "runs", new, again, show_progress=False)
+    assert again.epochs == [] and found.epochs == run.epochs and found.run_id != run.run_id
+    assert new.champion() == found.version == 1 == new.version_of(found.run_id)
+    assert [version.run for version in new.versions()] == [run.folder.name]
+    assert (new.bundle(1) / "model.safetensors").read_bytes() == (run.bundle / "model.safetensors").read_bytes()
+    assert train(small_dataset, MODEL, TRAIN, SEED, tmp_path / "runs", new, again, show_progress=False) == found
+    assert len(new.versions()) == 1
+
+
+def test_an_interrupted_run_goes_on_where_the_store_is_new(
+    killed: Path, run: Run, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    rest = Told()
+    new = Tracker(TrackingConfig(), tmp_path / "new")
+    resumed = train(small_dataset, MODEL, TRAIN, SEED, killed, new, rest, show_progress=False)
+    assert rest.epochs == [2, 3] and same(weights(resumed), weights(run))
+    assert [(version.number, version.aliases) for version in new.versions()] == [(1, ["challenger", "champion"])]
 
 
 def test_the_same_run_is_not_trained_by_two_at_once(

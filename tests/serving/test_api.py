@@ -142,6 +142,9 @@ def test_the_hour_of_the_request_moves_the_answer(client: TestClient, bundle: Bu
         ({"recent": [{"track_id": "t", "played_at": "yesterday"}]}, "played_at"),
         ({"recent": [{"track_id": "t", "played_at": "2026-01-01T00:00:00"}]}, "timezone"),
         ({"recent": [{"track_id": "t", "played_fraction": 1.5}]}, "less than or equal to 1"),
+        ({"user_id": "a", "at": "1969-12-31T23:59:59Z"}, "not between 1970 and 2100"),
+        ({"user_id": "a", "at": "2100-01-01T00:00:01Z"}, "not between 1970 and 2100"),
+        ({"recent": [{"track_id": "t", "played_at": "1969-12-31T23:59:59Z"}]}, "not between 1970 and 2100"),
         (
             {
                 "recent": [
@@ -210,6 +213,72 @@ def test_an_untimed_recent_listen_is_new_however_fresh_the_history_is(bundle: Bu
     assert state is not None
     answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, state.last_played_at + 60_000_000)
     assert answer.recent_used == 1
+
+
+@pytest.mark.parametrize(
+    ("item", "loc", "says"),
+    [
+        ("", ["track_id"], "String should have at least 1 character"),
+        (5, [], "neither a track id nor an object with a track_id"),
+        ({}, ["track_id"], "Field required"),
+        (
+            {"track_id": "t", "played_at": "noon"},
+            ["played_at"],
+            "Input should be a valid datetime or date, input is too short",
+        ),
+    ],
+)
+def test_a_bad_recent_listen_is_one_clear_message(client: TestClient, item: Any, loc: list[str], says: str) -> None:
+    response = client.post("/v1/next-tracks", json={"recent": ["fine", item]})
+    assert response.status_code == 422
+    found = [(fault["loc"], fault["msg"]) for fault in response.json()["detail"]]
+    assert found == [(["body", "recent", 1, *loc], says)]
+
+
+def test_messages_are_without_pydantics_prefix(client: TestClient) -> None:
+    detail = client.post("/v1/next-tracks", json={}).json()["detail"]
+    assert [fault["msg"] for fault in detail] == ["give user_id, or recent listens, or both"]
+
+
+def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, bundle: Bundle) -> None:
+    user = bundle.user_ids[0]
+    known = bundle.user(user, 0)
+    assert known is not None
+    last = known[0].last_played_at
+
+    def at(time_us: int) -> str:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat()
+
+    assert ask(client, user_id=user, at=at(last))["known_user"]
+    response = client.post("/v1/next-tracks", json={"user_id": user, "at": at(last - 1)})
+    assert response.status_code == 422
+    assert [fault["loc"] for fault in response.json()["detail"]] == [["body", "at"]]
+    assert f"before the last listen that the model knows of {user}, at {at(last)}" in response.text
+    assert ask(client, user_id="nobody", at=at(last - 1))["known_user"] is False
+
+
+def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine whose clock is behind the log."""
+    monkeypatch.setattr("serving.recommender.time.time_ns", lambda: 5_000)
+    recommender = OnlineRecommender(bundle, EXACT)
+    user = bundle.user_ids[0]
+    assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
+    assert ask(TestClient(create_app(lambda: recommender, "fsvae/7", token=None)), user_id=user)["known_user"]
+
+
+@pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_another_content_type_is_told_the_right_one(client: TestClient, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    response = client.post("/v1/next-tracks", content=b'{"user_id": "a"}', headers=headers)
+    assert response.status_code == 415 and response.json() == {"detail": "send Content-Type: application/json"}
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    assert client.post("/v1/next-tracks", content=b'{"user_id": "a"}', headers=headers).status_code == 200
+
+
+def test_the_page_of_the_api_says_that_a_recent_listen_may_be_a_bare_id(client: TestClient) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    items = schemas["NextTracksRequest"]["properties"]["recent"]["items"]["anyOf"]
+    assert [item.get("type", item.get("$ref")) for item in items] == ["string", "#/components/schemas/Listen"]
 
 
 @pytest.mark.parametrize(

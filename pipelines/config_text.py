@@ -1,0 +1,46 @@
+"""The configuration as YAML in which every key says what it is, in the words that stand beside its dataclass field."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+
+def commented_yaml(config: Any) -> str:
+    """Return a (nested) dataclass as YAML with a comment above each key."""
+    lines: list[str] = []
+    words = field_docstrings(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            lines += ["", *_comment(inspect.getdoc(type(value))), f"{field.name}:"]
+            lines.append(textwrap.indent(commented_yaml(value).strip("\n"), "  "))
+        else:
+            lines += _comment(words.get(field.name))
+            lines.append(OmegaConf.to_yaml(OmegaConf.create({field.name: value})).rstrip("\n"))
+    return "\n".join(lines) + "\n"
+
+
+def field_docstrings(of: type) -> dict[str, str]:
+    """Return the docstring below each field of a class; Python keeps them nowhere but in the source."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
+    assert isinstance(body, ast.ClassDef)
+    words = {}
+    for statement, below in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+        ):
+            words[statement.target.id] = inspect.cleandoc(str(below.value.value))
+    return words
+
+
+def _comment(words: str | None) -> list[str]:
+    return [f"# {line}" for line in (words or "").splitlines()]
