@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,14 @@ from omegaconf import OmegaConf
 
 from fsvae.errors import UserError
 from fsvae.schema import KINDS, RAW_EVENTS
+from pipelines import simulate as simulation
 from pipelines.simulate import SimulateConfig, SimulationSummary, simulate
-from pipelines.simulation.world import Ints, World, build_world, draw_between, draw_columns, draw_users
+from pipelines.simulation import writing
+from pipelines.simulation.draws import Ints
+from pipelines.simulation.users import draw_users
+from pipelines.simulation.world import World, build_world
 
-CONFIG = SimulateConfig(users=150, tracks=800, artists=90, genres=8, days=21, seed=11, sessions_per_day=1.5)
+CONFIG = SimulateConfig(users=150, tracks=800, artists=90, genres=8, days=28, seed=11, sessions_per_day=1.5)
 TINY = SimulateConfig(users=12, tracks=60, artists=12, genres=3, days=4, seed=3, sessions_per_day=2.0)
 START = date.fromisoformat(CONFIG.start)
 
@@ -43,14 +48,7 @@ def events(folder: Path, summary: SimulationSummary) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def world() -> World:
     seed, _, _ = np.random.SeedSequence(CONFIG.seed).spawn(3)
-    return build_world(
-        seed,
-        genres=CONFIG.genres,
-        artists=CONFIG.artists,
-        tracks=CONFIG.tracks,
-        days=CONFIG.days,
-        new_tracks=CONFIG.new_tracks,
-    )
+    return build_world(seed, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +157,7 @@ def test_nothing_is_played_before_its_release(plays: pl.DataFrame, world: World)
 
 def test_nobody_is_active_before_joining(events: pl.DataFrame, world: World) -> None:
     _, seed, _ = np.random.SeedSequence(CONFIG.seed).spawn(3)
-    users = draw_users(
-        seed,
-        world,
-        users=CONFIG.users,
-        days=CONFIG.days,
-        sessions_per_day=CONFIG.sessions_per_day,
-        new_users=CONFIG.new_users,
-    )
+    users = draw_users(seed.spawn(1)[0], world, CONFIG, CONFIG.users)
     assert 0.08 < (users.joined > 0).mean() < 0.25
     first = events.group_by("user_id").agg(pl.col("day").min())
     joined = users.joined[first["user_id"].str.slice(1).cast(pl.Int64).to_numpy()]
@@ -178,7 +169,7 @@ def test_repeats_are_more_than_popularity_alone_would_give(listens: pl.DataFrame
     """The share of repeats is that of music, and far above what the same tracks dealt to other users would give."""
     repeats = 1 - len(listens.unique(["user_id", "track_id"])) / len(listens)
     dealt = listens.with_columns(pl.col("track_id").shuffle(seed=0))
-    assert 0.45 < repeats < 0.70
+    assert 0.45 < repeats < 0.80
     assert repeats > 1.5 * (1 - len(dealt.unique(["user_id", "track_id"])) / len(dealt))
 
 
@@ -259,6 +250,33 @@ def test_a_leaning_lasts_for_days_and_passes(plays: pl.DataFrame) -> None:
     assert float(near.sum()) / len(near) > 1.15 * float(far.sum()) / len(far)
 
 
+def test_session_starts_need_recent_listens_lasting_taste_and_the_hour(listens: pl.DataFrame, world: World) -> None:
+    """Recent listens, all earlier ones and the hour each make the first genre of a session likelier than the others do.
+
+    Mean log-likelihood of the genre of a session's first listen, from a user's 129th listen on, when it is drawn as the
+    genres of the latest 32 listens, or of all before, or as half of each; and the latter by the hour.
+    """
+    starts = listens["session"].to_numpy() != listens["session"].shift(1, fill_value=-1).to_numpy()
+    hour = listens["played_at"].dt.hour().to_numpy()
+    scores = []
+    for rows in listens.with_row_index("row").partition_by("user_id", maintain_order=True):
+        at, genre = rows["row"].to_numpy(), rows["genre"].to_numpy()
+        before = np.concatenate([np.zeros((1, CONFIG.genres)), np.cumsum(np.eye(CONFIG.genres)[genre], axis=0)])
+        for place in np.flatnonzero(starts[at] & (np.arange(len(at)) >= 128)):
+            recent, lasting = (
+                (counts + 1) / (counts + 1).sum() for counts in (before[place] - before[place - 32], before[place])
+            )
+            both = (recent + lasting) / 2
+            by_hour = both * world.hour_genre[hour[at[place]]]
+            scores.append(
+                [share[genre[place]] / share.sum() for share in (recent, lasting, both, by_hour)],
+            )
+    recent_score, lasting_score, both_score, hour_score = np.log(scores).mean(axis=0)
+    assert len(scores) > 500
+    assert both_score > max(recent_score, lasting_score) + 0.02
+    assert hour_score > both_score + 0.03
+
+
 def test_what_misses_the_mood_is_skipped_more(plays: pl.DataFrame) -> None:
     fits = (pl.col("genre") == pl.col("genre").shift(1)).alias("fits")
     rows = plays.with_columns(fits).filter(pl.col("session") == pl.col("session").shift(1))
@@ -291,6 +309,45 @@ def test_a_session_may_cross_midnight(plays: pl.DataFrame) -> None:
     assert days.is_between(1, 2).all()
 
 
+def test_blocks_of_users_and_pieces_of_a_day_make_one_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "BLOCK", 5)
+    simulate(TINY, tmp_path / "whole")
+    monkeypatch.setattr(writing, "ROW_GROUP", 50)
+    simulate(TINY, tmp_path / "pieces")
+    simulate(TINY, tmp_path / "again")
+    assert bytes_of(tmp_path / "pieces") == bytes_of(tmp_path / "again")
+    users = set()
+    for path in sorted((tmp_path / "whole").iterdir()):
+        piece = tmp_path / "pieces" / path.name
+        assert pq.read_table(piece).equals(pq.read_table(path))
+        metadata = pq.ParquetFile(piece).metadata
+        assert metadata.num_row_groups == max(-(-metadata.num_rows // 50), 1)
+        users |= set(pq.read_table(path)["user_id"].to_pylist())
+    # Each block has users of its own.
+    assert {int(user[1:]) // 4 for user in users} == {0, 1, 2} and max(users) <= "u00011"
+
+
+def test_a_day_that_breaks_off_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, done = pq.ParquetWriter.write_table, []
+
+    def fail_on_the_third(self: pq.ParquetWriter, *args: Any, **kwargs: Any) -> None:
+        done.append(self)
+        if len(done) == 3:
+            raise OSError("no space left")
+        write(self, *args, **kwargs)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail_on_the_third)
+    with pytest.raises(OSError, match="no space"):
+        simulate(TINY, tmp_path)
+    assert [path.name for path in sorted(tmp_path.glob("events-*"))] == [
+        "events-2026-01-05.parquet",
+        "events-2026-01-06.parquet",
+    ]
+    monkeypatch.undo()
+    simulate(TINY, tmp_path)
+    assert len(bytes_of(tmp_path)) == TINY.days
+
+
 @pytest.mark.parametrize("config", [SimulateConfig(users=1, tracks=1, artists=1, genres=1, days=1), TINY])
 def test_small_logs_are_written_too(config: SimulateConfig, tmp_path: Path) -> None:
     summary = simulate(config, tmp_path)
@@ -309,8 +366,16 @@ def test_small_logs_are_written_too(config: SimulateConfig, tmp_path: Path) -> N
         ("days", 0),
         ("seed", -1),
         ("sessions_per_day", float("nan")),
+        ("activity_spread", -0.1),
         ("plays_per_session", 0.5),
+        ("session_spread", 3.5),
         ("drift", 1.5),
+        ("fresh_starts", -0.5),
+        ("exploration", 2.0),
+        ("albums", 1.5),
+        ("routine", 1.01),
+        ("popularity", -1.0),
+        ("replay", 0.6),
         ("new_tracks", 0.9),
         ("new_users", -0.1),
         ("start", "yesterday"),
@@ -333,21 +398,6 @@ def test_days_of_another_log_are_not_mixed_in(tmp_path: Path) -> None:
 def test_the_config_is_fit_for_omegaconf() -> None:
     assert OmegaConf.to_object(OmegaConf.structured(SimulateConfig)) == SimulateConfig()
     assert {field.type for field in fields(SimulateConfig)} <= {"int", "float", "str"}
-
-
-def test_draw_between_stays_inside_its_slice_and_follows_the_weights() -> None:
-    cumulative = np.array([0.0, 0.0, 3.0, 4.0, 4.0, 9.0])
-    drawn = draw_between(np.random.default_rng(0), cumulative, np.zeros(4000, int), np.full(4000, 4))
-    counts = np.bincount(drawn, minlength=5)
-    assert counts[[0, 3, 4]].tolist() == [0, 0, 0]
-    assert counts[1] / counts[2] == pytest.approx(3.0, rel=0.15)
-
-
-def test_draw_columns_follows_the_weights() -> None:
-    drawn = draw_columns(np.random.default_rng(0), np.tile([0.0, 1.0, 3.0, 0.0], (4000, 1)))
-    counts = np.bincount(drawn, minlength=4)
-    assert counts[[0, 3]].tolist() == [0, 0]
-    assert counts[2] / counts[1] == pytest.approx(3.0, rel=0.15)
 
 
 def test_another_world_never_mixes_with_one_that_is_there(tmp_path: Path) -> None:

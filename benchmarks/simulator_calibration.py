@@ -1,0 +1,137 @@
+"""The simulated log beside real ones: `python -m benchmarks.simulator_calibration LASTFM_CSV [SESSIONS_PARQUET ...]`.
+
+Prints a Markdown table. LASTFM_CSV is in the format of the JODIE data sets; SESSIONS_PARQUET have the columns
+`session_id`, `position` and `track_id`, several files one after the other. Beside them stand the default simulated log
+and one in the size and with the habits of the Last.fm log, `LASTFM`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from pipelines.checks import check_rows
+from pipelines.simulate import SimulateConfig, simulate
+from pipelines.sources import jodie
+from pipelines.sources.base import SourceConfig
+from pipelines.statistics import Statistics, describe, describe_sessions
+from pipelines.tracking import git_commit
+
+LASTFM = SimulateConfig(
+    users=271,
+    tracks=778,
+    artists=50,
+    genres=6,
+    days=366,
+    sessions_per_day=0.36,
+    activity_spread=1.35,
+    plays_per_session=3.0,
+    session_spread=1.2,
+    exploration=0.08,
+    albums=0.25,
+    routine=0.5,
+    replay=0.11,
+    popularity=0.5,
+    new_tracks=0.4,
+)
+"""A simulated log like the first part of JODIE's Last.fm log: a year of 271 users and 778 of the 1000 top tracks."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    field: str
+    form: str
+
+
+_ROWS = [
+    _Row("listens", "listens", "{:,.0f}"),
+    _Row("users", "users", "{:,.0f}"),
+    _Row("tracks heard", "tracks", "{:,.0f}"),
+    _Row("days", "days", "{:.0f}"),
+    _Row("listens per user, median", "listens_median", "{:,.0f}"),
+    _Row("listens per user, 90th percentile", "listens_p90", "{:,.0f}"),
+    _Row("listens per user, Gini", "listens_gini", "{:.2f}"),
+    _Row("repeat share", "repeat_share", "{:.3f}"),
+    _Row("repeat share of a user's first 200 listens", "repeat_share_first", "{:.3f}"),
+    _Row("repeats of tracks not among the latest 128 listens", "repeat_old", "{:.3f}"),
+    _Row("… at the start of sessions", "start_old", "{:.3f}"),
+    _Row("the same track once more", "same_again", "{:.3f}"),
+    _Row("tracks new to the log in its last fifth", "new_tracks", "{:.3f}"),
+    _Row("session length, mean", "session_mean", "{:.1f}"),
+    _Row("session length, median", "session_median", "{:.0f}"),
+    _Row("session length, 90th percentile", "session_p90", "{:.0f}"),
+    _Row("sessions of one listen", "session_single", "{:.2f}"),
+    _Row("Zipf exponent of the tracks", "zipf", "{:.2f}"),
+    _Row("share of the top tenth of the tracks", "top_tenth", "{:.2f}"),
+    _Row("next track guessed by the most frequent follower", "follower_global", "{:.3f}"),
+    _Row("… by the user's own most frequent follower", "follower_personal", "{:.3f}"),
+    _Row("entropy of the hour (1: all alike)", "hour_entropy", "{:.3f}"),
+    _Row("busiest hour to quietest", "hour_peak_to_trough", "{:.1f}"),
+    _Row("concentration of a user's hours", "hour_personal", "{:.2f}"),
+    _Row("busiest weekday to quietest", "weekday_peak_to_trough", "{:.2f}"),
+]
+
+
+def main() -> None:
+    """Read, simulate, print."""
+    parser = argparse.ArgumentParser(description="Statistics of the simulated log beside those of real ones.")
+    parser.add_argument("lastfm", type=Path, help="CSV in JODIE's format")
+    parser.add_argument("sessions", type=Path, nargs="*", help="Parquet with session_id, position, track_id")
+    arguments = parser.parse_args()
+    columns = {
+        "Last.fm": describe(_read_jodie(arguments.lastfm)),
+        "simulated like it": _simulated(LASTFM),
+        "simulated, default": _simulated(SimulateConfig()),
+    }
+    if arguments.sessions:
+        columns["#nowplaying"] = _read_sessions(arguments.sessions)
+    given = {key: value for key, value in asdict(LASTFM).items() if value != asdict(SimulateConfig())[key]}
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(_markdown(columns))
+    console.print(
+        f"\nSimulated like Last.fm: `{' '.join(f'simulate.{key}={value}' for key, value in given.items())}`. "
+        f"Commit {git_commit()[:12]}, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
+        f"Python {platform.python_version()}, polars {pl.__version__}."
+    )
+
+
+def _read_jodie(path: Path) -> pl.DataFrame:
+    config = SourceConfig(reader="jodie", path=str(path), time_unit="s")
+    return pl.concat([check_rows(chunk, path, config)[0] for chunk in jodie.read(path, config)])
+
+
+def _read_sessions(paths: list[Path]) -> Statistics:
+    rows = pl.concat(
+        [pl.read_parquet(path).with_columns(pl.lit(number).alias("file")) for number, path in enumerate(paths)]
+    )
+    rows = rows.sort("file", "session_id", "position")
+    session = rows.select((pl.struct("file", "session_id").rle_id()).cast(pl.Int64)).to_series()
+    return describe_sessions(session.to_numpy(), rows["track_id"].cast(pl.Int64).to_numpy())
+
+
+def _simulated(config: SimulateConfig) -> Statistics:
+    with tempfile.TemporaryDirectory() as folder:
+        simulate(config, Path(folder))
+        rows = pl.read_parquet(Path(folder) / "*.parquet", columns=["user_id", "track_id", "played_at", "kind"])
+    return describe(rows.filter(pl.col("kind") == "listen"))
+
+
+def _markdown(columns: dict[str, Statistics]) -> str:
+    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for row in _ROWS:
+        values = (getattr(statistics, row.field) for statistics in columns.values())
+        cells = ("" if value is None else row.form.format(value) for value in values)
+        lines.append(f"| {row.label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
