@@ -57,17 +57,19 @@ def tables(what: Description) -> list[Table]:
 
 
 def percent(share: float | None) -> str:
-    """Return a share as per cent with one decimal, two where it would else be nearly nothing."""
-    if share is None or np.isnan(share):
+    """Return a share as per cent with one decimal, two below 1 %."""
+    if share is None:
         return _NONE
-    return f"{100 * share:.2f} %" if 0 < abs(share) < 0.01 else f"{100 * share:.1f} %"
+    if 0 < share < 0.0001:
+        return "< 0.01 %"
+    return f"{100 * share:.2f} %" if 0 < share < 0.01 else f"{100 * share:.1f} %"
 
 
 def decimal(value: float | None) -> str:
-    """Return a number with one decimal, none where it is a whole one."""
+    """Return a number with one decimal, none where that is 0."""
     if value is None or not np.isfinite(value):
         return _NONE
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def span(first: date, last: date) -> str:

@@ -110,12 +110,14 @@ class Description:
 
 
 def sample_of(listens: pl.DataFrame, of: int) -> Sample:
+    """Return what the histories of some users tell, whose listens are some of so many; see `Histories.of`."""
     log = Histories.of(listens)
     lengths = np.diff(np.append(np.flatnonzero(log.starts), len(log.starts)))
     return Sample(len(listens) / of, describe(log), lengths, log.position, log.since > 0)
 
 
 def span_of(name: str, days: pl.DataFrame, hours: Ints) -> Span:
+    """Return a span of some rows of `Description.days`, of which there is one at least."""
     kinds = [kind for kind in KINDS if kind in days.columns]
     events = int(days.select(pl.sum_horizontal(pl.col(kinds).sum())).item())
     first, last = days["day"][0], days["day"][-1]
@@ -123,6 +125,7 @@ def span_of(name: str, days: pl.DataFrame, hours: Ints) -> Span:
 
 
 def accounting(logs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return `logs` and `reasons` of a description from the logs of a manifest; the most frequent reason first."""
     reasons: dict[str, int] = {}
     for log in logs.values():
         for reason, rows in log["reasons"].items():
@@ -135,6 +138,7 @@ def accounting(logs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def side_data(tracks: pl.DataFrame) -> dict[str, int]:
+    """Return of how many tracks each field is known."""
     return {name: int(tracks[name].is_not_null().sum()) for name in _SIDE}
 
 
@@ -151,4 +155,5 @@ def labels_of(found: Drift | None, ids: pl.Series, known: pl.DataFrame) -> dict[
 
 
 def descending(counts: Ints) -> Ints:
+    """Return the counts above 0, the largest first."""
     return np.sort(counts[counts > 0])[::-1]

@@ -130,6 +130,6 @@ def js_distance(a: Ints, b: Ints) -> float:
 def _movers(before: NDArray[np.float64], after: NDArray[np.float64]) -> list[Mover]:
     change = after - before
     order = np.argsort(-change, kind="stable")
-    first, last = order[:MOVERS], order[MOVERS:][-MOVERS:]
-    chosen = [*first[change[first] > 0], *last[change[last] < 0]]
+    ups, downs = order[change[order] > 0], order[change[order] < 0]
+    chosen = [*ups[:MOVERS], *downs[-MOVERS:]]
     return [Mover(int(track), float(before[track]), float(after[track])) for track in chosen]

@@ -17,7 +17,8 @@ from rich.table import Table
 from fsvae.data.dataset import PreparedDataset, find_dataset, open_dataset
 from fsvae.evaluation.protocol import Outcome
 from fsvae.evaluation.report import COLUMNS, best_models, caption
-from pipelines.describe import describe_dataset, describe_lake
+from pipelines.describe import describe_lake
+from pipelines.describe_dataset import describe_dataset
 from pipelines.describe_tables import Table as Figures
 from pipelines.describe_tables import tables
 from pipelines.engine import engine_of
@@ -184,15 +185,15 @@ def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
         if what == "dataset" or (not what and workspace.datasets.exists("CURRENT")):
             found.append(describe_dataset(*find_dataset(workspace.datasets), done))
         page = html(found)
+    out = out or workspace.root / "report" / f"{what or 'lake'}.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
     for description in found:
         console.rule(f"[bold]{description.what}[/]  {escape(description.where)}", align="left")
         # Tables of a name and a figure are narrow and stand side by side.
         for narrow, group in groupby(tables(description), key=lambda figures: len(figures.headings) == 2):
             shown = [_rich(figures) for figures in group]
             console.print(Columns(shown, padding=(0, 4)) if narrow else Group(*shown))
-    out = out or workspace.root / "report" / f"{what or 'lake'}.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
     console.print(f"[bold]describe[/]  the same with plots → {out}")
 
 
