@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from fsvae.schema import KINDS
@@ -114,6 +114,19 @@ def _count_axis(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
+def _log_axis(axis: Any, reach: float, label: Callable[[float], str]) -> None:
+    """Make an axis logarithmic; `reach` is the highest value for one of the lowest."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if reach < 100 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Any) -> None:
+    """Put the legend above the plot, where it hides nothing."""
+    axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
 def _events(axes: Any, what: Description) -> None:
     below: NDArray[np.int64] | None = None
     for kind in KINDS:
@@ -125,7 +138,7 @@ def _events(axes: Any, what: Description) -> None:
     for first, last in what.gaps:
         axes.axvspan(first, last + timedelta(days=1), color=GREY, alpha=0.3, linewidth=0)
     if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+        _legend(axes)
     _date_axis(axes, what)
     axes.set_ylabel("events a day")
 
@@ -147,13 +160,10 @@ def _popularity(axes: Any, what: Description) -> None:
         rank, counts[rank - 1], color=ACCENT, linewidth=2.5, marker="o" if len(rank) < 3 else None, label="tracks"
     )
     axes.plot(rank, fit, color=GREY, linestyle="--", label=f"Zipf, exponent {exponent:.2f}")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _log_axis(axes.xaxis, len(counts), "{:,.0f}".format)
+    _log_axis(axes.yaxis, counts[0], "{:,.0f}".format)
     axes.set_ylim(bottom=0.8)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    axes.legend(frameon=False, fontsize=9)
+    _legend(axes)
     axes.set_xlabel("rank of the track by its listens")
     axes.set_ylabel("listens")
 
@@ -162,12 +172,10 @@ def _per_user(axes: Any, what: Description) -> None:
     counts = what.listens_U
     edges = np.unique(np.rint(np.geomspace(1, counts[0] + 1, 25)).astype(np.int64))
     axes.hist(counts, bins=edges, color=ACCENT)
-    axes.axvline(float(np.median(counts)), color=GREY, linestyle="--", label=f"median {np.median(counts):,.0f}")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    axes.axvline(float(np.median(counts)), color=GREY, linestyle="--", label=f"median {np.median(counts):,.7g}")
+    _log_axis(axes.xaxis, counts[0], "{:,.0f}".format)
     _count_axis(axes.yaxis)
-    axes.legend(frameon=False, fontsize=9)
+    _legend(axes)
     axes.set_xlabel("listens")
     axes.set_ylabel("users")
 
@@ -175,8 +183,8 @@ def _per_user(axes: Any, what: Description) -> None:
 def _sessions(axes: Any, what: Description) -> None:
     assert what.sample is not None, "there are listens"
     lengths = what.sample.session_lengths
-    counts = np.histogram(lengths, [*_SESSION_EDGES, np.inf])[0]
-    _share_bars(axes, counts / len(lengths), _bin_labels(_SESSION_EDGES))
+    counts = np.trim_zeros(np.histogram(lengths, [*_SESSION_EDGES, np.inf])[0], "b")
+    _share_bars(axes, counts / len(lengths), _bin_labels(_SESSION_EDGES)[: len(counts)])
     axes.set_xlabel("listens in the session")
     axes.set_ylabel("share of sessions")
 
@@ -205,8 +213,8 @@ def _hours(axes: Any, what: Description) -> None:
     axes.set_xticks(range(0, 25, 3))
     axes.set_xlim(0, 24)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    _legend(axes)
     axes.set_xlabel("hour of day (UTC)")
     axes.set_ylabel("share of listens")
 
@@ -220,11 +228,10 @@ def _track_drift(axes: Any, what: Description) -> None:
     axes.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=1, label="no change")
     axes.scatter(before, after, color=ACCENT, s=14, alpha=0.6, linewidths=0)
     for axis, span in zip((axes.xaxis, axes.yaxis), spans, strict=True):
-        axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})
-        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
-        axis.set_minor_formatter(FuncFormatter(lambda share, _: ""))
+        _log_axis(axis, high / low, lambda share: f"{100 * share:.3g} %")
         axis.set_label_text(f"share, {span.name}")
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.set(xlim=(low, high), ylim=(low, high))
+    _legend(axes)
 
 
 def _bin_labels(edges: Any) -> list[str]:
@@ -236,5 +243,5 @@ def _share_bars(axes: Any, shares: NDArray[np.float64], labels: list[str]) -> No
     bars = axes.bar(labels, shares, color=ACCENT, width=0.8)
     axes.bar_label(bars, [f"{100 * share:.{int(0 < share < 0.01)}f} %" for share in shares], fontsize=8, padding=2)
     axes.tick_params(axis="x", labelsize=8)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.set_ylim(0, min(1.1, 1.15 * max(shares.max(), 0.01)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_ylim(0, 1.15 * max(shares.max(), 0.01))
