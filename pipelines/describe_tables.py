@@ -57,12 +57,14 @@ def tables(what: Description) -> list[Table]:
 
 
 def percent(share: float | None) -> str:
-    """Return a share as per cent with one decimal, two below 1 %."""
+    """Return a share as per cent with one decimal, two where little is missing to nothing or to all."""
     if share is None:
         return _NONE
     if 0 < share < 0.0001:
         return "< 0.01 %"
-    return f"{100 * share:.2f} %" if 0 < share < 0.01 else f"{100 * share:.1f} %"
+    if 0.9999 < share < 1:
+        return "> 99.99 %"
+    return f"{100 * share:.2f} %" if 0 < share < 0.01 or 0.99 < share < 1 else f"{100 * share:.1f} %"
 
 
 def decimal(value: float | None) -> str:

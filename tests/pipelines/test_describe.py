@@ -267,12 +267,14 @@ def test_only_some_of_many_logs_are_listed_and_all_are_summed(tmp_path: Path) ->
 
 
 def test_numbers_as_text() -> None:
-    assert [percent(share) for share in (None, 0.0, 0.00001, 0.00123, 0.1234, 1.0)] == [
+    assert [percent(share) for share in (None, 0.0, 0.00001, 0.00123, 0.1234, 0.9998, 0.99999, 1.0)] == [
         "-",
         "0.0 %",
         "< 0.01 %",
         "0.12 %",
         "12.3 %",
+        "99.98 %",
+        "> 99.99 %",
         "100.0 %",
     ]
     assert [decimal(value) for value in (None, float("inf"), 3.0, 1234.56)] == ["-", "-", "3", "1,234.6"]
