@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from datetime import date, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 from rich.console import Console
@@ -125,6 +125,28 @@ def prepare(overrides: Overrides = None) -> None:
     from pipelines.steps import run_prepare
 
     run_prepare(workspace)
+
+
+@app.command()
+def describe(
+    overrides: Overrides = None,
+    what: Annotated[
+        Optional[Literal["lake", "dataset"]],  # noqa: UP045
+        typer.Option(help="Only the lake, or only the newest dataset."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The HTML page; report/lake.html (or dataset.html) in the working folder by default."),
+    ] = None,
+) -> None:
+    """Say what is in the lake and the newest dataset: here, and as one HTML page with plots.
+
+    Example: [bold]fsvae describe --what dataset --out dataset.html workdir=work/quickstart[/]
+    """
+    workspace = _workspace(overrides)
+    from pipelines.steps import run_describe
+
+    run_describe(workspace, what or "", out)
 
 
 @app.command()

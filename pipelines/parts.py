@@ -232,10 +232,7 @@ def _read(task: PartTask, block: _Block, state: _State) -> _Rows:
     columns = [*texts, "played_at", "ms_played", "duration_ms", "bucket"]
     tables = []
     for day in block.days:
-        file = pq.ParquetFile(task.lake.open(day.path), read_dictionary=texts)
-        table = file.read_row_groups(_row_groups(file, task.buckets), columns, use_threads=False)
-        begin, end = np.searchsorted(table["bucket"].to_numpy(), task.buckets).tolist()  # sorted by bucket
-        tables.append(table.slice(begin, end - begin))
+        tables.append(read_buckets(task.lake.open(day.path), task.buckets, columns, texts))
     table = pa.concat_tables(tables).unify_dictionaries()
     return _Rows(
         Events(
@@ -248,6 +245,17 @@ def _read(task: PartTask, block: _Block, state: _State) -> _Rows:
         _played_fraction(table["ms_played"], table["duration_ms"]),
         table["bucket"].to_numpy().astype(np.int64),
     )
+
+
+def read_buckets(file: pa.NativeFile, buckets: tuple[int, int], columns: list[str], texts: list[str]) -> pa.Table:
+    """Return some columns, `bucket` among them, of a day's events in a half-open range of buckets.
+
+    Of the columns, `texts` come as dictionaries.
+    """
+    day = pq.ParquetFile(file, read_dictionary=texts)
+    table = day.read_row_groups(_row_groups(day, buckets), columns, use_threads=False)
+    begin, end = np.searchsorted(table["bucket"].to_numpy(), buckets).tolist()  # sorted by bucket
+    return table.slice(begin, end - begin)
 
 
 def _row_groups(file: pq.ParquetFile, buckets: tuple[int, int]) -> list[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -83,34 +84,76 @@ class Statistics:
     """Listens on the busiest weekday for one on the quietest."""
 
 
-def describe(listens: pl.DataFrame) -> Statistics:
-    """Return the statistics of a log with `user_id`, `track_id` and `played_at` (a time in microseconds).
+@dataclass(frozen=True)
+class Histories:
+    """The listens of a log as whole numbers, user after user, each user's in order of time."""
 
-    Rows are listens, one each, in any order; equal times of a user stay as they come.
-    """
-    if listens.is_empty():
-        raise ValueError("a log without listens has no statistics")
-    rows = listens.select(
-        pl.col("user_id").rank("dense").cast(pl.Int32) - 1,
-        pl.col("track_id").rank("dense").cast(pl.Int32) - 1,
-        pl.col("played_at").to_physical().cast(pl.Int64),
-    ).sort("user_id", "played_at", maintain_order=True)
-    user, track, at = (rows[name].to_numpy() for name in rows.columns)
-    counts = np.bincount(user)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    starts = is_session_start(at, previous_times(offsets, at))
-    # Codes are 32 bits wide to keep the log small: a pair of them needs 64.
-    user_track = user.astype(np.int64) * (int(track.max()) + 1) + track
-    since = _listens_since(user_track)
-    position = np.arange(len(track)) - offsets[user]
-    known, old, late = since > 0, since > RECENT, position >= RECENT
-    early = (position < FIRST_LISTENS) & (counts[user] >= FIRST_LISTENS)
+    user: Ints
+    """[N] from 0, ascending."""
+    track: Ints
+    """[N] from 0."""
+    at: Ints
+    """[N] microseconds since 1970 UTC."""
+
+    @classmethod
+    def of(cls, listens: pl.DataFrame) -> Histories:
+        """Read a log with `user_id`, `track_id` and `played_at` (a time in microseconds).
+
+        Rows are listens, one each, in any order; equal times of a user stay as they come.
+        """
+        if listens.is_empty():
+            raise ValueError("a log without listens has no statistics")
+        rows = listens.select(
+            pl.col("user_id").rank("dense").cast(pl.Int32) - 1,
+            pl.col("track_id").rank("dense").cast(pl.Int32) - 1,
+            pl.col("played_at").to_physical().cast(pl.Int64),
+        ).sort("user_id", "played_at", maintain_order=True)
+        return cls(*(rows[name].to_numpy() for name in rows.columns))
+
+    @cached_property
+    def counts(self) -> Ints:
+        """Return the listens of each user, [U]."""
+        return np.bincount(self.user)
+
+    @cached_property
+    def offsets(self) -> Ints:
+        """Return where the listens of each user begin, and the end, [U + 1]."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def position(self) -> Ints:
+        """Return how many listens of the same user come before, [N]."""
+        return np.arange(len(self.track)) - self.offsets[self.user]
+
+    @cached_property
+    def starts(self) -> Bools:
+        """Return whether a listen opens a session, [N]."""
+        return is_session_start(self.at, previous_times(self.offsets, self.at))
+
+    @cached_property
+    def user_track(self) -> Ints:
+        """Return a number for the pair of user and track, [N]."""
+        # Codes are 32 bits wide to keep the log small: a pair of them needs 64.
+        return self.user.astype(np.int64) * (int(self.track.max()) + 1) + self.track
+
+    @cached_property
+    def since(self) -> Ints:
+        """Return how many listens ago the user heard the same track, 0 where never before, [N]."""
+        return _listens_since(self.user_track)
+
+
+def describe(log: pl.DataFrame | Histories) -> Statistics:
+    """Return the statistics of a log, for whose columns see `Histories.of`."""
+    log = log if isinstance(log, Histories) else Histories.of(log)
+    user, track, at, counts, user_track = log.user, log.track, log.at, log.counts, log.user_track
+    known, old, late = log.since > 0, log.since > RECENT, log.position >= RECENT
+    early = (log.position < FIRST_LISTENS) & (counts[user] >= FIRST_LISTENS)
     train = at <= np.quantile(at, TRAIN_SHARE, method="lower")
     hours = np.bincount(at // _HOUR_US % 24, minlength=24)
     weekdays = np.bincount((at // _DAY_US + _MONDAY) % 7, minlength=7)
-    follows = np.flatnonzero(~starts)
+    follows = np.flatnonzero(~log.starts)
     return replace(
-        _session_statistics(track, starts, train),
+        _session_statistics(track, log.starts, train),
         users=len(counts),
         days=float(at.max() - at.min()) / _DAY_US,
         listens_median=float(np.median(counts)),
@@ -119,7 +162,7 @@ def describe(listens: pl.DataFrame) -> Statistics:
         repeat_share=float(known.mean()),
         repeat_share_first=_mean(known[early]),
         repeat_old=_mean(old[late]),
-        start_old=_mean(old[late & starts]),
+        start_old=_mean(old[late & log.starts]),
         follower_personal=_follower_hits(user_track[follows - 1], track[follows], train[follows]),
         new_tracks=_mean(~np.isin(track[~train], track[train])),
         hour_entropy=_entropy(hours) / math.log(24),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import PreparedDataset, find_dataset, open_dataset
 from fsvae.evaluation.protocol import Outcome
 from fsvae.evaluation.report import COLUMNS, best_models, caption, over_all
 from fsvae.storage import Folder
+from pipelines.describe import describe_lake
+from pipelines.describe_dataset import describe_dataset
+from pipelines.describe_tables import Table as Figures
+from pipelines.describe_tables import tables
 from pipelines.engine import engine_of
 from pipelines.evaluate import evaluate_run
 from pipelines.ingest import ingest
@@ -211,3 +220,41 @@ def list_runs(workspace: Workspace) -> None:
             *("" if figure is None else f"{figure:.4f}" for figure in figures),
         )
     console.print(table)
+
+
+def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
+    """Print what is in the lake or in the newest dataset, by default in both, and write it as an HTML page."""
+    from pipelines.describe_report import html  # matplotlib takes a second to import, and all verbs are here
+
+    found = []
+    with _progress() as bar:
+        task = bar.add_task("describe", total=None)
+
+        def done(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        if what != "dataset":
+            found.append(describe_lake(workspace.lake(), done))
+        if what == "dataset" or (not what and workspace.datasets.exists("CURRENT")):
+            found.append(describe_dataset(*find_dataset(workspace.datasets), done))
+        page = html(found)
+    out = out or workspace.root / "report" / f"{what or 'lake'}.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    for description in found:
+        console.rule(f"[bold]{description.what}[/]  {escape(description.where)}", align="left")
+        # Tables of a name and a figure are narrow and stand side by side.
+        for narrow, group in groupby(tables(description), key=lambda figures: len(figures.headings) == 2):
+            shown = [_rich(figures) for figures in group]
+            console.print(Columns(shown, padding=(0, 4)) if narrow else Group(*shown))
+    console.print(f"[bold]describe[/]  the same with plots → {out}")
+
+
+def _rich(figures: Figures) -> Table:
+    table = Table(title=escape(figures.title), title_justify="left", box=SIMPLE_HEAD, show_header=any(figures.headings))
+    table.caption, table.caption_justify = escape(figures.note), "left"
+    for place, heading in enumerate(figures.headings):
+        table.add_column(escape(heading), justify="right" if place else "left", overflow="fold")
+    for row in figures.rows:
+        table.add_row(*map(escape, row))
+    return table

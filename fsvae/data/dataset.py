@@ -103,11 +103,11 @@ class PreparedDataset:
         return replace(self, listens=listens, vectors=vectors, n_catalogue=n_catalogue, snapshots=snapshots)
 
 
-def open_dataset(where: str | Path | Folder) -> PreparedDataset:
-    """Open a prepared dataset, or the newest one of a folder of datasets (the one its CURRENT file names).
+def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
+    """Return the folder of a prepared dataset, or of the newest one that a folder's CURRENT names, and its manifest.
 
     Raises:
-        UserError: there is none, it has another schema version, or a file is not the one that was written.
+        UserError: there is none, or it has another schema version.
     """
     folder = Folder.at(where)
     if folder.exists("CURRENT"):
@@ -120,6 +120,16 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
             f"{folder}/manifest.json: schema_version is {manifest.get('schema_version')}, this program reads "
             f"{SCHEMA_VERSION}. Run fsvae prepare again."
         )
+    return folder, manifest
+
+
+def open_dataset(where: str | Path | Folder) -> PreparedDataset:
+    """Open a prepared dataset, or the newest one of a folder of datasets (the one its CURRENT file names).
+
+    Raises:
+        UserError: there is none, it has another schema version, or a file is not the one that was written.
+    """
+    folder, manifest = find_dataset(where)
     for name, expected in manifest["checksums"].items():
         if not folder.exists(name) or folder.checksum(name) != expected:
             raise UserError(

@@ -1,0 +1,135 @@
+"""Drift: how far a latest span of days is from the one before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+SHOWN_TRACKS = 500
+"""So many of the tracks that are heard most in both spans together are kept for a plot."""
+MOVERS = 5
+"""So many tracks whose share grew most are named, and as many whose share fell most."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some days that belong together."""
+
+    name: str
+    first: date
+    last: date
+    days: int
+    """Days with events."""
+    events: int
+    listens: int
+    hours: Ints
+    """[24] listens that began in each hour of day, UTC."""
+
+    @property
+    def events_a_day(self) -> float:
+        """Return the events of a day that has any."""
+        return self.events / self.days
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Jensen-Shannon distance of two distributions, and what it would be if they were one."""
+
+    measured: float
+    chance: float
+    """Of two random samples, as large as these, of what both are together. Listens of one user are more alike than
+    random ones: a log that does not drift lies a little above it."""
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A track whose share of the listens changed much."""
+
+    track: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The latest span against the one before."""
+
+    previous: Span
+    latest: Span
+    tracks: Distance
+    hours: Distance
+    new_tracks: float
+    """Share of the latest listens to tracks that had not been heard before."""
+    new_users: float
+    """Share of the latest listens by users who had not listened before."""
+    movers: list[Mover]
+    """By change of share, the largest gain first."""
+    shares: NDArray[np.float64]
+    """[2, at most SHOWN_TRACKS] of the listens, before and after, of the tracks heard most."""
+
+    @property
+    def events_change(self) -> float:
+        """Return the relative change of the events a day."""
+        return self.latest.events_a_day / self.previous.events_a_day - 1
+
+
+def drift(
+    previous: Span, latest: Span, before_T: Ints, after_T: Ints, known_T: NDArray[np.bool_], new_users: int
+) -> Drift | None:
+    """Compare two spans; None where one of them has no listens.
+
+    Args:
+        previous: the earlier span.
+        latest: the later one.
+        before_T: [T] listens to each track in the earlier span.
+        after_T: [T] the same in the later one.
+        known_T: [T] whether the track had been heard before the later span.
+        new_users: listens in the later span by users who had not listened before it.
+    """
+    if not (previous.listens and latest.listens):
+        return None
+    shares = np.stack([before_T / previous.listens, after_T / latest.listens])
+    most = np.argsort(-shares.sum(axis=0), kind="stable")[:SHOWN_TRACKS]
+    return Drift(
+        previous,
+        latest,
+        tracks=distance(before_T, after_T),
+        hours=distance(previous.hours, latest.hours),
+        new_tracks=float(after_T[~known_T].sum() / latest.listens),
+        new_users=new_users / latest.listens,
+        movers=_movers(*shares),
+        shares=shares[:, most],
+    )
+
+
+def distance(a: Ints, b: Ints) -> Distance:
+    """Return the distance of the distributions behind two rows of counts, neither of which is all zero."""
+    together = (a + b) / (a.sum() + b.sum())
+    generator = np.random.default_rng(0)
+    random = [generator.multinomial(int(counts.sum()), together) for counts in (a, b)]
+    return Distance(js_distance(a, b), js_distance(*random))
+
+
+def js_distance(a: Ints, b: Ints) -> float:
+    """Return the Jensen-Shannon distance of two rows of counts: 0 the same shares, 1 nothing in common.
+
+    The square root of the divergence in bits (Lin, IEEE Transactions on Information Theory 37(1), 1991), which is a
+    metric (Endres and Schindelin, ibid. 49(7), 2003).
+    """
+    p, q = a / a.sum(), b / b.sum()
+    mean = (p + q) / 2
+    divergence = sum(float(r[r > 0] @ np.log2(r[r > 0] / mean[r > 0])) / 2 for r in (p, q))
+    return float(np.sqrt(np.clip(divergence, 0.0, 1.0)))
+
+
+def _movers(before: NDArray[np.float64], after: NDArray[np.float64]) -> list[Mover]:
+    change = after - before
+    order = np.argsort(-change, kind="stable")
+    ups, downs = order[change[order] > 0], order[change[order] < 0]
+    chosen = [*ups[:MOVERS], *downs[-MOVERS:]]
+    return [Mover(int(track), float(before[track]), float(after[track])) for track in chosen]
