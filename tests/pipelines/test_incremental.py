@@ -79,7 +79,7 @@ def test_parts_of_the_users_hold_what_one_part_holds(
 ) -> None:
     """The order of the users is that of their buckets, in however many parts they lie."""
     one = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "one"))
-    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 2_000)
+    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 1_000)
     many = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "many"))
     assert one.manifest["parts"] == 1 and many.manifest["parts"] == 16
     assert one.user_ids == many.user_ids and one.manifest["counts"] == many.manifest["counts"]
