@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 2_000)
+    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 1_000)
 
 
 @pytest.fixture(scope="module")
