@@ -180,6 +180,22 @@ def test_the_dataset_of_the_same_listens(small_lake: Lake, small_datasets: Path)
     assert sorted(dataset.logs, key=str) == sorted(lake.logs, key=str)
 
 
+def test_a_dataset_in_many_parts_is_described_as_in_one(
+    small_lake: Lake, small_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = describe_dataset(*find_dataset(small_datasets))
+    monkeypatch.setattr("pipelines.prepare._EVENTS_A_PART", 2_000)
+    config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))  # as that of the small dataset
+    cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path))
+    assert cut[1]["parts"] > 4
+    many = describe_dataset(*cut)
+    assert tables(many) == tables(one)
+    monkeypatch.setattr("pipelines.describe_dataset.SAMPLE_LISTENS", 4_000)
+    some = describe_dataset(*cut)
+    assert some.sample is not None and 0 < some.sample.share < 1 and len(some.sample.positions) <= 4_000
+    assert some.drift is not None and many.drift is not None and some.drift.movers == many.drift.movers
+
+
 def test_the_drift_of_a_dataset_is_that_of_test_against_training(lake: Lake, tmp_path: Path) -> None:
     cuts = DatasetConfig(
         min_count=2,
