@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+JOBS ?= 2
 
 .PHONY: quickstart test check bench bench-data wheel clean
 
@@ -17,10 +18,10 @@ check: .venv/.installed  ## style, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not e2e"
+	$(BIN)/pytest -n $(JOBS) -m "not e2e"
 
 test: .venv/.installed  ## every test, the end-to-end ones too
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 bench: .venv/.installed  ## training throughput beside the bare LSTM, in one run
 	$(BIN)/python -m benchmarks.training_throughput

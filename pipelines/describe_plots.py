@@ -25,7 +25,7 @@ from pipelines.statistics import zipf_exponent
 ACCENT = "#1db954"
 GREY = "#8b949e"
 """Between light and dark: it shows on both."""
-_KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9"), strict=True))
+_KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9", "#b5484b", "#c9a6d6"), strict=True))
 _INK = "#010203"
 """A colour that no plot has otherwise: in its place the page's text colour is put."""
 _SESSION_EDGES = (1, 2, 3, 5, 9, 17, 33, 65)
