@@ -269,7 +269,7 @@ def quickstart(
 
     Example: [bold]fsvae quickstart --keep-serving simulate.users=400[/]
     """
-    workspace = _workspace(overrides, "workdir=work/quickstart", "serve.port=0", "train.max_epochs=5")
+    workspace = _workspace(overrides, "workdir=work/quickstart", "serve.port=0", "train.max_epochs=4")
     from pipelines.quickstart import quickstart as run_quickstart
     from serving.app import ask
 
