@@ -51,6 +51,9 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Serve shuts down by killing its own controller, of which Ray tells as of a failure, from a thread of its own.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"ServeController\.graceful_shutdown")
+    # HAProxy's own pages would be on fixed ports, of which a second endpoint on the machine would die.
+    os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_PORT", str(_free_port("0.0.0.0")))
+    os.environ.setdefault("RAY_SERVE_HAPROXY_STATS_PORT", str(_free_port("0.0.0.0")))
     # How long a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     import ray

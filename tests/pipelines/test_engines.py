@@ -93,11 +93,12 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.e2e
-def test_two_nodes_of_ray(made: Callable[[Engine], dict[str, bytes]], here: dict[str, bytes], cluster: str) -> None:
+def test_two_nodes_of_ray(small_lake: Lake, here: dict[str, bytes], cluster: str, tmp_path: Path) -> None:
     import ray
 
-    assert made(RayEngine(cluster)) == here
-    assert len(ray.nodes()) == 2
+    with RayEngine(cluster) as engine:
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, engine=engine))) == here
+        assert len(ray.nodes()) == 2
 
 
 @pytest.mark.e2e
@@ -115,6 +116,6 @@ def test_a_lost_worker_changes_nothing(small_lake: Lake, here: dict[str, bytes],
                     killed.append(int(process.name))
                     return
 
-    engine = RayEngine(cluster)
-    assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, kill_one, engine))) == here
+    with RayEngine(cluster) as engine:
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, kill_one, engine))) == here
     assert killed
