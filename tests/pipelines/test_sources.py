@@ -48,7 +48,7 @@ def first_row(path: Path, config: SourceConfig) -> dict[str, Any]:
 def test_jodie_has_more_fields_than_its_header(tmp_path: Path, name: str) -> None:
     text = (JODIE + "0,10,0.0,0,.1,.2,.3\n7,11,6.5,1,.1,.2,.3\n7,11,6.5,1,.1,.2\n7,11,6.5,1\n").encode()
     path = tmp_path / name
-    path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    path.write_bytes(gzip.compress(text, mtime=0) if name.endswith("gz") else text)
     config = SourceConfig(reader="jodie", time_unit="s", origin="2026-01-31")
     malformed = [(4, "row", "wrong number of fields"), (5, "row", "wrong number of fields")]
     assert taken_and_bad(path, config) == ([(2, "0", "10"), (3, "7", "11")], malformed)
@@ -69,7 +69,7 @@ def test_table_maps_columns(tmp_path: Path, delimiter: str, name: str) -> None:
     rows = [["when", "song", "who", "ms"], ["1769860800000", "t", '"u"', "5"]]
     text = "\n".join(delimiter.join(row) for row in rows).encode()
     path = tmp_path / name
-    path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    path.write_bytes(gzip.compress(text, mtime=0) if name.endswith("gz") else text)
     columns = {"user_id": "who", "track_id": "song", "played_at": "when", "ms_played": "ms"}
     row = first_row(path, SourceConfig(columns=columns, delimiter=delimiter, time_unit="ms"))
     assert (row["user_id"], row["track_id"], row["played_at"], row["ms_played"]) == ("u", "t", NOON_AT, 5)
@@ -158,7 +158,7 @@ GARBAGE = bytes(range(256)) * 50
         ("garbage.parquet", GARBAGE, {}),
         ("garbage.jodie", GARBAGE, {"reader": "jodie", "time_unit": "s"}),
         ("short.jodie", (JODIE + "1,2,3\n").encode(), {"reader": "jodie", "time_unit": "s"}),
-        ("cut.csv.gz", gzip.compress(HEADER.encode() + b"u,t,2026-01-31\n" * 9)[:-9], {}),
+        ("cut.csv.gz", gzip.compress(HEADER.encode() + b"u,t,2026-01-31\n" * 9, mtime=0)[:-9], {}),
         ("cut.parquet", b"PAR1" + GARBAGE + b"PAR1", {}),
         ("long.csv", b"x" * 300_000, {}),
         ("twice.csv", b"user_id,user_id,track_id,played_at\nu,v,t,2026-01-31\n", {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fsvae.features.habits import Past, fold, habits, snapshot_days
-from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS, WINDOW_DAYS, Events
+from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS, SLOW_FEATURES, WINDOW_DAYS, Events
 from fsvae.features.taste import DaySums
 from fsvae.schema import KINDS
 
@@ -56,6 +57,12 @@ def listen(day: int, track: int = 0, artist: int = 0, hour: int = 0) -> Row:
 
 def test_the_day_of_these_tests() -> None:
     assert datetime.fromtimestamp(D * 86_400, UTC).isoformat() == "2026-01-01T00:00:00+00:00"
+
+
+def test_the_documented_table_is_that_of_the_code() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "slow_features.md").read_text()
+    rows = [tuple(cell.strip(" `") for cell in line.split("|")[1:-1]) for line in text.splitlines() if "`" in line[:3]]
+    assert rows == [tuple(feature) for feature in SLOW_FEATURES]
 
 
 def test_the_window_is_the_28_days_before_the_day_to_the_microsecond() -> None:
