@@ -155,11 +155,16 @@ class Folder:
 
     def checksum(self, name: str) -> str:
         """Return the xxh3-128 checksum of a file's bytes."""
-        digest = xxhash.xxh3_128()
         with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-        return digest.hexdigest()
+            return stream_checksum(stream)
+
+
+def stream_checksum(stream: IO[bytes] | pa.NativeFile) -> str:
+    """Return the xxh3-128 checksum of what is left of a stream."""
+    digest = xxhash.xxh3_128()
+    while block := stream.read(1 << 22):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _without_secrets(url: str) -> str:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from fsvae.storage import stream_checksum
 
-def write_parquet(file: IO[bytes] | pa.NativeFile | Path, pieces: Iterable[pa.Table], schema: pa.Schema) -> None:
+
+def write_parquet(file: IO[bytes] | pa.NativeFile, pieces: Iterable[pa.Table], schema: pa.Schema) -> None:
     """Write tables of exactly the given schema as the row groups of a Parquet file."""
-    if isinstance(file, Path):
-        file.parent.mkdir(parents=True, exist_ok=True)
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts) as writer:
         for piece in pieces:
@@ -30,11 +30,8 @@ def in_schema(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 
 def checksum(path: Path) -> str:
     """Return the xxh3-128 checksum of a file's bytes."""
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+        return stream_checksum(file)
 
 
 def fingerprint(value: Any) -> str:

@@ -100,7 +100,7 @@ def prepare(
                 lake.manifest.embeddings,
             ]
         ),
-        "config": {name: value for name, value in asdict(config).items() if name not in ("keep",)},
+        "config": {name: value for name, value in asdict(config).items() if name != "keep"},
         "seed": seed,
     }
     folder = Folder.at(datasets)

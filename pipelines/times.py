@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import polars as pl
 
 from fsvae.errors import UserError
+from fsvae.schema import LATEST
 
-LATEST_US = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
+LATEST_US = int(LATEST.timestamp() * 1_000_000)
 """Times from here on are rejected."""
 
 _ISO = (
