@@ -25,7 +25,7 @@ from fsvae.data.chunks import ChunkBatch
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.module import FSVAEModule
+from fsvae.models.module import TrainingModule
 from pipelines.config import load_config
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
@@ -85,7 +85,7 @@ def _measure(dataset: PreparedDataset, name: str) -> tuple[str, str, str, str]:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(FSVAEModule(model, config.train.optimiser, config.seed), data)
+        trainer.fit(TrainingModule(model, config.train.optimiser, config.seed), data)
 
     bare, full = [], []
     _bare_lstm(model, batches[:2])  # warm up

@@ -24,7 +24,7 @@ from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAE, ModelConfig
-from fsvae.models.module import FSVAEModule, OptimiserConfig
+from fsvae.models.module import OptimiserConfig, TrainingModule
 from fsvae.storage import Folder
 from pipelines.files import fingerprint
 from pipelines.locks import held
@@ -192,7 +192,8 @@ def _train(
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch API
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # that is resuming
     torch.manual_seed(seed)
-    module = FSVAEModule(build_model(dataset, model_config), config.optimiser, seed)
+    model = build_model(dataset, model_config)
+    module = TrainingModule(model, config.optimiser, seed)
     data = ChunkDataModule(dataset, model_config.history, config.batch_size, seed, config.num_workers)
 
     class Epochs(Callback):
@@ -256,7 +257,7 @@ def _train(
     weights = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]
     module.load_state_dict(weights)
     info = {"git_commit": git_commit(), "seed": seed, "val_l2": float(best.best_model_score or float("nan"))}
-    save_bundle(folder / "bundle", module.model, dataset, info | {"run_id": run_id})
+    save_bundle(folder / "bundle", model, dataset, info | {"run_id": run_id})
     return trainer.current_epoch
 
 

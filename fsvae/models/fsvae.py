@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.errors import UserError
@@ -18,7 +19,8 @@ from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.models.decoders import Decoder
 from fsvae.models.encoders import FastEncoder, SlowEncoder, State
 from fsvae.models.latent import Latent, Posterior
-from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
+from fsvae.models.losses import GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
+from fsvae.models.network import Network
 
 
 @dataclass
@@ -75,7 +77,7 @@ class Prediction(NamedTuple):
     posterior: Posterior
 
 
-class FSVAE(nn.Module):
+class FSVAE(Network):
     """The model.
 
     Its track table holds the vectors of the catalogue, of the tracks that borrow one, and last a zero for all others.
@@ -166,6 +168,38 @@ class FSVAE(nn.Module):
             fast_NH = fast_NH * keep_fast[chunk_N, None]
             slow_NE = slow_NE * keep_slow[chunk_N, None]
         return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], sample)
+
+    def beta(self, epochs: float) -> float:
+        """Return the weight of the KL term after some epochs of training: it rises over the first ones."""
+        warmup = self.config.beta_warmup_epochs
+        return self.config.beta * min(1.0, epochs / warmup if warmup > 0 else 1.0)
+
+    def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
+        """Return the `loss` -log p(y | z) + beta * KL, and its terms, as means over the batch's targets [nats]."""
+        prediction = self(batch, sample=True)
+        target_N = batch.track_BT[batch.target_BT]
+        y_ND = self.tracks[target_N]
+        targets = max(len(y_ND), 1)
+        nll = self.likelihood(prediction.y_ND, y_ND).sum() / targets
+        kl = kl_loss(kl_per_dimension(prediction.posterior), self.config.free_bits) if len(y_ND) else nll * 0
+        beta = self.beta(epochs)
+        loss = nll + beta * kl
+        terms = {"nll": nll, "kl": kl, "beta": nll.new_tensor(beta)}
+        if self.softmax is not None:
+            terms["softmax"] = self.softmax(prediction.query_ND, target_N, self.catalogue).sum() / targets
+            loss = loss + self.config.softmax_weight * terms["softmax"]
+        return terms | {"loss": loss}
+
+    def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
+        """Return mean distances and loss terms of a batch with targets; z is the posterior's mean."""
+        y_ND = self.tracks[batch.track_BT[batch.target_BT]]
+        prediction = self(batch)
+        return {
+            "l2": (prediction.y_ND - y_ND).norm(dim=-1).mean(),
+            "cosine": (1 - cosine_similarity(prediction.y_ND, y_ND, dim=-1)).mean(),
+            "nll": self.likelihood(prediction.y_ND, y_ND).mean(),
+            "kl": kl_per_dimension(prediction.posterior).sum(dim=-1).mean(),
+        }
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
         """Return the fast state after one more listen."""

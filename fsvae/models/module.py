@@ -1,4 +1,4 @@
-"""How FS-VAE is trained: the Lightning module."""
+"""How networks are trained, FS-VAE and the neural baselines alike: the Lightning module."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from fsvae.data.chunks import ChunkBatch
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.losses import kl_loss, kl_per_dimension
+from fsvae.models.network import Network
 
 
 @dataclass
@@ -30,11 +28,11 @@ class OptimiserConfig:
     """Share of the peak learning rate that is left at the end."""
 
 
-class FSVAEModule(pl.LightningModule):
-    """Trains an `FSVAE` on every target of anchored chunks."""
+class TrainingModule(pl.LightningModule):
+    """Trains a `Network` on every target of anchored chunks."""
 
-    def __init__(self, model: FSVAE, optimiser: OptimiserConfig, seed: int) -> None:
-        """Wrap a model; `seed` and the epoch alone decide the noise of an epoch, so that a resumed run is the same."""
+    def __init__(self, model: Network, optimiser: OptimiserConfig, seed: int) -> None:
+        """Wrap a network; `seed` and the epoch alone decide an epoch's noise, so that a resumed run is the same."""
         super().__init__()
         self.model = model
         self.optimiser_config = optimiser
@@ -43,13 +41,10 @@ class FSVAEModule(pl.LightningModule):
         self._epoch_sums: dict[str, Tensor] = {}
         self._epoch_began = 0.0
 
-    def beta(self) -> float:
-        """Return the weight of the KL term now: it rises over the first epochs."""
-        config = self.model.config
-        if config.beta_warmup_epochs <= 0:
-            return config.beta
+    def epochs_done(self) -> float:
+        """Return how many epochs of training lie behind, with the part of the present one."""
         steps_an_epoch = self.trainer.estimated_stepping_batches / max(self.trainer.max_epochs or 1, 1)
-        return config.beta * min(1.0, self.global_step / (config.beta_warmup_epochs * steps_an_epoch))
+        return self.global_step / steps_an_epoch
 
     def on_train_epoch_start(self) -> None:
         """Begin to measure the epoch's losses and throughput."""
@@ -66,33 +61,22 @@ class FSVAEModule(pl.LightningModule):
             torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: ChunkBatch, batch_idx: int) -> Tensor:
-        """Return -log p(y | z) + beta * KL, the mean over the batch's targets [nats]."""
-        prediction = self.model(batch, sample=True)
-        target_N = batch.track_BT[batch.target_BT]
-        y_ND = self.model.tracks[target_N]
-        targets = max(len(y_ND), 1)
-        nll = self.model.likelihood(prediction.y_ND, y_ND).sum() / targets
-        kl = kl_loss(kl_per_dimension(prediction.posterior), self.model.config.free_bits) if len(y_ND) else nll * 0
-        beta = self.beta()
-        loss: Tensor = nll + beta * kl
-        terms = {"train/nll": nll, "train/kl": kl}
-        if self.model.softmax is not None:
-            softmax = self.model.softmax(prediction.query_ND, target_N, self.model.catalogue).sum() / targets
-            loss = loss + self.model.config.softmax_weight * softmax
-            terms["train/softmax"] = softmax
-        self._epoch_targets += len(y_ND)
-        for name, value in (terms | {"train/loss": loss}).items():
-            self._epoch_sums[name] = self._epoch_sums.get(name, 0) + value.detach() * len(y_ND)
+        """Return the network's loss, the mean over the batch's targets [nats]."""
+        terms = self.model.loss(batch, self.epochs_done())
+        targets = int(batch.target_BT.sum())
+        self._epoch_targets += targets
+        for name, value in terms.items():
+            self._epoch_sums[name] = self._epoch_sums.get(name, 0) + value.detach() * targets
         if batch_idx % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self.log_dict({"train/step_loss": loss, "train/beta": beta}, prog_bar=True, batch_size=targets)
-        return loss
+            self.log("train/step_loss", terms["loss"], prog_bar=True, batch_size=max(targets, 1))
+        return terms["loss"]
 
     def epoch_means(self) -> dict[str, float]:
         """Return the loss terms of the epoch so far, means over its targets [nats].
 
         They are summed here: a call of `self.log` for each of them in every step took 8 % of the time.
         """
-        return {name: float(total) / max(self._epoch_targets, 1) for name, total in self._epoch_sums.items()}
+        return {f"train/{name}": float(total) / max(self._epoch_targets, 1) for name, total in self._epoch_sums.items()}
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean losses and its throughput, validation included."""
@@ -100,19 +84,12 @@ class FSVAEModule(pl.LightningModule):
         self.log_dict(self.epoch_means() | {"train/targets_per_second": self._epoch_targets / seconds})
 
     def validation_step(self, batch: ChunkBatch, batch_idx: int) -> None:
-        """Log distances and loss terms at the validation positions; z is the posterior's mean."""
-        y_ND = self.model.tracks[batch.track_BT[batch.target_BT]]
-        if len(y_ND) == 0:
+        """Log the network's distances and loss terms at the validation positions."""
+        targets = int(batch.target_BT.sum())
+        if targets == 0:
             return
-        prediction = self.model(batch)
-        values = {
-            "val/l2": (prediction.y_ND - y_ND).norm(dim=-1).mean(),
-            "val/cosine": (1 - cosine_similarity(prediction.y_ND, y_ND, dim=-1)).mean(),
-            "val/nll": self.model.likelihood(prediction.y_ND, y_ND).mean(),
-            "val/kl": kl_per_dimension(prediction.posterior).sum(dim=-1).mean(),
-        }
-        for name, value in values.items():
-            self.log(name, value, prog_bar=name == "val/l2", batch_size=len(y_ND))
+        for name, value in self.model.validate(batch).items():
+            self.log(f"val/{name}", value, prog_bar=name == "l2", batch_size=targets)
 
     def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
         """Return AdamW and its schedule, which moves every step."""

@@ -16,7 +16,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE, ModelConfig, Prediction
-from fsvae.models.module import FSVAEModule, OptimiserConfig
+from fsvae.models.module import OptimiserConfig, TrainingModule
 
 FOREVER = np.iinfo(np.int64).max
 SWITCHES = ("use_slow", "use_fast", "request_time")
@@ -163,10 +163,14 @@ class Losses(pl.Callback):
         self.epochs: list[dict[str, float]] = []
         self.betas: list[tuple[int, float, float]] = []
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: FSVAEModule, batch: object, batch_idx: int) -> None:  # type: ignore[override]
-        self.betas.append((trainer.global_step, pl_module.beta(), trainer.optimizers[0].param_groups[0]["lr"]))
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: TrainingModule, batch: object, batch_idx: int
+    ) -> None:  # type: ignore[override]
+        assert isinstance(pl_module.model, FSVAE)
+        beta = pl_module.model.beta(pl_module.epochs_done())
+        self.betas.append((trainer.global_step, beta, trainer.optimizers[0].param_groups[0]["lr"]))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: FSVAEModule) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:  # type: ignore[override]
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.epochs.append(metrics | pl_module.epoch_means())
 
@@ -187,7 +191,7 @@ def fit(data: PreparedDataset, config: ModelConfig, optimiser: OptimiserConfig, 
         num_sanity_val_steps=0,
         gradient_clip_val=1.0,
     )
-    trainer.fit(FSVAEModule(model, optimiser, seed=1), ChunkDataModule(data, config.history, 2, seed=1))
+    trainer.fit(TrainingModule(model, optimiser, seed=1), ChunkDataModule(data, config.history, 2, seed=1))
     return model.eval(), losses
 
 

@@ -1,0 +1,21 @@
+"""What the trainer asks of a network, so that FS-VAE and the neural baselines are trained in one way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from fsvae.data.chunks import ChunkBatch
+
+
+class Network(nn.Module, ABC):
+    """A module that predicts the targets of chunks."""
+
+    @abstractmethod
+    def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
+        """Return the `loss` of a batch after some (fractional) epochs of training, and its terms, with gradients."""
+
+    @abstractmethod
+    def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
+        """Return figures of a batch with targets, each a mean over them; `l2` and `cosine` are among them."""
