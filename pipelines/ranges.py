@@ -7,6 +7,7 @@ from typing import Any
 
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.protocol import RANKING_METRICS
+from fsvae.schema import KINDS
 from pipelines.engine import ENGINES
 
 _MANY = 10**9
@@ -78,6 +79,9 @@ def check_ranges(config: Any) -> None:
         value = reduce(getattr, key.split("."), config)
         if value not in choices:
             raise UserError(f"{key}={value} is not one of {', '.join(choices)}.{nearest(str(value), choices)}")
+    for word, kind in config.source.kinds.items():
+        if kind not in KINDS:
+            raise UserError(f"source.kinds.{word}={kind} is not one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
     shares = config.dataset.train_share + config.dataset.validation_share
     if not config.dataset.train_until and shares >= 1:
         raise UserError(f"dataset.train_share + dataset.validation_share is {shares:g}: nothing is left to test on.")
