@@ -32,14 +32,21 @@ class FSVAERecommender:
 
     @torch.inference_mode()
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
-        """Predict every listen in the span; the dataset must be in the model's track space."""
+        """Predict every listen in the span; the dataset must be in the model's track space.
+
+        The uncertainty is the mean standard deviation of the latent posterior, as in serving.
+        """
         chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self._model.config.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
         for rows in OrderedBatches(chunks.length, _CHUNKS):
             batch = batcher[rows]
             prediction = self._model(batch)
+            log_variance_NZ = prediction.posterior.log_variance
             yield Predictions(
-                batch.listen_BT[batch.target_BT].numpy(), prediction.y_ND.numpy(), prediction.query_ND.numpy()
+                batch.listen_BT[batch.target_BT].numpy(),
+                prediction.y_ND.numpy(),
+                prediction.query_ND.numpy(),
+                uncertainty=None if log_variance_NZ is None else torch.exp(0.5 * log_variance_NZ).mean(dim=-1).numpy(),
             )
 
 
