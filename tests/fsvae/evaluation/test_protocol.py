@@ -125,7 +125,7 @@ def test_many_small_parts_are_one_large_one(monkeypatch: pytest.MonkeyPatch) -> 
     ]
     expected = evaluate(Fixed(whole), data(), "test")
     assert expected.uncertainty is not None and expected.uncertainty.tolist() == [3, 2, 4, 1]
-    for scores_at_once in (1 << 24, 6, 3):  # all four targets at once, two, one
+    for scores_at_once in (1 << 24, 9, 6, 3):  # all four targets at once, three, two, one
         monkeypatch.setattr("fsvae.evaluation.protocol._SCORES_AT_ONCE", scores_at_once)
         found = evaluate(Fixed(*parts), data(), "test")
         for field in fields(found):
