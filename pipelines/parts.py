@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fsvae.features.habits import Latest, Past, fold, snapshot_days
 from fsvae.features.slow import HABITS, Events
 from fsvae.schema import KINDS, SEQUENCES, SLOW
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 from pipelines.files import fingerprint, write_parquet
 
 _FEATURES_VERSION = 1
@@ -300,8 +300,7 @@ class _Listens:
 
 def _track_indices(task: PartTask, tracks: pa.Array) -> NDArray[np.int32]:
     """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
-    table = pq.read_table(task.cache.open(task.vocabulary))
-    known = pl.DataFrame(pl.from_arrow(table))
+    known = read_frame(task.cache.open(task.vocabulary))
     local = pl.DataFrame(pl.from_arrow(pa.table({"track_id": tracks})))
     joined = local.join(known, on="track_id", how="left", maintain_order="left")
     return np.asarray(joined["track_index"].fill_null(-1).to_numpy(), dtype=np.int32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fsvae.errors import UserError
 from fsvae.features.borrowed import MIN_FIT, ORIGINS, borrow_vectors
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 from pipelines.files import write_parquet
 from pipelines.lake import Lake
 from pipelines.track_space import embeddings_of
@@ -52,7 +52,7 @@ def count_day(task: DayTask) -> int:
         table = pa.table([words.take(pa.array(heard)), pa.array(listens[heard])], schema=_COUNTS)
         with task.cache.writing(task.name) as file:
             write_parquet(file, [table], _COUNTS)
-    return int(pc.sum(pq.read_table(task.cache.open(task.name), columns=["listens"])["listens"]).as_py() or 0)
+    return int(read_frame(task.cache.open(task.name), ["listens"])["listens"].sum())
 
 
 class DayCounts:
@@ -86,7 +86,7 @@ class DayCounts:
         midnight = datetime.fromtimestamp(until_us / 1e6, UTC).strftime("%Y-%m-%d")
         frames = []
         for day, name in zip(self._days, self._names, strict=True):
-            counts = pl.DataFrame(pl.from_arrow(pq.read_table(self._cache.open(name))))
+            counts = read_frame(self._cache.open(name))
             if day == midnight:
                 entry = self._lake.manifest.days[day]
                 words, track = _tracks(self._lake.open(entry))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.data.listens import Listens
@@ -17,7 +16,7 @@ from fsvae.errors import UserError
 from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.schema import SCHEMA_VERSION
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 
 PERIODS = ("train", "validation", "test")
 
@@ -136,7 +135,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
                 f"{folder}/{name}: missing or not as it was written. Delete {folder} and run fsvae prepare again."
             )
     parts = [part_name(index) for index in range(manifest["parts"])]
-    users = [_read(folder, f"sequences/{part}") for part in parts]
+    users = [read_frame(folder.open(f"sequences/{part}")) for part in parts]
     first_users = np.cumsum([0, *(len(part) for part in users)])[:-1].tolist()
     sequences = pl.concat(users)
     lengths = sequences["track_index"].list.len().to_numpy()
@@ -147,7 +146,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
     )
     slow = pl.concat(
-        _read(folder, f"slow/{part}").with_columns(pl.col("user_index") + first)
+        read_frame(folder.open(f"slow/{part}")).with_columns(pl.col("user_index") + first)
         for part, first in zip(parts, first_users, strict=True)
     )
     vectors = np.load(io.BytesIO(folder.read("vectors.npy")), allow_pickle=False)
@@ -161,7 +160,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         manifest=manifest,
         user_ids=sequences["user_id"].to_list(),
         listens=listens,
-        tracks=_read(folder, "tracks.parquet"),
+        tracks=read_frame(folder.open("tracks.parquet")),
         vectors=vectors,
         n_catalogue=manifest["counts"]["catalogue"],
         snapshots=snapshots,
@@ -172,10 +171,6 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
 def part_name(index: int) -> str:
     """Return the file name of a part of a table that is cut by user."""
     return f"part-{index:02d}.parquet"
-
-
-def _read(folder: Folder, name: str) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(pq.read_table(folder.open(name))))
 
 
 def list_matrix(column: pl.Series) -> NDArray[np.float32]:
