@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,42 +21,19 @@ import pyarrow.parquet as pq
 
 from fsvae.data.dataset import part_name
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine, LocalEngine
 from pipelines.files import fingerprint, in_schema, write_parquet
 from pipelines.lake import N_BUCKETS, Lake
 from pipelines.locks import held
 from pipelines.parts import Day, PartResult, PartTask, make_part
 from pipelines.track_space import make_space
-from pipelines.vocabulary import DayCounts, DayTask, Split, catalogue, count_day, cuts
+from pipelines.vocabulary import DayCounts, DayTask, catalogue, count_day, cuts
 
 _EVENTS_A_PART = 1_000_000
 """About so many events go into one part of the users, as long as there are buckets enough."""
-
-
-@dataclass
-class DatasetConfig:
-    """How events become a dataset. The split is by time, the same for all users."""
-
-    min_count: int = 5
-    """A track needs this many listens in the training period to be in the catalogue."""
-    train_share: float = 0.8
-    """Share of the listens, by time, that come before the validation period."""
-    validation_share: float = 0.1
-    """Share of the listens between the training and the test period."""
-    train_until: str = ""
-    """Where the training period ends (ISO time, UTC) instead of at train_share; set validation_until too."""
-    validation_until: str = ""
-    """Where the test period begins, instead of after validation_share."""
-    before: str = ""
-    """Use only events before this day (YYYY-MM-DD); empty: all."""
-    continue_space: bool = False
-    """Go on from the track space of the current dataset, so that vectors stay comparable (fsvae daily does)."""
-    keep: int = 3
-    """How many prepared datasets to keep in the folder, the newest ones."""
-    track2vec: Track2VecConfig = field(default_factory=Track2VecConfig)
 
 
 Progress = Callable[[str, float], None]
@@ -173,8 +150,7 @@ def _make(
     tasks = [DayTask(lake.root, entry["path"], cache, name) for entry, name in zip(entries, names, strict=True)]
     listens = engine.map(count_day, tasks, lambda done, of: progress("counting", 0.1 * done / of))
     counts = DayCounts(lake, days, cache, names, listens)
-    split = Split(config.train_share, config.validation_share, config.train_until, config.validation_until)
-    train_until, validation_until = cuts(counts, split)
+    train_until, validation_until = cuts(counts, config)
     tracks = catalogue(counts.tracks(train_until), lake, config.min_count)
     n_catalogue = int(tracks["in_catalogue"].sum())
     vocabulary = f"vocabulary-{name}.parquet"

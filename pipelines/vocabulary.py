@@ -15,21 +15,12 @@ from numpy.typing import NDArray
 from fsvae.errors import UserError
 from fsvae.features.borrowed import MIN_FIT, ORIGINS, borrow_vectors
 from fsvae.storage import Folder, read_frame
+from pipelines.dataset_config import DatasetConfig
 from pipelines.files import write_parquet
 from pipelines.lake import Lake
 from pipelines.track_space import embeddings_of
 
 _COUNTS = pa.schema([pa.field("track_id", pa.string()), pa.field("listens", pa.int64())])
-
-
-@dataclass
-class Split:
-    """Where the periods of a dataset end; the same for all users."""
-
-    train_share: float
-    validation_share: float
-    train_until: str
-    validation_until: str
 
 
 @dataclass(frozen=True)
@@ -120,22 +111,22 @@ def _is_listen(kind: pa.ChunkedArray) -> NDArray[np.bool_]:
     return np.asarray(np.concatenate([chunk.indices.to_numpy() for chunk in kind.chunks]) == code)
 
 
-def cuts(counts: DayCounts, split: Split) -> tuple[int, int]:
+def cuts(counts: DayCounts, config: DatasetConfig) -> tuple[int, int]:
     """Return where the training and the validation period end [us].
 
     Raises:
         UserError: the split cannot be read, or leaves a period without a listen.
     """
     total = counts.total
-    if split.train_until and split.validation_until:
+    if config.train_until and config.validation_until:
         try:
-            train_until, validation_until = _iso_us(split.train_until), _iso_us(split.validation_until)
+            train_until, validation_until = _iso_us(config.train_until), _iso_us(config.validation_until)
         except ValueError as error:
             raise UserError(f"dataset.train_until, dataset.validation_until: not ISO times: {error}") from error
-    elif split.train_until or split.validation_until:
+    elif config.train_until or config.validation_until:
         raise UserError("dataset.train_until and dataset.validation_until go together: set both or neither.")
     else:
-        shares = (split.train_share, split.train_share + split.validation_share)
+        shares = (config.train_share, config.train_share + config.validation_share)
         if not 0 < shares[0] < shares[1] < 1:
             raise UserError("dataset.train_share and dataset.validation_share must be above 0 and leave some for test.")
         if total == 0:

@@ -25,9 +25,10 @@ from fsvae.features.track2vec import Track2VecConfig
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import FSVAERecommender
 from fsvae.schema import KINDS
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 from pipelines.train import build_model
 

@@ -20,9 +20,10 @@ from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.schema import DATASET_TRACKS, SEQUENCES, SLOW
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 LOG = """user_id,track_id,played_at,kind,ms_played,duration_ms,title,artist_id
