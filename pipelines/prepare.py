@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from fsvae.data.dataset import part_name
+from fsvae.data.dataset import current_dataset, is_prepared, part_name
 from fsvae.errors import UserError
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
@@ -83,31 +83,21 @@ def prepare(
     folder = Folder.at(datasets)
     with held(folder, "prepare"):
         before = ""
-        if config.continue_space and (current := _current(folder)):
-            if all(current.get(key) == value for key, value in made_of.items()):
-                before = current["continues"]  # the same command again
-            else:
-                before = current["fingerprint"]
+        if config.continue_space and (current := current_dataset(folder)):
+            manifest = current.read_json("manifest.json")
+            if all(manifest.get(key) == value for key, value in made_of.items()):
+                before = manifest["continues"]  # the same command again
+            elif manifest["schema_version"] == SCHEMA_VERSION:
+                before = manifest["fingerprint"]
         made_of["continues"] = before
         name = fingerprint(made_of)
-        if not (folder / name).exists("manifest.json"):
+        if not is_prepared(folder / name):
             (folder / name).delete_all()
             made = _make(lake, days, config, seed, folder, name, before, progress, engine or LocalEngine(workers=1))
             (folder / name).write_json("manifest.json", {"fingerprint": name, **made_of, **made})
         _point(folder, name, config.keep)
     progress("done", 1.0)
     return folder / name
-
-
-def _current(datasets: Folder) -> dict[str, Any] | None:
-    """Return the manifest of the current dataset, if there is one."""
-    if not datasets.exists("CURRENT"):
-        return None
-    folder = datasets / datasets.read("CURRENT").decode().strip()
-    if not folder.exists("manifest.json"):
-        return None
-    manifest: dict[str, Any] = folder.read_json("manifest.json")
-    return manifest
 
 
 def _point(datasets: Folder, name: str, keep: int) -> None:
@@ -121,7 +111,7 @@ def _point(datasets: Folder, name: str, keep: int) -> None:
     for other in datasets.folders():
         if other == name or other.startswith("."):
             continue
-        if (datasets / other).exists("manifest.json"):
+        if is_prepared(datasets / other):
             used = ".used" if (datasets / other).exists(".used") else "manifest.json"
             others[other] = (datasets / other).age(used)
         else:

@@ -102,16 +102,28 @@ class PreparedDataset:
         return replace(self, listens=listens, vectors=vectors, n_catalogue=n_catalogue, snapshots=snapshots)
 
 
+def is_prepared(folder: Folder) -> bool:
+    """Return whether a folder holds a whole dataset: its manifest is written last."""
+    return folder.exists("manifest.json")
+
+
+def current_dataset(datasets: Folder) -> Folder | None:
+    """Return the newest dataset of a folder of datasets, which its CURRENT names, or None where there is none."""
+    if not datasets.exists("CURRENT"):
+        return None
+    folder = datasets / datasets.read("CURRENT").decode().strip()
+    return folder if is_prepared(folder) else None
+
+
 def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
-    """Return the folder of a prepared dataset, or of the newest one that a folder's CURRENT names, and its manifest.
+    """Return the folder of a prepared dataset, or of the current one of a folder of datasets, and its manifest.
 
     Raises:
         UserError: there is none, or it has another schema version.
     """
     folder = Folder.at(where)
-    if folder.exists("CURRENT"):
-        folder = folder / folder.read("CURRENT").decode().strip()
-    if not folder.exists("manifest.json"):
+    folder = current_dataset(folder) or folder
+    if not is_prepared(folder):
         raise UserError(f"{folder}: no prepared dataset there. Make one: fsvae prepare.")
     manifest = folder.read_json("manifest.json")
     if manifest.get("schema_version") != SCHEMA_VERSION:
@@ -123,7 +135,7 @@ def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
 
 
 def open_dataset(where: str | Path | Folder) -> PreparedDataset:
-    """Open a prepared dataset, or the newest one of a folder of datasets (the one its CURRENT file names).
+    """Open a prepared dataset, or the current one of a folder of datasets.
 
     Raises:
         UserError: there is none, it has another schema version, or a file is not the one that was written.

@@ -19,7 +19,7 @@ from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
 from fsvae.features.track2vec import Track2VecConfig
-from fsvae.schema import DATASET_TRACKS, SEQUENCES, SLOW
+from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
@@ -298,6 +298,18 @@ def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> 
     assert open_dataset(tmp_path).fingerprint == fourth
     prepare(lake, replace(CONFIG, keep=0), seed=1, datasets=tmp_path)
     assert made(tmp_path) == {names[0]} and open_dataset(tmp_path).fingerprint == names[0]
+
+
+def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: Lake, tmp_path: Path) -> None:
+    first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
+    config = replace(CONFIG, continue_space=True)
+    second = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    assert second["continues"] == first.name and second["track_space"]["drift"]["shared"] == 2
+    assert prepare(lake, config, seed=3, datasets=tmp_path).name == second["fingerprint"]  # again: not from itself
+    manifest = tmp_path / second["fingerprint"] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
+    third = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    assert third["continues"] == "" and third["track_space"]["drift"] is None
 
 
 def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_path: Path) -> None:
