@@ -27,8 +27,9 @@ from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine, LocalEngine
 from pipelines.files import fingerprint, in_schema, write_parquet
 from pipelines.lake import N_BUCKETS, Lake
+from pipelines.lake_events import Day
 from pipelines.locks import held
-from pipelines.parts import Day, PartResult, PartTask, make_part
+from pipelines.parts import PartResult, PartTask, make_part
 from pipelines.track_space import make_space
 from pipelines.vocabulary import DayCounts, DayTask, catalogue, count_day, cuts
 
