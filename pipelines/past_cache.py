@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from fsvae.features.habits import Latest, Past
+from fsvae.features.distinct import Latest
+from fsvae.features.habits import Past
 from fsvae.features.slow import HABITS
 from fsvae.storage import Folder
 from pipelines.files import fingerprint
 from pipelines.lake_events import Codes, Day, EventCodes, Ints
 
-_FEATURES_VERSION = 1
-"""To be raised when the habits change: what lies in the cache is not theirs any more."""
+_FEATURES_VERSION = 2
+"""To be raised when the habits or the files change: what lies in the cache is not theirs any more."""
 _WEEK_DAYS = 7
 _KEPT_PASTS = 3
 """The pasts behind the last so many weeks are kept: enough to go on from, as late events are seldom later."""
@@ -88,13 +90,13 @@ class PastCache:
 
     def habits(self, week: Week) -> WeekHabits:
         """Return the stored habits of a week."""
-        with np.load(io.BytesIO(self._folder.read(_habits_file(week))), allow_pickle=False) as stored:
-            return stored["user"], stored["day"], stored["habits"]
+        with self._load(_habits_file(week)) as stored:
+            return _wide(stored["user"]), _wide(stored["day"]), stored["habits"]
 
     def store(self, week: Week, habits: WeekHabits, state: State) -> None:
         """Store the habits of a week and, of one of the latest, the state behind it."""
         user, day, found = habits
-        self._save(_habits_file(week), user=user, day=day, habits=found)
+        self._save(_habits_file(week), user=_narrow(user), day=_narrow(day), habits=found)
         if week not in self._with_past:
             return
         past, codes = state.past, state.codes
@@ -103,35 +105,40 @@ class PastCache:
             first_event=past.first_event_U,
             first_listen=past.first_listen_U,
             last_listen=past.last_listen_U,
-            user=past.user_G,
-            day=past.day_G,
-            counts=past.counts_GC,
-            tracks=np.stack([past.tracks.user, past.tracks.item, past.tracks.day]),
-            artists=np.stack([past.artists.user, past.artists.item, past.artists.day]),
+            user=_narrow(past.user_G),
+            day=_narrow(past.day_G),
+            counts=_narrow(past.counts_CG),
+            track_pairs=past.tracks.pair_P,
+            track_days=_narrow(past.tracks.day_P),
+            artist_pairs=past.artists.pair_P,
+            artist_days=_narrow(past.artists.day_P),
             users=_to_bytes(codes.users),
             track_ids=_to_bytes(codes.tracks),
             artist_ids=_to_bytes(codes.artists),
         )
 
     def _state(self, week: Week) -> State:
-        with np.load(io.BytesIO(self._folder.read(_past_file(week))), allow_pickle=False) as stored:
+        with self._load(_past_file(week)) as stored:
             past = Past(
                 stored["first_event"],
                 stored["first_listen"],
                 stored["last_listen"],
-                stored["user"],
-                stored["day"],
-                stored["counts"],
-                Latest(*stored["tracks"]),
-                Latest(*stored["artists"]),
+                _wide(stored["user"]),
+                _wide(stored["day"]),
+                stored["counts"].astype(np.int32),
+                Latest(stored["track_pairs"], _wide(stored["track_days"])),
+                Latest(stored["artist_pairs"], _wide(stored["artist_days"])),
             )
             codes = EventCodes(*(_from_bytes(stored[name]) for name in ("users", "track_ids", "artist_ids")))
         return State(past, codes)
 
     def _save(self, name: str, **arrays: NDArray[Any]) -> None:
-        data = io.BytesIO()
-        np.savez(data, allow_pickle=False, **arrays)
-        self._folder.write(name, data.getvalue())
+        with self._folder.writing(name) as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def _load(self, name: str) -> NpzFile:
+        stored: NpzFile = np.load(io.BytesIO(self._folder.read(name)), allow_pickle=False)
+        return stored
 
 
 def _habits_file(week: Week) -> str:
@@ -140,6 +147,15 @@ def _habits_file(week: Week) -> str:
 
 def _past_file(week: Week) -> str:
     return f"past-{week.key}.npz"
+
+
+def _narrow(counts: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers from 0 on in the fewest bytes that hold them: most are small, and they are most of the cache."""
+    return counts.astype(np.min_scalar_type(counts.max(initial=0)))
+
+
+def _wide(counts: NDArray[Any]) -> Ints:
+    return counts.astype(np.int64)
 
 
 def _to_bytes(codes: Codes) -> NDArray[np.uint8]:
