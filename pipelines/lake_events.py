@@ -74,7 +74,7 @@ class PartEvents:
 
     events: Events
     played_fraction: NDArray[np.float32]
-    bucket: Ints
+    bucket: NDArray[np.int16]
 
 
 def read_events(lake: Folder, days: Sequence[Day], buckets: tuple[int, int], codes: EventCodes) -> PartEvents:
@@ -92,7 +92,7 @@ def read_events(lake: Folder, days: Sequence[Day], buckets: tuple[int, int], cod
             played_at=table["played_at"].cast(pa.int64()).to_numpy(),
         ),
         _played_fraction(table["ms_played"], table["duration_ms"]),
-        table["bucket"].to_numpy().astype(np.int64),
+        table["bucket"].to_numpy(),
     )
 
 

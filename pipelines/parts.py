@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.features.habits import fold, snapshot_days
 from fsvae.features.slow import HABITS, Events
 from fsvae.schema import KINDS, SEQUENCES, SLOW
-from fsvae.storage import Folder, read_frame
+from fsvae.storage import Folder
 from pipelines.files import write_parquet
 from pipelines.lake_events import Day, Ints, PartEvents, read_events
 from pipelines.past_cache import PastCache, WeekHabits, weeks_of
+
+VOCABULARY = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
+"""The tracks of a dataset, by their index."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class PartTask:
     """First bucket, and the one after the last."""
     cache: Folder
     vocabulary: str
-    """The file of the cache with the dataset's tracks: track_id, track_index."""
+    """The file of the cache with the dataset's tracks, VOCABULARY."""
     out: Folder
     name: str
     """Of the part's files in sequences/ and slow/."""
@@ -65,13 +69,11 @@ def make_part(task: PartTask) -> PartResult:
     state, done = cache.resume()
     slow: list[WeekHabits] = []
     listens: list[_Listens] = []
-    buckets: list[tuple[Ints, Ints]] = []
     events = 0
     for index, week in enumerate(weeks):
         rows = read_events(task.lake, week.days, task.buckets, state.codes)
         events += len(rows.events)
         listens.append(_Listens.of(rows))
-        buckets.append((rows.events.user, rows.bucket))
         if index < done:
             slow.append(cache.habits(week))
             continue
@@ -90,9 +92,9 @@ def make_part(task: PartTask) -> PartResult:
     nothing = Events(none, none, none, none.astype(np.int8), none)
     slow.append((listeners, as_of, fold(past, nothing, users, task.as_of_day, task.as_of_day, listeners, as_of)[0]))
 
-    bucket_U = np.zeros(users, dtype=np.int64)
-    for user, bucket in buckets:
-        bucket_U[user] = bucket
+    bucket_U = np.zeros(users, dtype=np.int16)
+    for some in listens:
+        bucket_U[some.user] = some.bucket
     names = state.codes.users.known.to_pylist()
     ordered = sorted(listeners.tolist(), key=lambda code: (bucket_U[code], names[code]))
     row_of = np.full(users, -1, dtype=np.int64)
@@ -115,6 +117,7 @@ class _Listens:
     """The listens of some rows, in few bytes."""
 
     user: NDArray[np.int32]
+    bucket: NDArray[np.int16]
     track: NDArray[np.int32]
     played_at: Ints
     played_fraction: NDArray[np.float32]
@@ -125,6 +128,7 @@ class _Listens:
         mask = events.kind == KINDS.index("listen")
         return cls(
             events.user[mask].astype(np.int32),
+            rows.bucket[mask],
             events.track[mask].astype(np.int32),
             events.played_at[mask],
             rows.played_fraction[mask],
@@ -133,10 +137,8 @@ class _Listens:
 
 def _track_indices(task: PartTask, tracks: pa.Array) -> NDArray[np.int32]:
     """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
-    known = read_frame(task.cache.open(task.vocabulary))
-    local = pl.DataFrame(pl.from_arrow(pa.table({"track_id": tracks})))
-    joined = local.join(known, on="track_id", how="left", maintain_order="left")
-    return np.asarray(joined["track_index"].fill_null(-1).to_numpy(), dtype=np.int32)
+    known = pq.read_table(task.cache.open(task.vocabulary), schema=VOCABULARY)["track_id"]
+    return np.asarray(pc.fill_null(pc.index_in(tracks, value_set=known), -1).to_numpy(), dtype=np.int32)
 
 
 def _write_sequences(

@@ -2,8 +2,7 @@
 
 A dataset's folder is named by what it is made of and is a dataset once its manifest is there, the last file to be
 written; CURRENT names the newest. So a killed run leaves nothing that can be opened, and the next run makes the same
-files. Memory is bounded by one part of the users a worker: see `pipelines.parts`, and `pipelines.vocabulary` for what
-is global.
+files. Memory is bounded by one part of the users a worker (`pipelines.parts`), and else by the tracks.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from fsvae.data.dataset import current_dataset, is_prepared, part_name
 from fsvae.errors import UserError
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
+from pipelines.counting import DayCounts, DayTask, count_day
 from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine, LocalEngine
 from pipelines.files import fingerprint, in_schema, write_parquet
 from pipelines.lake import N_BUCKETS, Lake
 from pipelines.lake_events import Day
 from pipelines.locks import held
-from pipelines.parts import PartResult, PartTask, make_part
+from pipelines.parts import VOCABULARY, PartResult, PartTask, make_part
 from pipelines.track_space import make_space
-from pipelines.vocabulary import DayCounts, DayTask, catalogue, count_day, cuts
+from pipelines.vocabulary import catalogue, cuts
 
 _EVENTS_A_PART = 1_000_000
 """About so many events go into one part of the users, as long as there are buckets enough."""
@@ -146,7 +145,7 @@ def _make(
     n_catalogue = int(tracks["in_catalogue"].sum())
     vocabulary = f"vocabulary-{name}.parquet"
     with cache.writing(vocabulary) as file:
-        pq.write_table(tracks.select("track_id", "track_index").to_arrow(), file)
+        write_parquet(file, [in_schema(tracks, VOCABULARY)], VOCABULARY)
 
     events = sum(entry["rows"] for entry in entries)
     n_parts = 1

@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 from lakes import all_events
 
+import pipelines.counting
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
@@ -245,6 +246,17 @@ def test_same_input_same_bytes(lake: Lake, folder: Path, tmp_path: Path) -> None
     assert other.name != folder.name
     assert (other / "vectors.npy").read_bytes() != (folder / "vectors.npy").read_bytes()
     assert (other / PARTS[0]).read_bytes() == (folder / PARTS[0]).read_bytes()
+
+
+def test_counts_added_up_day_by_day_are_those_of_all_days(
+    lake: Lake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[int] = []
+    add = pipelines.counting._sums
+    monkeypatch.setattr(pipelines.counting, "_sums", lambda frames: (added.append(len(frames)), add(frames))[1])
+    monkeypatch.setattr(pipelines.counting, "_FOLD_ROWS", 0)
+    assert bytes_of(made_of(lake, CONFIG, seed=3, datasets=tmp_path)) == bytes_of(folder)
+    assert len(added) > 2
 
 
 def test_a_prepared_dataset_is_not_made_again(lake: Lake, tmp_path: Path) -> None:
