@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import xxhash
 
 from fsvae.errors import UserError
@@ -157,6 +159,11 @@ class Folder:
         """Return the xxh3-128 checksum of a file's bytes."""
         with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             return stream_checksum(stream)
+
+
+def read_frame(file: pa.NativeFile, columns: list[str] | None = None) -> pl.DataFrame:
+    """Return a Parquet file, or some columns of it, as `Folder.open` opened it."""
+    return pl.DataFrame(pl.from_arrow(pq.read_table(file, columns=columns)))
 
 
 def stream_checksum(stream: IO[bytes] | pa.NativeFile) -> str:

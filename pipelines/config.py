@@ -18,9 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fsvae.errors import UserError, nearest
 from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.prepare import DatasetConfig
 from pipelines.promote import PromoteConfig
 from pipelines.ranges import check_ranges
 from pipelines.simulate import SimulateConfig

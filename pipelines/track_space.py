@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import part_name
@@ -18,7 +17,7 @@ from fsvae.features.alignment import align, in_order_of
 from fsvae.features.borrowed import ORIGINS, borrow_vectors
 from fsvae.features.sentences import PlaylistFiles, Sentences, SequenceFiles, TrainingSessions
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 from pipelines.lake import Lake
 
 
@@ -95,8 +94,7 @@ def embeddings_of(lake: Lake, tracks: pl.DataFrame) -> NDArray[np.float32] | Non
 
 def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
     """Return the vectors that a dataset learned, in the order of a catalogue; NaN where it learned none."""
-    table = pq.read_table(before.open("tracks.parquet"), columns=["track_id", "in_catalogue"])
-    tracks = pl.DataFrame(pl.from_arrow(table)).filter("in_catalogue")
+    tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
     vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
     return in_order_of(ids, tracks["track_id"].to_list(), vectors)
 

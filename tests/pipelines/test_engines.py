@@ -13,9 +13,10 @@ from lakes import disk
 
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 
 CONFIG = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=1))
 PARTS = 16

@@ -25,9 +25,10 @@ from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
 from fsvae.models.module import OptimiserConfig
 from fsvae.models.predict import NetworkRecommender
+from pipelines.dataset_config import DatasetConfig
 from pipelines.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.promote import PromoteConfig, promote
 from pipelines.tracking import Tracker, TrackingConfig
 from pipelines.train import Run, train
