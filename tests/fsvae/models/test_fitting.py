@@ -13,6 +13,7 @@ from fsvae.features.slow import DAY_US
 from fsvae.models.build import build_model, slow_moments
 from fsvae.models.fitting import TrainConfig, fit
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.module import OptimiserConfig
 
 MIDNIGHT = FIRST_DAY * DAY_US
 
@@ -22,16 +23,17 @@ def model(data: PreparedDataset) -> FSVAE:
     return build_model(data, small_config())
 
 
-def test_the_network_has_the_weights_of_its_best_epoch(tmp_path: Path) -> None:
+def test_the_network_has_the_weights_of_its_best_epoch_not_of_the_last(tmp_path: Path) -> None:
     data, told = pattern(), []
     network = model(data)
-    config = TrainConfig(max_epochs=2, batch_size=8)
+    wild = OptimiserConfig(learning_rate=0.5, warmup_share=0.0, final_share=1.0)
+    config = TrainConfig(max_epochs=9, patience=1, batch_size=8, optimiser=wild)
     fitted = fit(network, data, config, 1, tmp_path, on_epoch=lambda epoch, metrics: told.append(metrics["val/l2"]))
-    assert fitted.epochs == len(told) == 2 and fitted.val_l2 == min(told)
-    best = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
-    weights = network.state_dict()
-    assert {name.removeprefix("model.") for name in best} == weights.keys()
-    assert all(torch.equal(best[f"model.{name}"], weight) for name, weight in weights.items())
+    assert fitted.epochs == len(told) < 9 and fitted.val_l2 == min(told) < told[-1]
+    weights = {f"model.{name}": weight for name, weight in network.state_dict().items()}
+    best, last = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["state_dict"] for name in ("best", "last"))
+    assert best.keys() == weights.keys() and all(torch.equal(best[name], weights[name]) for name in best)
+    assert not all(torch.equal(last[name], weights[name]) for name in last)
 
 
 def test_a_config_can_be_tried_on_a_few_batches(tmp_path: Path) -> None:
