@@ -46,11 +46,9 @@ def test_a_repeat_is_a_track_that_the_user_has_listened_to_before_in_any_period(
 
 
 def test_a_session_starts_after_more_than_half_an_hour() -> None:
+    """The listen at 3 is exactly half an hour after the one before, and that at 4 a little more."""
     found = {name: rows for name, rows in names(data()).items() if "session" in name}
-    assert found == {
-        "session start": [2, 4, 7, 8, 12, 23, 25],
-        "within session": [3, 24],
-    }  # 3: after exactly 30 minutes
+    assert found == {"session start": [2, 4, 7, 8, 12, 23, 25], "within session": [3, 24]}
 
 
 def test_users_are_in_thirds_by_their_training_listens() -> None:
