@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fsvae.baselines.base import Baseline, NoSettings
+from fsvae.baselines.item_knn import ItemKNN, ItemKNNConfig
+from fsvae.baselines.markov import Markov, MarkovConfig, MarkovGlobal
 from fsvae.baselines.means import AggregateSequence, AggregateSequenceConfig, Average, LastTrack
 from fsvae.baselines.popularity import Popularity, RecentPopularity, RecentPopularityConfig
+from fsvae.baselines.vsknn import VSKNN, VSKNNConfig
 
 BASELINES: dict[str, type[Baseline]] = {
     "popularity": Popularity,
@@ -12,18 +15,29 @@ BASELINES: dict[str, type[Baseline]] = {
     "average": Average,
     "aggregate_sequence": AggregateSequence,
     "last_track": LastTrack,
+    "markov_global": MarkovGlobal,
+    "markov": Markov,
+    "item_knn": ItemKNN,
+    "vsknn": VSKNN,
 }
 """The name in a config → the class; `config_type` is the dataclass that its constructor takes."""
 
 __all__ = [
     "BASELINES",
+    "VSKNN",
     "AggregateSequence",
     "AggregateSequenceConfig",
     "Average",
     "Baseline",
+    "ItemKNN",
+    "ItemKNNConfig",
     "LastTrack",
+    "Markov",
+    "MarkovConfig",
+    "MarkovGlobal",
     "NoSettings",
     "Popularity",
     "RecentPopularity",
     "RecentPopularityConfig",
+    "VSKNNConfig",
 ]
