@@ -44,7 +44,7 @@ def main() -> None:
             results[step] = _measure(step, workdir, arguments.events)
             print(f"{step}: {results[step][0].seconds:,.0f} s", file=sys.stderr, flush=True)  # noqa: T201
     events = int(results["ingest"][1]["events"])
-    table = Table(title=f"{events:,} simulated events of {events // _EVENTS_A_USER:,} users or so, on 28 days")
+    table = Table(title=f"{events:,} simulated events on 28 days")
     for heading in ("step", "seconds", "events/s", "peak memory, GiB"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
     for step, (measured, said) in results.items():
