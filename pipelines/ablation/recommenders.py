@@ -1,0 +1,93 @@
+"""The models that a cell can be, by the name that `recommender` has in its configuration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_model, save_model
+
+from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.data.dataset import PreparedDataset
+from fsvae.models.build import build_model
+from fsvae.models.fitting import fit
+from fsvae.models.network import Network
+from fsvae.models.predict import NetworkRecommender
+from fsvae.recommender import Recommender
+
+if TYPE_CHECKING:
+    from pipelines.config import Config
+
+_NETWORKS: dict[str, tuple[Callable[[Config], Any], Callable[[PreparedDataset, Any], Network]]] = {
+    "fsvae": (lambda config: config.model, build_model),
+}
+"""Name → what it is configured by, and what builds it untrained."""
+_COUNTS: dict[str, tuple[Callable[[Config], Any], Callable[[Any], Recommender]]] = {
+    "popularity": (lambda config: None, lambda _: Popularity()),
+    "average": (lambda config: None, lambda _: Average()),
+    "aggregate_sequence": (lambda config: config.evaluate.aggregate_window, AggregateSequence),
+}
+"""The same of the models that nothing is random in: any seed gives the same."""
+RECOMMENDERS = (*_NETWORKS, *_COUNTS)
+
+
+def is_random(recommender: str) -> bool:
+    """Return whether the seed makes a difference to a model."""
+    return recommender in _NETWORKS
+
+
+def made_of(config: Config, seed: int) -> dict[str, Any]:
+    """Return what a fitted model depends on, but for the dataset, as JSON values."""
+    name = config.recommender
+    if name in _NETWORKS:
+        own = asdict(_NETWORKS[name][0](config))
+        return {"recommender": name, "config": own, "train": asdict(config.train), "seed": seed}
+    settings = _COUNTS[name][0](config)
+    return {"recommender": name, "config": settings}
+
+
+def make_recommender(
+    config: Config,
+    dataset: PreparedDataset,
+    seed: int,
+    folder: Path,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    max_batches: int | None = None,
+) -> Recommender:
+    """Return the configured model, fitted; a network that was interrupted goes on, and a trained one is loaded.
+
+    Args:
+        config: whose `recommender` names the model.
+        dataset: what to learn from.
+        seed: of a network's weights, order and noise.
+        folder: where a network's checkpoints are while it is trained, and its weights (safetensors) then.
+        on_epoch: called with an epoch (from 1) and its metrics.
+        max_batches: of each epoch's training and validation; all by default.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C in a training.
+        UserError: the dataset has nothing to learn from.
+    """
+    name = config.recommender
+    if name in _COUNTS:
+        settings, make = _COUNTS[name]
+        recommender = make(settings(config))
+        recommender.fit(dataset)
+        return recommender
+    settings, build = _NETWORKS[name]
+    torch.manual_seed(seed)
+    network = build(dataset, settings(config))
+    weights, checkpoints = folder / "model.safetensors", folder / "checkpoints"
+    if weights.exists():
+        load_model(network, weights)
+    else:
+        fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
+        temporary = weights.with_suffix(".tmp")
+        save_model(network.cpu(), str(temporary))
+        temporary.replace(weights)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return NetworkRecommender(name, network)
