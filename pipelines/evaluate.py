@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import polars as pl
 
 from fsvae.baselines import AggregateSequence, Average, Popularity
 from fsvae.bundle import Bundle, load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import Outcome, evaluate
+from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.protocol import evaluate
 from fsvae.evaluation.report import markdown, plot
+from fsvae.evaluation.storage import write_outcomes
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.tracking import Tracker
@@ -76,26 +76,9 @@ def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tra
     (out / "metrics.md").write_text(markdown(outcomes, min_count))
     Folder.at(out).write_json("metrics.json", {outcome.model: outcome.metrics() for outcome in outcomes})
     plot(outcomes, out / "metrics.png")
-    positions(outcomes, dataset).write_parquet(out / "positions.parquet")
+    write_outcomes(out, outcomes, dataset)
     tracker.log_metrics(
         run.run_id, {f"{config.period}/{name}": value for name, value in outcomes[-1].metrics().items()}
     )
     tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
     return outcomes
-
-
-def positions(outcomes: list[Outcome], dataset: PreparedDataset) -> pl.DataFrame:
-    """Return one row a target with every model's rank (null: a miss) and distances, for further analysis."""
-    targets = outcomes[0].targets
-    user_ids, track_ids = pl.Series(dataset.user_ids), dataset.tracks["track_id"]
-    columns: dict[str, object] = {
-        "user_id": user_ids.gather(dataset.listens.user[targets]),
-        "played_at": pl.Series(dataset.listens.played_at[targets]).cast(pl.Datetime("us", "UTC")),
-        "track_id": track_ids.gather(dataset.listens.track[targets]),
-    }
-    for outcome in outcomes:
-        rank = pl.Series(outcome.ranks)
-        columns[f"{outcome.model} rank"] = rank.set(rank == MISS, None)
-        columns[f"{outcome.model} l2"] = outcome.l2
-        columns[f"{outcome.model} cosine"] = outcome.cosine
-    return pl.DataFrame(columns)

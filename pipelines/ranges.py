@@ -6,7 +6,7 @@ from functools import reduce
 from typing import Any
 
 from fsvae.errors import UserError, nearest
-from fsvae.evaluation.protocol import RANKING_METRICS
+from fsvae.evaluation.outcome import RANKING_METRICS
 from pipelines.engine import ENGINES
 
 _MANY = 10**9

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fsvae.data.dataset import PreparedDataset, find_dataset, open_dataset
-from fsvae.evaluation.protocol import Outcome
+from fsvae.evaluation.outcome import Outcome
 from fsvae.evaluation.report import COLUMNS, best_models, caption, over_all
 from fsvae.storage import Folder
 from pipelines.describe import describe_lake

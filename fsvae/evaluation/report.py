@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fsvae.evaluation.metrics import CUTOFFS, MISS
-from fsvae.evaluation.protocol import Outcome
+from fsvae.evaluation.outcome import Outcome
 
 COLUMNS = {
     "l2": "L2 ↓",

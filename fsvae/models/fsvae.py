@@ -209,9 +209,18 @@ class FSVAE(Network):
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors and the queries of a batch's targets; z is the posterior's mean."""
-        y_ND, query_ND, _ = self(batch)
-        return Predictions(batch.listen_BT[batch.target_BT].numpy(), y_ND.numpy(), query_ND.numpy())
+        """Return the expected vectors and the queries of a batch's targets; z is the posterior's mean.
+
+        The uncertainty is the mean standard deviation of the latent posterior, as in serving.
+        """
+        y_ND, query_ND, posterior = self(batch)
+        log_variance_NZ = posterior.log_variance
+        return Predictions(
+            batch.listen_BT[batch.target_BT].numpy(),
+            y_ND.numpy(),
+            query_ND.numpy(),
+            uncertainty=None if log_variance_NZ is None else torch.exp(0.5 * log_variance_NZ).mean(dim=-1).numpy(),
+        )
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
         """Return the fast state after one more listen."""
