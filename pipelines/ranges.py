@@ -7,6 +7,7 @@ from typing import Any
 
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.outcome import RANKING_METRICS
+from pipelines.ablation.recommenders import RECOMMENDERS
 from pipelines.engine import ENGINES
 
 _MANY = 10**9
@@ -56,6 +57,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "serve.version": (0, _MANY),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "recommender": RECOMMENDERS,
     "source.time_unit": ("iso", "s", "ms", "us"),
     "engine.name": tuple(ENGINES),
     "model.latent": ("gaussian", "deterministic"),
@@ -79,6 +81,9 @@ def check_ranges(config: Any) -> None:
         value = reduce(getattr, key.split("."), config)
         if value not in choices:
             raise UserError(f"{key}={value} is not one of {', '.join(choices)}.{nearest(str(value), choices)}")
+    seeds, (low, high) = config.seeds, _RANGES["seed"]
+    if not seeds or len(set(seeds)) < len(seeds) or not all(low <= seed <= high for seed in seeds):
+        raise UserError(f"seeds={seeds}: give one or more different numbers from {low} to {high}, such as [1,2,3].")
     shares = config.dataset.train_share + config.dataset.validation_share
     if not config.dataset.train_until and shares >= 1:
         raise UserError(f"dataset.train_share + dataset.validation_share is {shares:g}: nothing is left to test on.")

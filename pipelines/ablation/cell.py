@@ -14,7 +14,7 @@ import io
 import time
 import traceback
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,6 @@ _DONE = "metrics.json"
 class Trial:
     """A cell with a seed."""
 
-    cell: str
-    """The name of (the first) cell that it is of."""
     config: Config
     seed: int
     dataset: Folder
@@ -197,6 +195,12 @@ class _Curves:
         self._folder.write("curves.parquet", file.getvalue())
 
 
-@lru_cache(maxsize=1)  # the cells that a process gets are mostly of one dataset
-def _opened(dataset: Folder) -> PreparedDataset:
-    return open_dataset(dataset)
+_open: dict[str, PreparedDataset] = {}
+
+
+def _opened(folder: Folder) -> PreparedDataset:
+    """Open a dataset, unless it is the one of the process's cell before."""
+    if folder.name not in _open:
+        _open.clear()
+        _open[folder.name] = open_dataset(folder)
+    return _open[folder.name]
