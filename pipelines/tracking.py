@@ -130,11 +130,16 @@ class Tracker:
             self._client.log_metric(run_id, name.replace("@", "_at_"), value)
 
     def log_curves(self, run_id: str, rows: list[dict[str, Any]], step: str) -> None:
-        """Log a row of metrics for each step; `step` is the column of its number."""
+        """Log a row of metrics for each step; `step` is the column of its number. None is not logged."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, row[step]) for row in rows for name, value in row.items() if name != step]
+        metrics = [
+            Metric(name, value, now, row[step])
+            for row in rows
+            for name, value in row.items()
+            if name != step and value is not None
+        ]
         for begin in range(0, len(metrics), _BATCH):
             self._client.log_batch(run_id, metrics[begin : begin + _BATCH])
 

@@ -4,7 +4,7 @@ Its folder is named by what it is made of, so that the same cell of another matr
 
 * `cell.json`: what it is made of;
 * `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch;
-* `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE, and `metrics.json`,
+* `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent, and `metrics.json`,
   which is written last.
 """
 
@@ -151,8 +151,9 @@ def _run(trial: Trial) -> None:
     outcome = evaluate(recommender, dataset, stored.period)
     evaluated = time.perf_counter()
     write_outcomes(stored.evaluation, [outcome], dataset)
-    if isinstance(recommender, NetworkRecommender) and isinstance(recommender.network, FSVAE):
-        use = latent_use(recommender.network, dataset, stored.period)
+    network = recommender.network if isinstance(recommender, NetworkRecommender) else None
+    if isinstance(network, FSVAE) and network.config.latent == "gaussian":
+        use = latent_use(network, dataset, stored.period)
         stored.evaluation.write_json("latent.json", {"kl": use.kl_Z.tolist(), "variance": use.variance_Z.tolist()})
     summary = {
         "metrics": outcome.metrics(),

@@ -113,12 +113,11 @@ def _kl(axes: Any, results: Results) -> None:
 
 def _calibration(axes: Any, results: Results) -> None:
     for cell, outcomes in results.outcomes.items():
-        known = [outcome for outcome in outcomes if outcome.uncertainty is not None]
-        if not known:
+        inside = outcomes[0].ranks != MISS
+        told = [(o.uncertainty[inside], o.l2[inside]) for o in outcomes if o.uncertainty is not None]
+        if not told:
             continue
-        inside = known[0].ranks != MISS
-        uncertainty = np.concatenate([outcome.uncertainty[inside] for outcome in known])
-        error = np.concatenate([outcome.l2[inside] for outcome in known])
+        uncertainty, error = (np.concatenate(part) for part in zip(*told, strict=True))
         groups = np.array_split(np.argsort(uncertainty, kind="stable"), _BINS)
         groups = [group for group in groups if len(group)]
         axes.plot(
