@@ -21,6 +21,7 @@ from fsvae.evaluation.outcome import (
     TARGET_METRICS,
     Outcome,
     check_comparable,
+    check_listens,
 )
 from fsvae.evaluation.significance import BootstrapConfig, bootstrap_ratios, user_sums
 from fsvae.evaluation.slices import Slices, slices
@@ -59,7 +60,7 @@ def comparison(
     (SPACE_METRICS of two datasets).
 
     Raises:
-        UserError: there is no such reference, or outcomes are over different targets.
+        UserError: there is no such reference, or outcomes are over different targets, or those of another dataset.
     """
     if reference not in outcomes_by_model:
         raise UserError(
@@ -69,6 +70,7 @@ def comparison(
     of_reference = outcomes_by_model[reference]
     check_comparable([*of_reference, *(one for outcomes in outcomes_by_model.values() for one in outcomes)])
     first = of_reference[0]
+    check_listens(first, dataset)
     cuts, users = slices(dataset, first.targets), dataset.listens.user[first.targets]
     values = _values(outcomes_by_model, cuts)
     intervals = [

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
+from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
 from fsvae.evaluation.metrics import CUTOFFS, MISS, ndcg, recall, reciprocal_rank
@@ -41,7 +43,7 @@ class Outcome:
     dataset: str
     """The fingerprint of the dataset."""
     positions: str
-    """A checksum of the targets' users and times: equal for the same listens, even of another dataset."""
+    """`listens_checksum` of the targets of the whole period."""
     n_catalogue: int
     """How many tracks the model could recommend."""
     targets: NDArray[np.int64]
@@ -90,6 +92,29 @@ class Outcome:
         arrays = ("targets", "ranks", "l2", "cosine", "recommended", "novelty", "diversity")
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
+
+
+def listens_checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> str:
+    """Return what names the listens at some flat positions by user and time, equal for datasets of other vectors."""
+    users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
+    digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
+    digest.update(counts.astype(np.int64).tobytes())
+    digest.update(dataset.listens.played_at[targets].astype(np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def check_listens(outcome: Outcome, dataset: PreparedDataset) -> None:
+    """Check that an outcome is over listens of a dataset.
+
+    Raises:
+        UserError: the dataset has other listens at its positions.
+    """
+    within = not len(outcome.targets) or outcome.targets[-1] < len(dataset.listens)
+    if not within or listens_checksum(dataset, outcome.targets) != outcome.positions:
+        raise UserError(
+            f"{outcome.model} was evaluated on dataset {outcome.dataset}, and dataset {dataset.fingerprint} has other "
+            "listens: open the dataset of the evaluation, or evaluate again."
+        )
 
 
 def check_comparable(outcomes: Sequence[Outcome]) -> None:

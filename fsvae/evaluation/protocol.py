@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.lists import LIST_LENGTH, diversity, novelty, self_information, top_k
 from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
-from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.outcome import Outcome, listens_checksum
 from fsvae.recommender import Predictions, Recommender
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
@@ -68,7 +67,7 @@ def evaluate(
     return Outcome(
         model=model.name,
         dataset=dataset.fingerprint,
-        positions=_checksum(dataset, targets),
+        positions=listens_checksum(dataset, targets),
         n_catalogue=n_catalogue,
         targets=targets,
         ranks=ranks,
@@ -128,12 +127,3 @@ def _joined(parts: list[Predictions]) -> Predictions:
         if first.uncertainty is None
         else np.concatenate([part.uncertainty for part in parts if part.uncertainty is not None]),
     )
-
-
-def _checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> str:
-    """Return what names the listens at some positions by user and time."""
-    users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
-    digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
-    digest.update(counts.astype(np.int64).tobytes())
-    digest.update(dataset.listens.played_at[targets].astype(np.int64).tobytes())
-    return digest.hexdigest()

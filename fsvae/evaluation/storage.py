@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.outcome import Outcome, check_comparable
+from fsvae.evaluation.outcome import Outcome, check_comparable, check_listens
 from fsvae.schema import OUTCOMES
 from fsvae.storage import Folder
 
@@ -22,20 +22,22 @@ _METADATA = b"fsvae"
 
 
 def write_outcomes(where: str | Path | Folder, outcomes: Sequence[Outcome], dataset: PreparedDataset) -> None:
-    """Write the outcomes of models on one dataset, models of different names, into the folder of an evaluation."""
+    """Write the outcomes of models on one dataset, models of different names, into the folder of an evaluation.
+
+    Raises:
+        UserError: they are not over the same listens of this dataset.
+    """
     check_comparable(outcomes)
+    check_listens(outcomes[0], dataset)
     assert len({outcome.model for outcome in outcomes}) == len(outcomes), "a row is named by its model and position"
     facts = {
         outcome.model: {name: getattr(outcome, name) for name in ("dataset", "positions", "n_catalogue")}
         for outcome in outcomes
     }
     schema = OUTCOMES.with_metadata({_METADATA: json.dumps(facts).encode()})
-    folder = Folder.at(where)
-    with folder.writing(FILE) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with Folder.at(where).writing(FILE) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for outcome in outcomes:
-            writer.write_table(
-                _rows(outcome, dataset).to_arrow().cast(OUTCOMES).replace_schema_metadata(schema.metadata)
-            )
+            writer.write_table(_rows(outcome, dataset).to_arrow().cast(schema))
 
 
 def read_outcomes(evaluations: Sequence[str | Path | Folder]) -> dict[str, list[Outcome]]:

@@ -9,7 +9,7 @@ from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of
 
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.outcome import Outcome, listens_checksum
 from fsvae.features.slow import DAY_US
 
 
@@ -38,7 +38,7 @@ def outcome_of(
     return Outcome(
         model=model,
         dataset="tiny",
-        positions="listens",
+        positions=listens_checksum(data(), np.array(targets, dtype=np.int64)),
         n_catalogue=4,
         targets=np.array(targets, dtype=np.int64),
         ranks=np.array(ranks, dtype=np.int64),

@@ -8,11 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 from outcomes import BETTER, REFERENCE, data
+from tiny_dataset import FIRST_DAY, dataset_of
 
+from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.outcome import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
+from fsvae.features.slow import DAY_US
 
 CONFIG = BootstrapConfig(resamples=2_000, least_users=1)
 
@@ -93,6 +96,11 @@ def test_what_is_measured_in_two_track_spaces_is_not_compared() -> None:
         assert found["value"] is not None and (found["difference"] is None) == (metric in SPACE_METRICS), metric
 
 
+def fewer_listens() -> PreparedDataset:
+    day = FIRST_DAY * DAY_US
+    return dataset_of({"a": [(0, day), (0, day + 1)]}, np.eye(4, dtype=np.float32), day, day)
+
+
 def test_only_what_was_evaluated_on_the_same_listens_is_compared() -> None:
     for wrong, message in (
         (replace(BETTER, positions="others"), "better .* and plain .* were evaluated on different listens"),
@@ -101,6 +109,9 @@ def test_only_what_was_evaluated_on_the_same_listens_is_compared() -> None:
     ):
         with pytest.raises(UserError, match=message):
             comparison({"plain": [REFERENCE], "better": [wrong]}, "plain", data(), CONFIG)
+    for other in (replace(data(), user_ids=["a", "c"]), fewer_listens()):
+        with pytest.raises(UserError, match="plain was evaluated on dataset tiny, and dataset tiny has other listens"):
+            comparison({"plain": [REFERENCE]}, "plain", other, CONFIG)
     with pytest.raises(UserError, match=r"no model 'plian' .* Did you mean 'plain'"):
         comparison({"plain": [REFERENCE]}, "plian", data(), CONFIG)
 

@@ -125,7 +125,7 @@ def test_many_small_parts_are_one_large_one(monkeypatch: pytest.MonkeyPatch) -> 
     ]
     expected = evaluate(Fixed(whole), data(), "test")
     assert expected.uncertainty is not None and expected.uncertainty.tolist() == [3, 2, 4, 1]
-    for scores_at_once in (1 << 24, 6, 3):  # all four targets at once, two, one
+    for scores_at_once in (1 << 24, 9, 6, 3):  # all four targets at once, three, two, one
         monkeypatch.setattr("fsvae.evaluation.protocol._SCORES_AT_ONCE", scores_at_once)
         found = evaluate(Fixed(*parts), data(), "test")
         for field in fields(found):
@@ -228,3 +228,5 @@ def test_the_table_marks_the_best_of_each_column() -> None:
     assert table[2].startswith("| fixed | **0.000** | **0.000** | **1.000** |")
     assert table[3].startswith("| half | 0.707 | 0.500 | 0.500 |")
     assert "2 targets in the catalogue (tracks with at least 7 training listens)" in "\n".join(table)
+    lists = table.index("| model | coverage@10 | novelty@10, bits | diversity@10 |")
+    assert table[lists + 2 : lists + 4] == ["| fixed | 1.000 | 1.667 | 1.000 |", "| half | 1.000 | 1.667 | 1.000 |"]

@@ -12,7 +12,7 @@ from outcomes import BETTER, REFERENCE, TARGETS, data, outcome_of
 
 from fsvae.errors import UserError
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.outcome import Outcome, listens_checksum
 from fsvae.evaluation.storage import FILE, read_outcomes, write_outcomes
 
 UNSURE = replace(BETTER, uncertainty=np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32))
@@ -37,7 +37,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_of_nothing_is_read_back(tmp_path: Path) -> None:
-    write_outcomes(tmp_path, [REFERENCE.at(np.zeros(4, dtype=np.bool_))], data())
+    write_outcomes(tmp_path, [outcome_of("plain", [], [])], data())
     (nothing,) = read_outcomes([tmp_path])["plain"]
     assert len(nothing.targets) == 0 and np.isnan(nothing.metrics()["coverage@10"])
 
@@ -64,9 +64,13 @@ def test_a_model_in_several_evaluations_has_as_many_seeds(tmp_path: Path) -> Non
 
 def test_evaluations_of_other_listens_are_not_read_together(tmp_path: Path) -> None:
     write_outcomes(tmp_path / "1", [REFERENCE], data())
-    write_outcomes(tmp_path / "2", [replace(BETTER, positions="others", dataset="another")], data())
+    elsewhere = replace(data(), user_ids=["a", "c"])
+    others = replace(BETTER, positions=listens_checksum(elsewhere, BETTER.targets), dataset="another")
+    write_outcomes(tmp_path / "2", [others], elsewhere)
     with pytest.raises(UserError, match=r"better \(dataset another, 4 targets\) and plain \(dataset tiny, 4 targets\)"):
         read_outcomes([tmp_path / "1", tmp_path / "2"])
+    with pytest.raises(UserError, match="dataset tiny has other listens"):
+        write_outcomes(tmp_path, [others], data())
     with pytest.raises(UserError, match="different catalogues"):
         write_outcomes(tmp_path, [REFERENCE, outcome_of("all", TARGETS, [1, 1, 1, 1])], data())
 
