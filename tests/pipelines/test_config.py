@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 import pipelines.config
+from fsvae.baselines.networks import NETWORKS
 from fsvae.errors import UserError
 from pipelines.config import Config, config_dir, load_config
-from pipelines.config_text import commented_yaml
+from pipelines.config_text import commented_yaml, field_docstrings
 from pipelines.sources import READERS
 
 FILES = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
@@ -164,3 +166,12 @@ def test_every_key_is_described_and_the_description_is_the_configuration() -> No
     for number, line in enumerate(lines):
         if line and not line.lstrip().startswith("#") and line.strip() not in ("user_id: who", "track_id: what"):
             assert lines[number - 1].lstrip().startswith("#"), f"without a word on it: {line}"
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_field_of_a_network_is_described_those_of_its_base_too(kind: str) -> None:
+    config = NETWORKS[kind].config
+    words = field_docstrings(config)
+    assert [field.name for field in fields(config) if not words.get(field.name)] == []
+    if kind == "jodie":  # has a default of its own for a field of the base
+        assert words["decoder_hidden"].endswith("as in the paper.") and "L:" in words["history"]
