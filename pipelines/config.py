@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fsvae.errors import UserError, nearest
 from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
+from pipelines.ablation.baselines import BaselinesConfig
 from pipelines.ablation.config import AblationConfig
 from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
@@ -53,6 +54,7 @@ class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     ablation: AblationConfig = field(default_factory=AblationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     promote: PromoteConfig = field(default_factory=PromoteConfig)

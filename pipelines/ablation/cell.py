@@ -4,8 +4,8 @@ Its folder is named by what it is made of, so that the same cell of another matr
 
 * `cell.json`: what it is made of;
 * `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch;
-* `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent, and `metrics.json`,
-  which is written last.
+* `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent,
+  and `metrics.json`, which is written last.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pipelines.words import count
 LOWER_IS_BETTER = ("l2", "cosine")
 _ACTIVE_KL = 0.1
 """A latent that tells less than this about the user [nats] is not made use of."""
-_NAMES = {"l2": "L2 distance", "cosine": "cosine distance", "recall@10": "Recall@10"}
+_NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 
 
 def findings(results: Results) -> list[str]:
@@ -55,17 +55,19 @@ def is_better(metric: str, difference: float) -> bool:
 
 def _verdict(results: Results, others: Sequence[str]) -> str:
     """Return whether the reference is best in both distances and all others are worse for sure."""
-    unsure = [
-        f"{cell} in {_NAMES[metric]}"
-        for metric in LOWER_IS_BETTER
-        for cell in others
-        if not (results.row(cell, metric)["significant"] and results.row(cell, metric)["difference"] > 0)
-    ]
-    best = all(_best(results, metric) == results.reference for metric in LOWER_IS_BETTER)
-    start = f"{results.reference} is {'' if best else 'not '}best in both L2 and cosine distance"
+    best = [_NAMES[metric] for metric in LOWER_IS_BETTER if _best(results, metric) == results.reference]
+    start = (
+        f"{results.reference} is best in {' and '.join(best)}" if best else f"{results.reference} is best in neither"
+    )
+    unsure = []
+    for cell in others:
+        rows = {metric: results.row(cell, metric) for metric in LOWER_IS_BETTER}
+        not_worse = [_NAMES[name] for name, row in rows.items() if not (row["significant"] and row["difference"] > 0)]
+        if not_worse:
+            unsure.append(f"{cell} ({', '.join(not_worse)})")
     if not unsure:
         return f"{start}, and every other cell is worse in both, with a 95 % interval that excludes zero."
-    return f"{start}. Not worse with a 95 % interval that excludes zero: {'; '.join(unsure)}."
+    return f"{start}. Not shown to be worse, with a 95 % interval that excludes zero: {'; '.join(unsure)}."
 
 
 def _of_metric(results: Results, metric: str, others: Sequence[str]) -> str:

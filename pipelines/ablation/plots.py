@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def _by_slice(results: Results, metric: str, title: str, caption: str) -> Plot:
     cells = len(results.outcomes)
 
     def draw(axes: Any) -> None:
-        for cell in [*(name for name in results.outcomes if name != results.reference), results.reference]:
+        for cell in results.outcomes:
             values = [results.row(cell, metric, row["slice"])["value"] for row in rows]
             axes.plot(
                 values, range(len(rows)), linestyle="", markersize=6, alpha=0.9, label=cell, **_style(results, cell)
@@ -84,7 +84,7 @@ def _by_slice(results: Results, metric: str, title: str, caption: str) -> Plot:
         axes.invert_yaxis()
         axes.grid(axis="y", color="#8b949e", alpha=0.25)
         axes.set_axisbelow(True)
-        _legend(axes, results)
+        legend_above(axes)
 
     return plot(title, caption, draw, height=1.0 + 0.26 * len(rows) + 0.2 * -(-cells // 3))
 
@@ -96,7 +96,7 @@ def _curves(axes: Any, results: Results) -> None:
             axes.plot(curves["epoch"], curves["val/l2"], linewidth=1.5, alpha=0.8, **style)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.set(xlabel="epoch", ylabel="val/l2")
-    _legend(axes, results)
+    legend_above(axes)
 
 
 def _kl(axes: Any, results: Results) -> None:
@@ -108,7 +108,7 @@ def _kl(axes: Any, results: Results) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.set_ylim(bottom=0)
     axes.set(xlabel="dimension, by its KL", ylabel="KL [nats]")
-    _legend(axes, results)
+    legend_above(axes)
 
 
 def _calibration(axes: Any, results: Results) -> None:
@@ -128,24 +128,4 @@ def _calibration(axes: Any, results: Results) -> None:
             **_style(results, cell),
         )
     axes.set(xlabel="predicted uncertainty, mean of the group", ylabel="L2 distance, mean")
-    legend_above(axes, columns=2)
-
-
-def _legend(axes: Any, results: Results) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda place: _place(labels[place], list(results.outcomes)))
-    longest = max((len(label) for label in labels), default=0)
-    axes.legend(
-        [handles[place] for place in order],
-        [labels[place] for place in order],
-        frameon=False,
-        fontsize=9,
-        ncols=3 if longest > 14 else 4,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        borderaxespad=0,
-    )
-
-
-def _place(label: str, cells: Sequence[str]) -> int:
-    return cells.index(label)
+    legend_above(axes)

@@ -12,42 +12,40 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.baselines.networks import NETWORKS
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.build import build_model
-from fsvae.models.fitting import fit
-from fsvae.models.network import Network
+from fsvae.models.fitting import check_targets, fit
 from fsvae.models.predict import NetworkRecommender
 from fsvae.recommender import Recommender
 
 if TYPE_CHECKING:
     from pipelines.config import Config
 
-_NETWORKS: dict[str, tuple[Callable[[Config], Any], Callable[[PreparedDataset, Any], Network]]] = {
-    "fsvae": (lambda config: config.model, build_model),
-}
-"""Name → what it is configured by, and what builds it untrained."""
 _COUNTS: dict[str, tuple[Callable[[Config], Any], Callable[[Any], Recommender]]] = {
     "popularity": (lambda config: None, lambda _: Popularity()),
     "average": (lambda config: None, lambda _: Average()),
     "aggregate_sequence": (lambda config: config.evaluate.aggregate_window, AggregateSequence),
 }
 """The same of the models that nothing is random in: any seed gives the same."""
-RECOMMENDERS = (*_NETWORKS, *_COUNTS)
+RECOMMENDERS = (*NETWORKS, *_COUNTS)
 
 
 def is_random(recommender: str) -> bool:
     """Return whether the seed makes a difference to a model."""
-    return recommender in _NETWORKS
+    return recommender in NETWORKS
 
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return what a fitted model depends on, but for the dataset, as JSON values."""
     name = config.recommender
-    if name in _NETWORKS:
-        own = asdict(_NETWORKS[name][0](config))
-        return {"recommender": name, "config": own, "train": asdict(config.train), "seed": seed}
-    settings = _COUNTS[name][0](config)
-    return {"recommender": name, "config": settings}
+    if name in NETWORKS:
+        settings = asdict(_settings(config))
+        return {"recommender": name, "config": settings, "train": asdict(config.train), "seed": seed}
+    return {"recommender": name, "config": _COUNTS[name][0](config)}
+
+
+def _settings(config: Config) -> Any:
+    return config.model if config.recommender == "fsvae" else getattr(config.baselines, config.recommender)
 
 
 def make_recommender(
@@ -78,9 +76,9 @@ def make_recommender(
         recommender = make(settings(config))
         recommender.fit(dataset)
         return recommender
-    settings, build = _NETWORKS[name]
+    check_targets(dataset)  # before the network, whose normalisation needs a training period
     torch.manual_seed(seed)
-    network = build(dataset, settings(config))
+    network = NETWORKS[name].build(dataset, _settings(config))
     weights, checkpoints = folder / "model.safetensors", folder / "checkpoints"
     if weights.exists():
         load_model(network, weights)
@@ -90,4 +88,4 @@ def make_recommender(
         save_model(network.cpu(), str(temporary))
         temporary.replace(weights)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return NetworkRecommender(name, network)
+    return NetworkRecommender(NETWORKS[name].title, network)

@@ -7,22 +7,15 @@ from dataclasses import dataclass
 
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.outcome import SPACE_METRICS
-from fsvae.evaluation.report import COLUMNS
+from fsvae.evaluation.report import COLUMNS, LIST_CAPTION, LIST_COLUMNS
 from fsvae.evaluation.slices import ALL
 from pipelines.ablation.findings import LOWER_IS_BETTER
 from pipelines.ablation.results import Results
 
-_HEADINGS = {
-    **COLUMNS,
-    "novelty@10": "novelty [bits]",
-    "diversity@10": "diversity",
-    "coverage@10": "coverage",
-}
+_HEADINGS = {**COLUMNS, **LIST_COLUMNS}
 _INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]
 _BEYOND = [metric for metric in _HEADINGS if metric not in _INSIDE]
 _BY_SLICE = ("l2", "recall@10")
-_NO_BEST = ("novelty@10", "diversity@10", "coverage@10")
-"""More of these is neither better nor worse."""
 _NOTE = (
     "± is the standard deviation over seeds. Below it: the difference from the reference and its 95 % interval by the "
     "paired bootstrap over users, of the models as they were trained; n.s.: the interval holds zero."
@@ -36,7 +29,8 @@ class Figure:
     value: str
     spread: str = ""
     difference: str = ""
-    """With its interval; empty where there is nothing to compare."""
+    """Empty where there is nothing to compare."""
+    interval: str = ""
     best: bool = False
     significant: bool = True
 
@@ -65,9 +59,7 @@ def figure_tables(results: Results) -> list[FigureTable]:
         _table(
             results,
             "All targets, and the lists",
-            f"(all): all {len(outcome.targets):,} targets, those outside the catalogue as misses. Of the lists of 10 "
-            "tracks: self-information (novelty), mean cosine distance of pairs (diversity), share of the catalogue "
-            "(coverage).",
+            f"(all): all {len(outcome.targets):,} targets, those outside the catalogue as misses. {LIST_CAPTION}",
             [(_HEADINGS[metric], metric, ALL) for metric in _BEYOND],
         ),
         *(_of_slices(results, metric) for metric in _BY_SLICE),
@@ -124,14 +116,14 @@ def _figure(results: Results, cell: str, metric: str, of: str, best: str) -> Fig
         return Figure("")
     value, spread = f"{row['value']:.3f}", "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}"
     if row["difference"] is None:
-        return Figure(value, spread, "", value == best)
-    difference = f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-    return Figure(value, spread, difference, value == best, row["significant"])
+        return Figure(value, spread, best=value == best)
+    difference, interval = f"{row['difference']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]"
+    return Figure(value, spread, difference, interval, value == best, row["significant"])
 
 
 def _best_value(results: Results, metric: str, of: str) -> str:
     """Return the best value as it is printed; empty where none is best."""
-    if metric in _NO_BEST or (metric in SPACE_METRICS and not results.one_space):
+    if metric in LIST_COLUMNS or (metric in SPACE_METRICS and not results.one_space):
         return ""
     values = [value for cell in results.outcomes if (value := results.row(cell, metric, of)["value"]) is not None]
     return f"{(min if metric in LOWER_IS_BETTER else max)(values):.3f}" if values else ""
@@ -147,5 +139,7 @@ def _markdown(table: FigureTable) -> str:
 
 def _markdown_figure(figure: Figure) -> str:
     value = f"**{figure.value}**" if figure.best else figure.value
-    second = f"<br>{figure.difference}{'' if figure.significant else ' n.s.'}" if figure.difference else ""
-    return f"{value} {figure.spread}".rstrip() + second
+    if not figure.difference:
+        return f"{value} {figure.spread}".rstrip()
+    doubt = "" if figure.significant else " n.s."
+    return f"{value} {figure.spread}".rstrip() + f"<br>{figure.difference} {figure.interval}{doubt}"
