@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from fsvae.evaluation.latent import ACTIVE
 from fsvae.evaluation.metrics import MISS
 from pipelines.ablation.results import Results
-from pipelines.svg import ACCENT, Plot, legend_above, plot
+from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
 
 _COLOURS = ("#e07b39", "#4e8fc7", "#b5484b", "#9a6fc4", "#c9a227", "#2aa198", "#d16ba5", "#8b949e", "#7a5c42")
 _MARKERS = "osD^vPX*<>"
@@ -77,12 +77,11 @@ def _by_slice(results: Results, metric: str, title: str, caption: str) -> Plot:
     def draw(axes: Any) -> None:
         for cell in results.outcomes:
             values = [results.row(cell, metric, row["slice"])["value"] for row in rows]
-            axes.plot(
-                values, range(len(rows)), linestyle="", markersize=6, alpha=0.9, label=cell, **_style(results, cell)
-            )
+            above = 4 if cell == results.reference else 3
+            axes.plot(values, range(len(rows)), linestyle="", label=cell, zorder=above, **_style(results, cell))
         axes.set_yticks(range(len(rows)), [f"{row['slice']} ({row['targets']:,})" for row in rows])
         axes.invert_yaxis()
-        axes.grid(axis="y", color="#8b949e", alpha=0.25)
+        axes.grid(axis="y", color=GREY, alpha=0.25)
         axes.set_axisbelow(True)
         legend_above(axes)
 
