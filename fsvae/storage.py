@@ -72,9 +72,9 @@ class Folder:
         """Return whether there is such a file."""
         return bool(self.fs.get_file_info(f"{self.path}/{name}").type == pafs.FileType.File)
 
-    def files(self, below: bool = True) -> list[str]:
-        """Return the names of the files in this folder, and of those below it within this folder, in order."""
-        infos = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=below, allow_not_found=True))
+    def files(self) -> list[str]:
+        """Return the names of the files in this folder and below it, in order."""
+        infos = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
         return sorted(info.path.removeprefix(f"{self.path}/") for info in infos if info.type == pafs.FileType.File)
 
     def folders(self) -> list[str]:

@@ -31,6 +31,9 @@ from pipelines.sources.base import SourceConfig
 from pipelines.tracking import TrackingConfig
 from serving.config import ServeConfig
 
+_OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
+"""Beginnings of overrides whose keys are the user's; Hydra takes no new key, not even in a dict, without a ++."""
+
 
 @dataclass
 class Config:
@@ -76,8 +79,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
             the wrong type or outside its range; the message names it and the nearest valid one.
     """
     _check_keys(overrides)
-    # Hydra takes no new key, not even in a dict, without a +; here they need none.
-    overrides = [f"++{text}" if text.startswith(("source.columns=", "source.columns.")) else text for text in overrides]
+    overrides = [f"++{text}" if text.startswith(_OPEN) else text for text in overrides]
     store = ConfigStore.instance()
     store.store("schema", Config)
     for reader in READERS:  # each is an option of the group source, without a file of its own
@@ -91,7 +93,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         if cause is None:
             raise UserError(f"config: {error}") from error
         key = str(cause.full_key)
-        hint = "" if key in _keys() else nearest(key, _keys())
+        hint = "" if key in _keys() or key.startswith(_OPEN) else nearest(key, _keys())
         raise UserError(f"config: {key}: {str(cause.msg or cause).splitlines()[0]}{hint}") from error
     except ValueError as error:
         raise UserError(f"config: {error}") from error
@@ -128,7 +130,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
                     f"{key}={override.value()}: {key} has no '{override.value()}', only {', '.join(options)}."
                     f"{nearest(str(override.value()), options)}"
                 )
-        elif key not in keys and not key.startswith("source.columns."):
+        elif key not in keys and not key.startswith(_OPEN):
             raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
 
 

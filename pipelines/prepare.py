@@ -137,7 +137,7 @@ def _point(datasets: Folder, name: str, keep: int) -> None:
     """Make a dataset the current one, and delete what is half made or was current longest ago."""
     datasets.write("CURRENT", (name + "\n").encode())
     (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
-    for left in datasets.files(below=False):
+    for left in datasets.files():
         if left.endswith(".tmp"):
             datasets.delete(left)
     others = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.outcome import RANKING_METRICS
+from fsvae.schema import KINDS
 from pipelines.ablation.recommenders import RECOMMENDERS
 from pipelines.engine import ENGINES
 
@@ -84,6 +85,9 @@ def check_ranges(config: Any) -> None:
     seeds, (low, high) = config.seeds, _RANGES["seed"]
     if not seeds or len(set(seeds)) < len(seeds) or not all(low <= seed <= high for seed in seeds):
         raise UserError(f"seeds={seeds}: give one or more different numbers from {low} to {high}, such as [1,2,3].")
+    for word, kind in config.source.kinds.items():
+        if kind not in KINDS:
+            raise UserError(f"source.kinds.{word}={kind} is not one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
     shares = config.dataset.train_share + config.dataset.validation_share
     if not config.dataset.train_until and shares >= 1:
         raise UserError(f"dataset.train_share + dataset.validation_share is {shares:g}: nothing is left to test on.")

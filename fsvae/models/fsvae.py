@@ -211,15 +211,14 @@ class FSVAE(Network):
     def predictions(self, batch: ChunkBatch) -> Predictions:
         """Return the expected vectors and the queries of a batch's targets; z is the posterior's mean.
 
-        The uncertainty is the mean standard deviation of the latent posterior, as in serving.
+        The uncertainty is the mean standard deviation of the posterior, as in serving.
         """
         y_ND, query_ND, posterior = self(batch)
-        log_variance_NZ = posterior.log_variance
+        spread_N = None
+        if posterior.log_variance is not None:
+            spread_N = torch.exp(0.5 * posterior.log_variance).mean(dim=-1).numpy()
         return Predictions(
-            batch.listen_BT[batch.target_BT].numpy(),
-            y_ND.numpy(),
-            query_ND.numpy(),
-            uncertainty=None if log_variance_NZ is None else torch.exp(0.5 * log_variance_NZ).mean(dim=-1).numpy(),
+            batch.listen_BT[batch.target_BT].numpy(), y_ND.numpy(), query_ND.numpy(), uncertainty=spread_N
         )
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:

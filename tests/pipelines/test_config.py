@@ -56,6 +56,16 @@ def test_values_are_typed() -> None:
     assert load_config(["dataset.before='2026-01-05'"]).dataset.before == "2026-01-05"
 
 
+def test_words_for_kinds() -> None:
+    config = load_config(["source.kinds={play: listen, thumbs up: like}", "source.kinds.1=skip"])
+    assert config.source.kinds == {"play": "listen", "thumbs up": "like", "1": "skip"}
+    assert refused("source.kinds.play=lissen") == (
+        "source.kinds.play=lissen is not one of listen, skip, like, unlike, save, dislike, undislike. "
+        "Did you mean 'listen'?"
+    )
+    assert refused("source.kinds={1: listen}") == "config: source.kinds.1: Key 1 (int) is incompatible with (str)"
+
+
 def test_an_unknown_key_names_the_nearest() -> None:
     assert "'dataset.min_cout'. Did you mean 'dataset.min_count'?" in refused("dataset.min_cout=3")
     assert "'sed'. Did you mean 'seed'?" in refused("sed=3")

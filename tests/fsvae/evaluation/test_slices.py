@@ -27,8 +27,9 @@ def data() -> PreparedDataset:
         "heavy": [(0, when(0)), (1, when(0, 1)), (0, when(1)), (0, when(5))],
         # none in the test period, so it is not among the thirds
         "gone": [(0, when(0))] * 9,
-        # 22, 23: the listen of validation is no training listen, but it is a past
+        # 23, 24: the listen of validation is no training listen, but it is a past
         "cold": [(1, when(2)), (1, when(3)), (2, when(3, 0.1))],
+        "colder": [(3, when(4))],  # 25
     }
     return dataset_of(histories, np.eye(3, dtype=np.float32), when(2), when(3), outside=1)
 
@@ -41,12 +42,15 @@ def names(dataset: PreparedDataset, prefix: str = "") -> dict[str, list[int]]:
 
 def test_a_repeat_is_a_track_that_the_user_has_listened_to_before_in_any_period() -> None:
     found = names(data(), "track")
-    assert found == {"repeat track": [2, 4, 7, 12, 23], "new track": [3, 8, 24]}
+    assert found == {"repeat track": [2, 4, 7, 12, 23], "new track": [3, 8, 24, 25]}
 
 
 def test_a_session_starts_after_more_than_half_an_hour() -> None:
     found = {name: rows for name, rows in names(data()).items() if "session" in name}
-    assert found == {"session start": [2, 4, 7, 8, 12, 23], "within session": [3, 24]}  # 3: after exactly 30 minutes
+    assert found == {
+        "session start": [2, 4, 7, 8, 12, 23, 25],
+        "within session": [3, 24],
+    }  # 3: after exactly 30 minutes
 
 
 def test_users_are_in_thirds_by_their_training_listens() -> None:
@@ -54,7 +58,7 @@ def test_users_are_in_thirds_by_their_training_listens() -> None:
         "light users": [2, 3, 4],
         "medium users": [7, 8],
         "heavy users": [12],
-        "cold users": [23, 24],
+        "cold users": [23, 24, 25],
     }
 
 
