@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.baselines import AggregateSequence, AggregateSequenceConfig, Average, NoSettings, Popularity
 from fsvae.bundle import Bundle, load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
@@ -65,7 +65,8 @@ def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tra
             "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
         )
     outcomes = []
-    for baseline in (Popularity(), Average(), AggregateSequence(config.aggregate_window)):
+    aggregate = AggregateSequence(AggregateSequenceConfig(config.aggregate_window))
+    for baseline in (Popularity(NoSettings()), Average(NoSettings()), aggregate):
         baseline.fit(dataset)
         outcomes.append(evaluate(baseline, dataset, config.period))
     outcomes.append(evaluate_bundle(bundle, dataset, config.period))

@@ -1,12 +1,15 @@
-"""Average and Aggregate sequence (paper, section 4.2): the mean vector of all, or of the latest, past listens."""
+"""Average and Aggregate sequence (paper, section 4.2) and Last track: the mean of all, or of the latest, listens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.baselines.base import NoSettings
 from fsvae.baselines.popularity import popular_point
 from fsvae.data.dataset import PreparedDataset
 from fsvae.recommender import Predictions
@@ -48,14 +51,38 @@ class Average(_MeanOfListens):
     """The mean of all past listens: a long-term taste."""
 
     name = "Average"
+    config_type: ClassVar[type] = NoSettings
     _window = None
+
+    def __init__(self, config: NoSettings) -> None:
+        """Take the config."""
+
+
+@dataclass
+class AggregateSequenceConfig:
+    """What is averaged."""
+
+    window: int = 10
+    """How many of the latest listens."""
 
 
 class AggregateSequence(_MeanOfListens):
     """The mean of the latest listens: a short-term mood."""
 
     name = "Aggregate sequence"
+    config_type: ClassVar[type] = AggregateSequenceConfig
 
-    def __init__(self, window: int = 10) -> None:
-        """Average the `window` latest listens."""
-        self._window = window
+    def __init__(self, config: AggregateSequenceConfig) -> None:
+        """Average as many listens as a config says."""
+        self._window = config.window
+
+
+class LastTrack(_MeanOfListens):
+    """The last track itself; recommended are its nearest neighbours, itself first: repeats stay in."""
+
+    name = "Last track"
+    config_type: ClassVar[type] = NoSettings
+    _window = 1
+
+    def __init__(self, config: NoSettings) -> None:
+        """Take the config."""
