@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fsvae.baselines import (
+    AggregateSequenceConfig,
+    ItemKNNConfig,
+    MarkovConfig,
+    RecentPopularityConfig,
+    VSKNNConfig,
+)
 from fsvae.baselines.gru4rec import GRU4RecConfig
 from fsvae.baselines.jodie import JODIEConfig
 from fsvae.baselines.latent_cross import LatentCrossConfig
@@ -15,6 +22,11 @@ from fsvae.baselines.sasrec import SASRecConfig
 class BaselinesConfig:
     """What the baselines are made of, where a cell of a matrix is one of them (recommender=sasrec)."""
 
+    recent_popularity: RecentPopularityConfig = field(default_factory=RecentPopularityConfig)
+    aggregate_sequence: AggregateSequenceConfig = field(default_factory=AggregateSequenceConfig)
+    markov: MarkovConfig = field(default_factory=MarkovConfig)
+    item_knn: ItemKNNConfig = field(default_factory=ItemKNNConfig)
+    vsknn: VSKNNConfig = field(default_factory=VSKNNConfig)
     latent_cross: LatentCrossConfig = field(default_factory=LatentCrossConfig)
     jodie: JODIEConfig = field(default_factory=JODIEConfig)
     mult_vae: MultVAEConfig = field(default_factory=MultVAEConfig)

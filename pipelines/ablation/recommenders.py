@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_model, save_model
 
-from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.baselines import BASELINES, NoSettings
 from fsvae.baselines.networks import NETWORKS
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.fitting import check_targets, fit
@@ -21,13 +21,7 @@ from fsvae.recommender import Recommender
 if TYPE_CHECKING:
     from pipelines.config import Config
 
-_COUNTS: dict[str, tuple[Callable[[Config], Any], Callable[[Any], Recommender]]] = {
-    "popularity": (lambda config: None, lambda _: Popularity()),
-    "average": (lambda config: None, lambda _: Average()),
-    "aggregate_sequence": (lambda config: config.evaluate.aggregate_window, AggregateSequence),
-}
-"""The same of the models that nothing is random in: any seed gives the same."""
-RECOMMENDERS = (*NETWORKS, *_COUNTS)
+RECOMMENDERS = (*NETWORKS, *BASELINES)
 
 
 def is_random(recommender: str) -> bool:
@@ -37,15 +31,14 @@ def is_random(recommender: str) -> bool:
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return what a fitted model depends on, but for the dataset, as JSON values."""
-    name = config.recommender
-    if name in NETWORKS:
-        settings = asdict(_settings(config))
-        return {"recommender": name, "config": settings, "train": asdict(config.train), "seed": seed}
-    return {"recommender": name, "config": _COUNTS[name][0](config)}
+    what = {"recommender": config.recommender, "config": asdict(_settings(config))}
+    return {**what, "train": asdict(config.train), "seed": seed} if is_random(config.recommender) else what
 
 
 def _settings(config: Config) -> Any:
-    return config.model if config.recommender == "fsvae" else getattr(config.baselines, config.recommender)
+    if config.recommender == "fsvae":
+        return config.model
+    return getattr(config.baselines, config.recommender, NoSettings())
 
 
 def make_recommender(
@@ -71,9 +64,8 @@ def make_recommender(
         UserError: the dataset has nothing to learn from.
     """
     name = config.recommender
-    if name in _COUNTS:
-        settings, make = _COUNTS[name]
-        recommender = make(settings(config))
+    if name in BASELINES:
+        recommender = BASELINES[name](_settings(config))
         recommender.fit(dataset)
         return recommender
     check_targets(dataset)  # before the network, whose normalisation needs a training period

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fsvae.baselines import Popularity
+from fsvae.baselines import NoSettings, Popularity
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
@@ -30,7 +30,7 @@ from pipelines.ablation.tables import figure_tables, markdown
 @pytest.fixture(scope="module")
 def outcome(small_dataset: PreparedDataset) -> Outcome:
     """An outcome of real targets, all of whose distances are 1 and 0.5."""
-    popularity = Popularity()
+    popularity = Popularity(NoSettings())
     popularity.fit(small_dataset)
     found = evaluate(popularity, small_dataset, "test")
     ones = np.where(np.isnan(found.l2), np.nan, 1.0)
