@@ -125,6 +125,28 @@ def evaluate(
 
 
 @app.command()
+def ablate(overrides: Overrides = None) -> None:
+    """Train and compare the models of a matrix (configs/ablation/), each with every seed; goes on where it stopped.
+
+    Example: [bold]fsvae ablate ablation=paper 'seeds=[1,2,3]'[/]
+    """
+    from pipelines.ablation.steps import run_ablate
+
+    run_ablate(overrides or [])
+
+
+@app.command()
+def report(overrides: Overrides = None) -> None:
+    """Write the report of the last matrix, or of the last one of a name, as far as it is done: a page and a table.
+
+    Example: [bold]fsvae report ablation=paper[/]
+    """
+    from pipelines.ablation.steps import run_report
+
+    run_report(overrides or [])
+
+
+@app.command()
 def promote(
     overrides: Overrides = None,
     version: Annotated[

@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from fsvae.errors import UserError, nearest
 from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
+from pipelines.ablation.baselines import BaselinesConfig
+from pipelines.ablation.config import AblationConfig
 from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
@@ -45,11 +47,17 @@ class Config:
     """Folder of the prepared datasets, likewise; empty: datasets/ in the working folder."""
     seed: int = 1
     """Of everything that is random, but the simulated log, which has its own."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Of the trainings of each cell of a matrix (fsvae ablate); its datasets have the one above."""
+    recommender: str = "fsvae"
+    """Which model a cell of a matrix is: fsvae, as model says, or one of the baselines."""
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     promote: PromoteConfig = field(default_factory=PromoteConfig)
@@ -91,6 +99,15 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"config: {error}") from error
     check_ranges(config)
     return config
+
+
+def key_of(text: str) -> str:
+    """Return the key or the group that an override sets.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return str(_parsed(text).key_or_group)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -27,8 +27,6 @@ class EvaluateConfig:
 
     period: str = "test"
     """validation or test."""
-    aggregate_window: int = 10
-    """Listens that Aggregate sequence averages."""
 
 
 def evaluate_bundle(
@@ -52,7 +50,13 @@ def _day(time_us: int) -> str:
     return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tracker: Tracker) -> list[Outcome]:
+def evaluate_run(
+    run: Run,
+    dataset: PreparedDataset,
+    config: EvaluateConfig,
+    tracker: Tracker,
+    aggregate: AggregateSequenceConfig | None = None,
+) -> list[Outcome]:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
 
     Raises:
@@ -65,8 +69,11 @@ def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tra
             "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
         )
     outcomes = []
-    aggregate = AggregateSequence(AggregateSequenceConfig(config.aggregate_window))
-    for baseline in (Popularity(NoSettings()), Average(NoSettings()), aggregate):
+    for baseline in (
+        Popularity(NoSettings()),
+        Average(NoSettings()),
+        AggregateSequence(aggregate or AggregateSequenceConfig()),
+    ):
         baseline.fit(dataset)
         outcomes.append(evaluate(baseline, dataset, config.period))
     outcomes.append(evaluate_bundle(bundle, dataset, config.period))

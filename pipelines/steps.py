@@ -167,7 +167,8 @@ def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> li
     """Compare a run with the baselines and print the table."""
     out = run.folder / "evaluation" / workspace.config.evaluate.period
     again = (out / "metrics.json").exists()
-    outcomes = evaluate_run(run, dataset, workspace.config.evaluate, workspace.tracker)
+    config = workspace.config
+    outcomes = evaluate_run(run, dataset, config.evaluate, workspace.tracker, config.baselines.aggregate_sequence)
     table = Table(title=f"next-track prediction, {workspace.config.evaluate.period} period", title_justify="left")
     table.add_column("model")
     for heading in COLUMNS.values():

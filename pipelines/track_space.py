@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import part_name
+from fsvae.errors import UserError
 from fsvae.features.alignment import align, in_order_of
 from fsvae.features.borrowed import ORIGINS, borrow_vectors
 from fsvae.features.sentences import PlaylistFiles, Sentences, SequenceFiles, TrainingSessions
@@ -26,7 +27,7 @@ class Space:
     """Vectors of the catalogue and of the tracks that borrow one, and what is to be said of them."""
 
     vectors: NDArray[np.float32]
-    """[V, 80], the catalogue first."""
+    """[V, D], the catalogue first."""
     origin: list[str]
     """Where each track's vector comes from, one of `fsvae.features.borrowed.ORIGINS`; all tracks of the dataset."""
     drift: dict[str, Any] | None
@@ -57,6 +58,9 @@ def make_space(
         seed: of track2vec.
         before: a dataset whose space is to be gone on from, so that vectors stay comparable.
         on_epoch: called after each epoch.
+
+    Raises:
+        UserError: the space that is to be gone on from has other dimensions.
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
     ids = tracks["track_id"][:n_catalogue].to_list()
@@ -66,6 +70,11 @@ def make_space(
     sentences = _Both(sessions, Sentences(PlaylistFiles(lists, ids))) if lists else sessions
     listened = None if lists else tracks["train_count"][:n_catalogue].to_numpy()
     old = None if before is None else _old_vectors(before, ids)
+    if old is not None and old.shape[1] != config.dim:
+        raise UserError(
+            f"dataset.track2vec.dim={config.dim}: the current track space has {old.shape[1]} dimensions, and a space "
+            "can only be gone on from in its own. Set dataset.continue_space=false to begin a new one."
+        )
     vectors = train_track_vectors(sentences, n_catalogue, config, seed, initial=old, on_epoch=on_epoch, counts=listened)
     drift = None
     if old is not None:

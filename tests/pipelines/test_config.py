@@ -131,6 +131,10 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
         "promote.metric=l2",
         "source.time_unit=minutes",
         "engine.name=rey",
+        "recommender=sasrek",
+        "baselines.vsknn.neighbours=0",
+        "baselines.gru4rec.dropout=1.5",
+        "baselines.item_knn.together=day",
     ],
 )
 def test_impossible_values_are_refused_by_key(override: str) -> None:
