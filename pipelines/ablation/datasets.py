@@ -13,9 +13,10 @@ from fsvae.data.dataset import find_dataset
 from fsvae.errors import UserError
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Cell
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 
 _ALL = 10**9
 
