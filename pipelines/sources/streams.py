@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import lzma
 import tarfile
 import zipfile
@@ -74,7 +75,8 @@ def _open_member(archive: Path, path: Path) -> IO[bytes]:
 def check_text(head: bytes, where: str) -> None:
     """Refuse a file that begins as no text does; `where` begins the message.
 
-    A byte or two that no text has may stand in a title; many different ones, or one NUL in ten, do not.
+    A broken row among good ones is that row's fault; one control character in twenty in what is no UTF-8, or one NUL in
+    ten, is the file's.
 
     Raises:
         UserError: the file is empty or binary.
@@ -82,8 +84,18 @@ def check_text(head: bytes, where: str) -> None:
     if not head:
         raise UserError(f"{where}: the file is empty.")
     head = head[:_HEAD_BYTES]
-    if len(_CONTROLS.intersection(head)) > 4 or head.count(0) * 10 > len(head):
+    controls = sum(head.count(control) for control in _CONTROLS)
+    if head.count(0) * 10 > len(head) or (controls * 20 > len(head) and not _is_utf8(head)):
         raise UserError(
             f"{where}: a binary file, or text in UTF-16, where text in UTF-8 was expected; files of other kinds "
             "are known by their endings (.gz, .zst, .bz2, .lz4, .xz, .zip, .parquet)."
         )
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Return whether bytes are UTF-8, but for a character that is cut at their end."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
