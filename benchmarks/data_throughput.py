@@ -50,7 +50,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         workdir = arguments.workdir or folder
-        results = {step: _measure(step, workdir, arguments.events) for step in _STEPS}
+        results = {}
+        for step in _STEPS:
+            results[step] = _measure(step, workdir, arguments.events)
+            print(f"{step}: {results[step][0].seconds:,.0f} s", file=sys.stderr, flush=True)  # noqa: T201
     events = int(results["ingest"][1]["events"])
     table = Table(title=f"{events:,} simulated events of {events // _EVENTS_A_USER:,} users or so, on 28 days")
     for heading in ("step", "seconds", "events/s", "peak memory, GiB"):

@@ -24,6 +24,7 @@ from rich.table import Table
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.module import TrainingModule
 from pipelines.config import load_config
@@ -32,7 +33,6 @@ from pipelines.lake import Lake
 from pipelines.prepare import prepare
 from pipelines.simulate import simulate
 from pipelines.tracking import git_commit
-from pipelines.train import build_model
 
 _ROUNDS = 5
 _BATCHES = 120

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
+from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
 from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
@@ -26,7 +27,6 @@ from pipelines.simulate import SimulateConfig
 from pipelines.sources import READERS
 from pipelines.sources.base import SourceConfig
 from pipelines.tracking import TrackingConfig
-from pipelines.train import TrainConfig
 from serving.config import ServeConfig
 
 

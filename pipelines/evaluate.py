@@ -15,7 +15,7 @@ from fsvae.errors import UserError
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import Outcome, evaluate
 from fsvae.evaluation.report import markdown, plot
-from fsvae.models.predict import FSVAERecommender
+from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.tracking import Tracker
 from pipelines.train import Run
@@ -45,7 +45,7 @@ def evaluate_bundle(
             f"begins before, at {_day(dataset.period(period)[0])}: its figures would be too good. Train it on this "
             "dataset: fsvae train."
         )
-    return evaluate(FSVAERecommender(bundle.model), bundle.view(dataset), period, not_before_us)
+    return evaluate(NetworkRecommender("FS-VAE", bundle.model), bundle.view(dataset), period, not_before_us)
 
 
 def _day(time_us: int) -> str:

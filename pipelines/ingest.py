@@ -16,8 +16,10 @@ from pipelines.lake import Lake, buckets_of
 from pipelines.side_data import SideData
 from pipelines.sources import files_of, read
 from pipelines.sources.base import SourceConfig
+from pipelines.spool import Spool, SpoolByDay
 
-_STAGED_ROWS = 2_000_000
+_EVENTS_IN_MEMORY = 2_000_000
+_REJECTS_IN_MEMORY = 200_000
 _SIDE_FIELDS = [name for name in TRACKS.names if name != "track_id"]
 
 
@@ -31,6 +33,13 @@ class Counts:
     duplicates: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     """``field: reason`` of the rejects → rows."""
+
+    def reject(self, bad: pl.DataFrame) -> None:
+        """Add rejects."""
+        self.rejected += len(bad)
+        for field_, reason, rows in bad.group_by("field", "reason").len().sort("field", "reason").iter_rows():
+            name = f"{field_}: {reason}"
+            self.reasons[name] = self.reasons.get(name, 0) + rows
 
     def add(self, other: Counts) -> None:
         """Add another log's counts."""
@@ -96,78 +105,81 @@ def _log_name(path: Path, config: SourceConfig) -> str:
 
 def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, staging: Path) -> tuple[Counts, set[str]]:
     counts = Counts()
-    staged: dict[str, list[Path]] = {}
-    rejects: list[pl.DataFrame] = []
-    tracks_before = lake.read_tracks()
-    tracks = [tracks_before]
-    buffer: list[pl.DataFrame] = []
+    rejects = Spool(staging, "rejects", _REJECTS_IN_MEMORY)
+    days = SpoolByDay(staging, _EVENTS_IN_MEMORY)
     side = SideData(lake)
-
-    def stage() -> None:
-        if not buffer:
-            return
-        events = pl.concat(buffer)
-        buffer.clear()
-        tracks[:] = [merge_tracks([*tracks, events])]
-        events = events.with_columns(pl.col("played_at").dt.strftime("%Y-%m-%d").alias("date"))
-        for (day,), rows in events.partition_by("date", as_dict=True, maintain_order=True).items():
-            target = staging / f"{day}-{len(staged.get(day, []))}.arrow"
-            rows.drop("date").write_ipc(target)
-            staged.setdefault(day, []).append(target)
-
+    tracks_before = lake.read_tracks()
+    tracks = Tracks(tracks_before)
     for chunk in read(path, config):
-        events, bad = check_rows(chunk, path, config)
-        counts.rows_in += len(events) + len(bad)
-        counts.rejected += len(bad)
-        if len(bad):
-            rejects.append(bad)
-        if len(events) and chunk.table == "events":
-            buffer.append(events)
-        elif len(events):
-            side.add(chunk.table, events)
-            if chunk.table == "playlists":
-                tracks.append(merge_tracks([events]))
-        if sum(map(len, buffer)) >= _STAGED_ROWS:
-            stage()
-    stage()
+        rows, bad = check_rows(chunk, path, config)
+        counts.rows_in += len(rows) + len(bad)
+        counts.reject(bad)
+        rejects.add(bad)
+        if chunk.table == "events":
+            days.add(rows)
+        else:
+            side.add(chunk.table, rows)
+        if chunk.table != "embeddings":
+            tracks.add(rows)
 
     if not counts.rows_in:
         return counts, set()  # nothing to remember it for
     entry: dict[str, object] = {"log": path.name, "rejects": None}
-    if rejects:
-        bad = pl.concat(rejects)
-        groups = bad.group_by("field", "reason").len().sort("field", "reason")
-        counts.reasons = {f"{f}: {r}": n for f, r, n in groups.iter_rows()}
-        entry["rejects"] = lake.write_rejects(digest, bad)
+    if counts.rejected:
+        entry["rejects"] = lake.write_rejects(digest, rejects.frames())
         if counts.rejected > config.max_reject_share * counts.rows_in:
-            kept = lake.refuse(path.stem, bad)
-            first = bad.row(0, named=True)
+            kept = lake.refuse(path.stem, rejects.frames())
+            first = next(rejects.frames()).row(0, named=True)
             raise UserError(
                 f"{path}: {counts.rejected} of {counts.rows_in} rows rejected, more than source.max_reject_share="
                 f"{config.max_reject_share}; nothing of it was taken. First: line {first['line']}, {first['field']}: "
                 f"{first['reason']}. All of them, with reasons: {kept}"
             )
+    rejects.clear()
     touched: set[str] = set()
-    for day in sorted(staged):
-        new = pl.concat([pl.read_ipc(part) for part in staged[day]])
-        merged, added = merge_day(lake.read_day(day), with_artists(new, tracks[0]))
+    for day, new in days.days():
+        merged, added = merge_day(lake.read_day(day), with_artists(new, tracks.known()))
         counts.taken += added
         counts.duplicates += len(new) - added
         if added:
             lake.write_day(day, merged)
             touched.add(day)
-        for part in staged[day]:
-            part.unlink()
     side.commit()
     counts.taken += side.taken
     counts.duplicates += side.duplicates
-    if touched or side.taken:
-        known = merge_tracks(tracks)
-        if not known.equals(tracks_before):  # rewriting what is known of millions of tracks takes its time
-            lake.write_tracks(known)
+    if (touched or side.taken) and not tracks.known().equals(tracks_before):
+        lake.write_tracks(tracks.known())  # rewriting what is known of millions of tracks takes its time
     lake.manifest.logs[digest] = entry | asdict(counts)
     lake.commit()
     return counts, touched
+
+
+class Tracks:
+    """What is known of tracks: of each field the latest value that is."""
+
+    def __init__(self, known: pl.DataFrame) -> None:
+        """Begin with the lake's tracks, sorted by id."""
+        self._known = known.select(TRACKS.names)
+        self._new: list[pl.DataFrame] = []
+        self._rows = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Add rows that name a track and may tell something of it."""
+        fields = [name for name in TRACKS.names if name in rows.columns]
+        self._new.append(rows.select(fields).unique(keep="last", maintain_order=True))
+        self._rows += len(self._new[-1])
+        if self._rows > _EVENTS_IN_MEMORY:
+            self.known()
+
+    def known(self) -> pl.DataFrame:
+        """Return one row a track, sorted by id."""
+        if self._rows:
+            rows = pl.concat([self._known, *self._new], how="diagonal")
+            latest = rows.group_by("track_id").agg(pl.col(_SIDE_FIELDS).drop_nulls().last())
+            self._known = latest.sort("track_id").select(TRACKS.names)
+            self._new.clear()
+            self._rows = 0
+        return self._known
 
 
 def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -175,24 +187,26 @@ def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame
 
     The order is (bucket, user, played_at, arrival); of rows with equal (user, track, played_at, kind) the first stays.
     """
-    new = new.with_columns(buckets_of(new["user_id"]).alias("bucket")).select(LAKE_EVENTS.names)
-    both = new if old is None else pl.concat([old, new])
-    merged = both.unique(["user_id", "track_id", "played_at", "kind"], keep="first", maintain_order=True).sort(
-        "bucket", "user_id", "played_at", maintain_order=True
+    fields = [name for name in LAKE_EVENTS.names if name != "bucket"]
+    both = new.select(fields) if old is None else pl.concat([old.select(fields), new.select(fields)])
+    # Sorting numbers is several times faster than sorting the ids that they stand for.
+    users = both["user_id"].unique()
+    people = pl.DataFrame([users, buckets_of(users)]).sort("bucket", "user_id").with_row_index("person")
+    keys = both.select("user_id", "track_id", "played_at", "kind").join(
+        people, on="user_id", how="left", maintain_order="left"
     )
+    keys = keys.drop("user_id").with_row_index("row").sort("person", "played_at", maintain_order=True)
+    at_once = (keys["person"] == keys["person"].shift()) & (keys["played_at"] == keys["played_at"].shift())
+    if at_once.any():
+        keys = keys.unique(["person", "track_id", "played_at", "kind"], keep="first", maintain_order=True)
+    merged = both[keys["row"]].with_columns(keys["bucket"]).select(LAKE_EVENTS.names)
     return merged, len(merged) - (0 if old is None else len(old))
 
 
 def with_artists(events: pl.DataFrame, tracks: pl.DataFrame) -> pl.DataFrame:
     """Return events with the artist that is known of a track by now where their own rows do not say."""
-    if not events["artist_id"].has_nulls():
+    known = tracks.select("track_id", pl.col("artist_id").alias("known_artist")).drop_nulls()
+    if known.is_empty() or not events["artist_id"].has_nulls():
         return events
-    known = tracks.select("track_id", pl.col("artist_id").alias("known_artist"))
     joined = events.join(known, on="track_id", how="left", maintain_order="left")
     return joined.with_columns(pl.coalesce("artist_id", "known_artist").alias("artist_id")).drop("known_artist")
-
-
-def merge_tracks(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Return one row a track: of each field the latest value that is known."""
-    rows = pl.concat([frame.select(TRACKS.names) for frame in frames])
-    return rows.group_by("track_id").agg(pl.col(_SIDE_FIELDS).drop_nulls().last()).sort("track_id")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -134,18 +134,18 @@ class Lake:
         """Write what is known of all tracks and name the file in the manifest in memory."""
         self.manifest.tracks = self._write("tracks", [in_schema(tracks, TRACKS)], TRACKS)
 
-    def write_rejects(self, log: str, rejects: pl.DataFrame) -> str:
+    def write_rejects(self, log: str, rejects: Iterable[pl.DataFrame]) -> str:
         """Write the rejects of a log and return the file's path, which the log's entry in the manifest is to name."""
-        path = f"rejects/{log[:16]}.parquet"
-        with self.root.writing(path) as file:
-            write_parquet(file, [in_schema(rejects, REJECTS)], REJECTS)
-        return path
+        return self._keep(f"rejects/{log[:16]}.parquet", rejects)
 
-    def refuse(self, name: str, rejects: pl.DataFrame) -> Folder:
+    def refuse(self, name: str, rejects: Iterable[pl.DataFrame]) -> Folder:
         """Keep the rejects of a log that was refused where no sweep finds them, and return the file."""
-        with self.root.writing(f"refused-{name}.parquet") as file:
-            write_parquet(file, [in_schema(rejects, REJECTS)], REJECTS)
-        return self.root / f"refused-{name}.parquet"
+        return self.root / self._keep(f"refused-{name}.parquet", rejects)
+
+    def _keep(self, path: str, rejects: Iterable[pl.DataFrame]) -> str:
+        with self.root.writing(path) as file:
+            write_parquet(file, (in_schema(rows, REJECTS) for rows in rejects), REJECTS)
+        return path
 
     def write_side(self, table: str, rows: pl.DataFrame) -> dict[str, Any]:
         """Write rows of playlists or embeddings; return the entry that names them once it is in the manifest."""
@@ -221,6 +221,5 @@ def _row_groups(bucket: np.ndarray[Any, np.dtype[np.int16]]) -> list[int]:
 
 def buckets_of(user_ids: pl.Series) -> pl.Series:
     """Return the bucket (Int16) of each user id: xxh64 of its UTF-8 bytes modulo N_BUCKETS."""
-    unique = user_ids.unique()
-    values = [xxhash.xxh64_intdigest(user.encode()) % N_BUCKETS for user in unique.to_list()]
-    return user_ids.replace_strict(unique, pl.Series(values, dtype=pl.Int16), return_dtype=pl.Int16)
+    values = [xxhash.xxh64_intdigest(user.encode()) % N_BUCKETS for user in user_ids.to_list()]
+    return pl.Series("bucket", values, dtype=pl.Int16)

@@ -75,6 +75,12 @@ def run_ingest(workspace: Workspace) -> None:
             f"          {summary.known_files} of {count(summary.files, 'file')} had gone in before "
             "and were not read again"
         )
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    if ahead := [day for day in summary.days if day > today]:
+        console.print(
+            f"          {count(len(ahead), 'day')} from {ahead[0]} to {ahead[-1]} lie in the future: are "
+            "source.time_unit and source.origin right?"
+        )
     for reason, rows in sorted(counts.reasons.items()):
         console.print(f"          rejected {count(rows, 'row')}, {reason} (kept in {lake.root / 'rejects'})")
 

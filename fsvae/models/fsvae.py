@@ -21,6 +21,7 @@ from fsvae.models.encoders import FastEncoder, SlowEncoder, State
 from fsvae.models.latent import Latent, Posterior
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
 from fsvae.models.network import Network
+from fsvae.recommender import Predictions
 
 
 @dataclass
@@ -123,6 +124,11 @@ class FSVAE(Network):
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
 
     @property
+    def history(self) -> int:
+        """Return L: the fast state sees between L and 2 L of the latest listens."""
+        return self.config.history
+
+    @property
     def catalogue(self) -> Tensor:
         """Return the vectors of the tracks that can be recommended, [C, D]."""
         return self.tracks[: self.n_catalogue]
@@ -200,6 +206,12 @@ class FSVAE(Network):
             "nll": self.likelihood(prediction.y_ND, y_ND).mean(),
             "kl": kl_per_dimension(prediction.posterior).sum(dim=-1).mean(),
         }
+
+    @torch.inference_mode()
+    def predictions(self, batch: ChunkBatch) -> Predictions:
+        """Return the expected vectors and the queries of a batch's targets; z is the posterior's mean."""
+        y_ND, query_ND, _ = self(batch)
+        return Predictions(batch.listen_BT[batch.target_BT].numpy(), y_ND.numpy(), query_ND.numpy())
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
         """Return the fast state after one more listen."""

@@ -1,4 +1,4 @@
-"""FS-VAE over whole histories: one-pass predictions for evaluation, and the states that serving goes on from."""
+"""Networks over whole histories: one-pass predictions for evaluation, and the states that serving goes on from."""
 
 from __future__ import annotations
 
@@ -13,34 +13,29 @@ from fsvae.data.chunks import Batcher, Chunks, OrderedBatches, anchor, evaluatio
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.network import Network
 from fsvae.recommender import Predictions
 
 _CHUNKS = 64
 
 
-class FSVAERecommender:
-    """A trained FS-VAE behind the `Recommender` protocol; each listen is run through the LSTM at most twice."""
+class NetworkRecommender:
+    """A trained network behind the `Recommender` protocol; each listen is run through it at most twice."""
 
-    name = "FS-VAE"
-
-    def __init__(self, model: FSVAE) -> None:
-        """Wrap a trained model."""
-        self._model = model.eval()
+    def __init__(self, name: str, network: Network) -> None:
+        """Wrap a trained network under the name that it has in tables."""
+        self.name = name
+        self._network = network.cpu().eval()
 
     def fit(self, dataset: PreparedDataset) -> None:
-        """Do nothing: the model comes trained."""
+        """Do nothing: the network comes trained."""
 
-    @torch.inference_mode()
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
-        """Predict every listen in the span; the dataset must be in the model's track space."""
-        chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self._model.config.history)
+        """Predict every listen in the span; the dataset must be in the network's track space."""
+        chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self._network.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
         for rows in OrderedBatches(chunks.length, _CHUNKS):
-            batch = batcher[rows]
-            prediction = self._model(batch)
-            yield Predictions(
-                batch.listen_BT[batch.target_BT].numpy(), prediction.y_ND.numpy(), prediction.query_ND.numpy()
-            )
+            yield self._network.predictions(batcher[rows])
 
 
 @dataclass(frozen=True)

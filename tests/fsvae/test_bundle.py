@@ -14,7 +14,7 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import FSVAERecommender
+from fsvae.models.predict import NetworkRecommender
 
 LATER = 4_000_000_000_000_000  # a request long after the log
 
@@ -42,7 +42,7 @@ def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAE, data: Prepa
     ours, theirs = model.state_dict(), bundle.model.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     one, other = (
-        np.concatenate([part.vectors for part in FSVAERecommender(each).predict(data, 0, 2**62)])
+        np.concatenate([part.vectors for part in NetworkRecommender("FS-VAE", each).predict(data, 0, 2**62)])
         for each in (model, bundle.model)
     )
     assert np.array_equal(one, other)

@@ -22,14 +22,14 @@ from fsvae.features.sessions import previous_times
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
 from fsvae.features.track2vec import Track2VecConfig
+from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import FSVAERecommender
+from fsvae.models.predict import NetworkRecommender
 from fsvae.schema import KINDS
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
 from pipelines.prepare import DatasetConfig, prepare
 from pipelines.sources.base import SourceConfig
-from pipelines.train import build_model
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000
@@ -97,7 +97,7 @@ def seen(dataset: PreparedDataset, model: FSVAE, t: int) -> Seen:
     features = listen_features(listens.played_at, listens.previous_at, listens.played_fraction)
     slow = all_slow(dataset)
     point: dict[int, NDArray[np.float32]] = {}
-    for part in FSVAERecommender(model).predict(dataset, 0, np.iinfo(np.int64).max):
+    for part in NetworkRecommender("FS-VAE", model).predict(dataset, 0, np.iinfo(np.int64).max):
         assert part.queries is not None
         point |= dict(zip(part.targets.tolist(), np.hstack([part.vectors, part.queries]), strict=True))
     before: dict[str, list[tuple[object, ...]]] = {}

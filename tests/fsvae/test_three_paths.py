@@ -15,7 +15,7 @@ from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.fast import request_features
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import FSVAERecommender
+from fsvae.models.predict import NetworkRecommender
 from fsvae.models.stepping import UserState, advance, new_user
 from serving.recommender import OnlineRecommender, RecentListen
 
@@ -55,7 +55,7 @@ def training_path(model: FSVAE, data: PreparedDataset, history: int) -> dict[int
 
 def one_pass_path(model: FSVAE, data: PreparedDataset) -> dict[int, NDArray[np.float32]]:
     found: dict[int, NDArray[np.float32]] = {}
-    for part in FSVAERecommender(model).predict(data, *FOREVER):
+    for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER):
         assert part.queries is not None
         rows = np.concatenate([part.vectors, part.queries], axis=1)
         found |= dict(zip(part.targets.tolist(), rows, strict=True))

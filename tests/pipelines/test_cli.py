@@ -204,3 +204,10 @@ def test_other_folders_are_named_in_what_to_type_next() -> None:
 def test_numbers_agree_with_what_they_count() -> None:
     assert [count(n, "row") for n in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]
     assert count(2, "entry", "entries") == "2 entries"
+
+
+def test_ingest_says_so_when_listens_lie_in_the_future(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,track_id,played_at\nu,a,2026-01-01\nu,b,2098-05-01\nu,c,2099-01-31\n")
+    said = fsvae("ingest", "--source", "table", str(log), f"workdir={tmp_path}")
+    assert "2 days from 2098-05-01 to 2099-01-31 lie in the future" in said

@@ -17,15 +17,17 @@ from fsvae.errors import UserError
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import Outcome, evaluate
 from fsvae.features.track2vec import Track2VecConfig
+from fsvae.models.build import build_model
+from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
 from fsvae.models.module import OptimiserConfig
-from fsvae.models.predict import FSVAERecommender
+from fsvae.models.predict import NetworkRecommender
 from pipelines.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
 from pipelines.lake import Lake
 from pipelines.prepare import DatasetConfig, prepare
 from pipelines.promote import PromoteConfig, promote
 from pipelines.tracking import Tracker, TrackingConfig
-from pipelines.train import Run, TrainConfig, build_model, train
+from pipelines.train import Run, train
 
 MODEL = ModelConfig(
     history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
@@ -181,7 +183,7 @@ def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDatas
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
     bundle.model.config.use_fast = False
-    blind = evaluate(FSVAERecommender(bundle.model), small_dataset, "test")
+    blind = evaluate(NetworkRecommender("FS-VAE", bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fsvae.errors import UserError
 from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
 from pipelines.ingest import Counts, IngestSummary, ingest
 from pipelines.lake import Lake, buckets_of
+from pipelines.sources import read
 from pipelines.sources.base import SourceConfig
 
 HEADER = "user_id,track_id,played_at,kind,ms_played\n"
@@ -139,14 +141,33 @@ def test_order_is_bucket_user_time_and_position(tmp_path: Path) -> None:
 
 def test_tracks_keep_the_latest_that_is_known(tmp_path: Path) -> None:
     header = "user_id,track_id,played_at,title,artist_id,duration_ms\n"
-    put(tmp_path, header + "u,b,2026-01-01,Old,x,1\nu,a,2026-01-01,,,\nu,b,2026-01-02,New,,2\n")
-    lake, _ = put(tmp_path, header + "u,b,2026-01-03,,y,\n", name="more.csv")
+    put(tmp_path, header + "u,b,2026-01-01,New,x,2\nu,a,2026-01-01,,,\nu,b,2026-01-02,Old,,1\nu,b,2026-01-03,New,x,2\n")
+    lake, _ = put(tmp_path, header + "u,b,2026-01-04,,y,\n", name="more.csv")
     tracks = lake.read_tracks()
     assert tracks.columns == TRACKS.names
     assert tracks.select("track_id", "title", "artist_id", "duration_ms").rows() == [
         ("a", None, None, None),
         ("b", "New", "y", 2),
     ]
+
+
+def test_a_log_larger_than_memory_goes_in_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows wait for the log's end on the disk: days, order, duplicates, titles and rejects come out the same."""
+    text = "user_id,track_id,played_at,title\n"
+    text += "".join(f"u{n % 3},{n % 5},2026-02-0{1 + n % 4}T00:0{n % 7}:00Z,title {n % 11}\n" for n in range(60))
+    text += "u,,2026-02-01,\nu,a,never,\n" * 2
+    whole, _ = put(tmp_path / "whole", text, max_reject_share=0.5)
+    monkeypatch.setattr("pipelines.ingest._EVENTS_IN_MEMORY", 7)
+    monkeypatch.setattr("pipelines.ingest._REJECTS_IN_MEMORY", 1)
+    monkeypatch.setattr(
+        "pipelines.ingest.read",
+        lambda *log: (replace(chunk, rows=rows) for chunk in read(*log) for rows in chunk.rows.iter_slices(5)),
+    )
+    pieces, _ = put(tmp_path / "pieces", text, max_reject_share=0.5)
+    assert pieces.manifest == whole.manifest
+    (log,) = pieces.manifest.logs.values()
+    rejects = [pl.read_parquet(disk(lake) / log["rejects"]).drop("source") for lake in (whole, pieces)]
+    assert rejects[0].equals(rejects[1])
 
 
 def test_too_many_rejects_take_nothing_and_are_kept(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from safetensors.torch import load_file
 from fsvae.bundle import load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
+from fsvae.models.fitting import TrainConfig
 from fsvae.models.fsvae import ModelConfig
 from fsvae.models.module import OptimiserConfig
 from pipelines.tracking import Tracker, TrackingConfig, git_commit
-from pipelines.train import Run, TrainConfig, is_trained, open_run, train
+from pipelines.train import Run, is_trained, open_run, train
 
 SEED = 3
 MODEL = ModelConfig(

@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import cosine_distance
+from fsvae.models.build import build_model
 from fsvae.models.fsvae import ModelConfig
-from fsvae.models.predict import FSVAERecommender
-from pipelines.train import build_model
+from fsvae.models.predict import NetworkRecommender
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
 from serving.recommender import OnlineRecommender, RecentListen
 
@@ -61,7 +61,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
     at = int(listens.played_at[last])
     batch = {
         int(target): query
-        for part in FSVAERecommender(bundle.model).predict(small_dataset, at, at + 1)
+        for part in NetworkRecommender("FS-VAE", bundle.model).predict(small_dataset, at, at + 1)
         for target, query in zip(part.targets, part.queries, strict=True)
     }
     scores = 1 - cosine_distance(
