@@ -9,9 +9,6 @@ import pyarrow as pa
 SCHEMA_VERSION = 2
 """Written into every manifest; a reader refuses any other version."""
 
-TRACK_DIM = 80
-"""Dimensions of the track space (paper, section 4.1)."""
-
 MAX_ID_LENGTH = 256
 """Longest user or track id that is taken, in characters."""
 

@@ -27,7 +27,7 @@ class Space:
     """Vectors of the catalogue and of the tracks that borrow one, and what is to be said of them."""
 
     vectors: NDArray[np.float32]
-    """[V, 80], the catalogue first."""
+    """[V, D], the catalogue first."""
     origin: list[str]
     """Where each track's vector comes from, one of `fsvae.features.borrowed.ORIGINS`; all tracks of the dataset."""
     drift: dict[str, Any] | None
@@ -56,7 +56,8 @@ def make_space(
         train_until: where the training period ends [us].
         config: of track2vec.
         seed: of track2vec.
-        before: a dataset whose space is to be gone on from, so that vectors stay comparable.
+        before: a dataset whose space is to be gone on from, so that vectors stay comparable; one of other dimensions
+            is not.
         on_epoch: called after each epoch.
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
@@ -67,6 +68,8 @@ def make_space(
     sentences = _Both(sessions, Sentences(PlaylistFiles(lists, ids))) if lists else sessions
     listened = None if lists else tracks["train_count"][:n_catalogue].to_numpy()
     old = None if before is None else _old_vectors(before, ids)
+    if old is not None and old.shape[1] != config.dim:
+        old = None
     vectors = train_track_vectors(sentences, n_catalogue, config, seed, initial=old, on_epoch=on_epoch, counts=listened)
     drift = None
     if old is not None:

@@ -58,7 +58,7 @@ class PreparedDataset:
     tracks: pl.DataFrame
     """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
-    """[V, 80] unit vectors of the catalogue and, behind it, of the tracks that borrow one."""
+    """[V, D] unit vectors of the catalogue and, behind it, of the tracks that borrow one."""
     n_catalogue: int
     """How many tracks, the first ones, have a vector of their own and can be recommended."""
     snapshots: Snapshots

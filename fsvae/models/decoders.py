@@ -21,7 +21,7 @@ class Decoder(nn.Module):
         self.query = nn.Linear(hidden, dim) if with_query else None
 
     def forward(self, z_NZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the expected track vectors [N, 80] and the queries [N, 80], the same ones for a model without."""
+        """Return the expected track vectors [N, D] and the queries [N, D], the same ones for a model without."""
         hidden_N = self.hidden(z_NZ)
         point_ND = self.point(hidden_N)
         return point_ND, point_ND if self.query is None else self.query(hidden_N)

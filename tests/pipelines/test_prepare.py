@@ -136,6 +136,17 @@ def test_tracks_are_by_train_count_and_then_by_id(dataset: PreparedDataset) -> N
     np.testing.assert_allclose(np.linalg.norm(dataset.vectors, axis=1), 1.0, atol=1e-6)
 
 
+def test_the_track_space_has_as_many_dimensions_as_are_asked_for(lake: Lake, tmp_path: Path) -> None:
+    """A space of other dimensions cannot be gone on from."""
+    goes_on = []
+    for seed, dim in enumerate((8, 8, 12)):
+        config = replace(CONFIG, track2vec=replace(CONFIG.track2vec, dim=dim), continue_space=True)
+        dataset = open_dataset(prepare(lake, config, seed=seed, datasets=tmp_path))
+        assert dataset.vectors.shape == (2, dim)
+        goes_on.append(dataset.manifest["track_space"]["drift"] is not None)
+    assert goes_on == [False, True, False]
+
+
 @pytest.mark.parametrize(("min_count", "catalogue"), [(3, 1), (1, 3), (0, 3)])
 def test_min_count_counts_the_training_period_only(lake: Lake, tmp_path: Path, min_count: int, catalogue: int) -> None:
     assert manifest_of(lake, tmp_path, min_count=min_count)["counts"]["catalogue"] == catalogue
