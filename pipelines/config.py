@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
+from fsvae.models.config import ModelConfig
 from fsvae.models.fitting import TrainConfig
-from fsvae.models.fsvae import ModelConfig
 from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
 from pipelines.prepare import DatasetConfig

@@ -7,6 +7,7 @@ from typing import Any
 
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.protocol import RANKING_METRICS
+from fsvae.models.config import CHOICES as MODEL_CHOICES
 from pipelines.engine import ENGINES
 
 _MANY = 10**9
@@ -18,12 +19,14 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dataset.train_share": (0, 1),
     "dataset.validation_share": (0, 1),
     "dataset.keep": (1, _MANY),
+    "dataset.track2vec.dim": (2, 4_096),
     "dataset.track2vec.epochs": (1, 10_000),
     "dataset.track2vec.window": (1, 1_000),
     "dataset.track2vec.negative": (1, 1_000),
     "dataset.track2vec.ns_exponent": (-2, 2),
     "dataset.track2vec.sample": (0, 1),
     "model.history": (1, 100_000),
+    "model.shuffled_share": (0.001, 1),
     "model.slow_hidden": (1, 100_000),
     "model.slow_dim": (1, 100_000),
     "model.fast_hidden": (1, 100_000),
@@ -32,6 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.decoder_hidden": (1, 100_000),
     "model.softmax_weight": (0, _MANY),
     "model.softmax_tracks": (2, _MANY),
+    "model.repeat_dim": (1, 100_000),
     "model.beta": (0, _MANY),
     "model.beta_warmup_epochs": (0, _MANY),
     "model.free_bits": (0, _MANY),
@@ -57,7 +61,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 _CHOICES: dict[str, tuple[str, ...]] = {
     "source.time_unit": ("iso", "s", "ms", "us"),
     "engine.name": tuple(ENGINES),
-    "model.latent": ("gaussian", "deterministic"),
+    **{f"model.{name}": words for name, words in MODEL_CHOICES.items()},
     "evaluate.period": ("test", "validation"),
     "promote.metric": RANKING_METRICS,
     "train.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"),
@@ -68,7 +72,8 @@ def check_ranges(config: Any) -> None:
     """Refuse values that cannot be, by their key.
 
     Raises:
-        UserError: a number is outside its range (NaN is outside of all), or a word is not one of the choices.
+        UserError: a number is outside its range (NaN is outside of all), a word is not one of the choices,
+            or two values do not go together.
     """
     for key, (low, high) in _RANGES.items():
         value = reduce(getattr, key.split("."), config)
@@ -78,6 +83,7 @@ def check_ranges(config: Any) -> None:
         value = reduce(getattr, key.split("."), config)
         if value not in choices:
             raise UserError(f"{key}={value} is not one of {', '.join(choices)}.{nearest(str(value), choices)}")
+    config.model.check()
     shares = config.dataset.train_share + config.dataset.validation_share
     if not config.dataset.train_until and shares >= 1:
         raise UserError(f"dataset.train_share + dataset.validation_share is {shares:g}: nothing is left to test on.")
