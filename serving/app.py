@@ -7,7 +7,9 @@ import io
 import ipaddress
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +85,26 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             serve.shutdown()
             ray.shutdown()
+
+
+def wait() -> None:
+    """Return when a supervisor asks the process to end (SIGTERM).
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a second one does not disturb the shutting down.
+    """
+    asked = threading.Event()
+    asked_by: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        asked_by.append(number)
+        asked.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, end)
+    asked.wait()
+    if asked_by[0] == signal.SIGINT:
+        raise KeyboardInterrupt("the endpoint is down")
 
 
 def _is_loopback(host: str) -> bool:

@@ -25,7 +25,7 @@ class Track2VecConfig:
     """How the track space is learned; the defaults are measured (docs/track_space.md)."""
 
     dim: int = 80
-    """Dimensions of the track space (paper, section 4.1)."""
+    """Dimensions of the track space (paper, section 4.1: 80)."""
     epochs: int = 30
     """Passes over the sessions; fewer cost recall on every log, more suit large logs and make small ones overfit."""
     window: int = 5
@@ -62,12 +62,12 @@ def train_track_vectors(
         n_tracks: size of the catalogue.
         config: hyper-parameters.
         seed: of the initial vectors and the sampling.
-        initial: [n_tracks, D] unit vectors to start from (those of the last training); a row of NaN starts anew.
+        initial: [n_tracks, dim] unit vectors to start from (those of the last training); a row of NaN starts anew.
         on_epoch: called after each epoch, for a progress bar.
         counts: [n_tracks] how often each track occurs in `sentences`.
 
     Returns:
-        [n_tracks, D] float32; a row of NaN for a track that occurs in no sentence.
+        [n_tracks, dim] float32; a row of NaN for a track that occurs in no sentence.
 
     Raises:
         UserError: no catalogue track occurs in the sentences.

@@ -239,13 +239,20 @@ class FSVAE(Network):
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors of a batch's targets and what ranks the catalogue; z is the posterior's mean."""
+        """Return the expected vectors of a batch's targets and what ranks the catalogue; z is the posterior's mean.
+
+        The uncertainty is the mean standard deviation of the posterior, as in serving.
+        """
         prediction = self(batch)
+        spread_N = None
+        if prediction.posterior.log_variance is not None:
+            spread_N = torch.exp(0.5 * prediction.posterior.log_variance).mean(dim=-1).numpy()
         return Predictions(
             batch.listen_BT[batch.target_BT].numpy(),
             prediction.y_ND.numpy(),
-            None if self.scored else prediction.query_ND.numpy(),
-            self.scores(prediction, self.search_table).numpy() if self.scored else None,
+            queries=None if self.scored else prediction.query_ND.numpy(),
+            scores=self.scores(prediction, self.search_table).numpy() if self.scored else None,
+            uncertainty=spread_N,
         )
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:

@@ -28,19 +28,19 @@ class NetworkRecommender:
     def __init__(self, name: str, network: Network) -> None:
         """Wrap a trained network under the name that it has in tables."""
         self.name = name
-        self._network = network.cpu().eval()
+        self.network = network.cpu().eval()
 
     def fit(self, dataset: PreparedDataset) -> None:
         """Do nothing: the network comes trained."""
 
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the network's track space."""
-        chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self._network.history)
+        chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self.network.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
-        of_a_chunk = max(1, 2 * self._network.history * self._network.scored)
+        of_a_chunk = max(1, 2 * self.network.history * self.network.scored)
         at_once = min(_CHUNKS, max(1, _SCORES_AT_ONCE // of_a_chunk))
         for rows in OrderedBatches(chunks.length, at_once):
-            yield self._network.predictions(batcher[rows])
+            yield self.network.predictions(batcher[rows])
 
 
 @dataclass(frozen=True)

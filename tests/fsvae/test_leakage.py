@@ -26,9 +26,10 @@ from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
 from fsvae.schema import KINDS
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tiny_dataset import FIRST_DAY, all_slow, dataset_of, random_histories, random_model, small_config, unit_vectors
+from tiny_dataset import all_slow, dataset_of, pattern, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
 from fsvae.models.config import ModelConfig
 from fsvae.models.fsvae import FSVAE, Prediction
 from fsvae.models.module import OptimiserConfig, TrainingModule
@@ -190,16 +189,6 @@ def test_the_model_config_is_all_that_a_bundle_needs_to_build_it_again(
     other = FSVAE(model.config, model.tracks[:-1], model.slow.mean, model.slow.std)
     other.load_state_dict(model.state_dict())
     assert torch.equal(predict(other.eval(), batch).y_ND, predict(model, batch).y_ND)
-
-
-def pattern() -> PreparedDataset:
-    """Three users who go round and round the same five tracks, a minute a track, for 60 listens each."""
-    histories = {
-        f"u{user}": [((user + n) % 5, FIRST_DAY * DAY_US + user * 3_600_000_000 + n * 60_000_000) for n in range(60)]
-        for user in range(3)
-    }
-    cut = FIRST_DAY * DAY_US + 2 * 3_600_000_000 + 40 * 60_000_000
-    return dataset_of(histories, unit_vectors(5, 6), cut, FOREVER)
 
 
 class Losses(pl.Callback):
