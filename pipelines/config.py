@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
+from fsvae.models.config import ModelConfig
 from fsvae.models.fitting import TrainConfig
-from fsvae.models.fsvae import ModelConfig
 from pipelines.ablation.baselines import BaselinesConfig
 from pipelines.ablation.config import AblationConfig
 from pipelines.dataset_config import DatasetConfig

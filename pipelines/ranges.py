@@ -8,6 +8,7 @@ from typing import Any
 
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.outcome import RANKING_METRICS
+from fsvae.models.config import CHOICES as MODEL_CHOICES
 from fsvae.schema import KINDS
 from pipelines.ablation.recommenders import RECOMMENDERS
 from pipelines.engine import ENGINES
@@ -28,6 +29,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dataset.track2vec.ns_exponent": (-2, 2),
     "dataset.track2vec.sample": (0, 1),
     "model.history": (1, 100_000),
+    "model.shuffled_share": (0.001, 1),
     "model.slow_hidden": (1, 100_000),
     "model.slow_dim": (1, 100_000),
     "model.fast_hidden": (1, 100_000),
@@ -36,6 +38,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.decoder_hidden": (1, 100_000),
     "model.softmax_weight": (0, _MANY),
     "model.softmax_tracks": (2, _MANY),
+    "model.repeat_dim": (1, 100_000),
     "model.beta": (0, _MANY),
     "model.beta_warmup_epochs": (0, _MANY),
     "model.free_bits": (0, _MANY),
@@ -75,7 +78,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "baselines.item_knn.together": ("session", "user"),
     "source.time_unit": ("iso", "s", "ms", "us"),
     "engine.name": tuple(ENGINES),
-    "model.latent": ("gaussian", "deterministic"),
+    **{f"model.{name}": words for name, words in MODEL_CHOICES.items()},
     "evaluate.period": ("test", "validation"),
     "promote.metric": RANKING_METRICS,
     "train.precision": ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"),
@@ -86,7 +89,8 @@ def check_ranges(config: Any) -> None:
     """Refuse values that cannot be, by their key.
 
     Raises:
-        UserError: a number is outside its range (NaN is outside of all), or a word is not one of the choices.
+        UserError: a number is outside its range (NaN is outside of all), a word is not one of the choices,
+            or two values do not go together.
     """
     for key, (low, high) in _RANGES.items():
         value = reduce(getattr, key.split("."), config)
@@ -103,6 +107,7 @@ def check_ranges(config: Any) -> None:
         value = reduce(getattr, key.split("."), config)
         if value not in choices:
             raise UserError(f"{key}={value} is not one of {', '.join(choices)}.{nearest(str(value), choices)}")
+    config.model.check()
     seeds, (low, high) = config.seeds, _RANGES["seed"]
     if not seeds or len(set(seeds)) < len(seeds) or not all(low <= seed <= high for seed in seeds):
         raise UserError(f"seeds={seeds}: give one or more different numbers from {low} to {high}, such as [1,2,3].")

@@ -16,8 +16,8 @@ from fsvae.baselines.mult_vae import MultVAE, MultVAEConfig
 from fsvae.baselines.sasrec import SASRec, SASRecConfig
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.build import build_model, slow_moments
+from fsvae.models.config import ModelConfig
 from fsvae.models.fitting import TrainConfig, check_targets, fit
-from fsvae.models.fsvae import ModelConfig
 from fsvae.models.network import Network
 from fsvae.models.predict import NetworkRecommender
 from fsvae.recommender import Predictions

@@ -14,7 +14,8 @@ from fsvae.data.listens import Listens
 from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
-from fsvae.models.fsvae import FSVAE, ModelConfig
+from fsvae.models.config import ModelConfig
+from fsvae.models.fsvae import FSVAE
 
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US
@@ -122,7 +123,8 @@ def pattern() -> PreparedDataset:
 def random_model(dataset: PreparedDataset, config: ModelConfig, seed: int = 0, scale: float = 0.3) -> FSVAE:
     """Return a model in evaluation mode whose weights are large enough for every input to matter."""
     features = torch.from_numpy(all_slow(dataset))
-    model = FSVAE(config, torch.from_numpy(dataset.vectors), features.mean(dim=0), features.std(dim=0) + 0.1)
+    vectors = torch.from_numpy(dataset.vectors)
+    model = FSVAE(config, vectors, features.mean(dim=0), features.std(dim=0) + 0.1, dataset.n_catalogue)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -125,6 +125,13 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
         "train.precision=foo",
         "train.optimiser.learning_rate=nan",
         "model.latent=gausian",
+        "model.fast=shufled",
+        "model.prior=none",
+        "model.likelihood=vmf",
+        "model.track_table=free",
+        "model.shuffled_share=0",
+        "model.repeat_dim=0",
+        "dataset.track2vec.dim=0",
         "dataset.train_share=1.5",
         "dataset.validation_share=-0.1",
         "dataset.train_share=0.95",
@@ -140,6 +147,26 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
 def test_impossible_values_are_refused_by_key(override: str) -> None:
     with pytest.raises(UserError, match=override.split("=")[0].replace(".", r"\.")):
         load_config([override])
+
+
+def test_on_and_off_are_read_as_they_are_written() -> None:
+    model = load_config(["model.slow=off", "model.request_time=off"]).model
+    assert (model.slow, model.request_time, model.fast) == (False, False, "on")
+    for off in ("off", "false"):
+        assert load_config([f"model.fast={off}"]).model.fast == "off"
+    assert load_config(["model.fast=shuffled"]).model.fast == "shuffled"
+
+
+def test_on_and_off_in_a_file_are_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(config_dir(), tmp_path / "configs")
+    monkeypatch.setattr(pipelines.config, "config_dir", lambda: tmp_path / "configs")
+    (tmp_path / "configs" / "model" / "mine.yaml").write_text("fast: off\nslow: on\n")
+    model = load_config(["model=mine"]).model
+    assert (model.fast, model.slow) == ("off", True)
+
+
+def test_switches_that_do_not_go_together_are_refused_before_anything_is_done() -> None:
+    assert refused("model.slow=off", "model.fast=off").startswith("model.slow and model.fast are both off")
 
 
 def test_a_word_that_is_not_a_choice_names_the_nearest() -> None:

@@ -21,8 +21,8 @@ from fsvae.evaluation.protocol import evaluate
 from fsvae.evaluation.storage import read_outcomes
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
 from fsvae.models.fitting import TrainConfig
-from fsvae.models.fsvae import ModelConfig
 from fsvae.models.module import OptimiserConfig
 from fsvae.models.predict import NetworkRecommender
 from pipelines.dataset_config import DatasetConfig
@@ -196,7 +196,7 @@ def test_champion_and_challenger_may_have_different_catalogues(
 def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDataset, outcomes: list[Outcome]) -> None:
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
-    bundle.model.config.use_fast = False
+    bundle.model.config.fast = "off"
     blind = evaluate(NetworkRecommender("FS-VAE", bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]
 
