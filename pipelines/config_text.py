@@ -8,7 +8,7 @@ import textwrap
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 
 def commented_yaml(config: Any) -> str:
@@ -22,7 +22,7 @@ def commented_yaml(config: Any) -> str:
             lines.append(textwrap.indent(commented_yaml(value).strip("\n"), "  "))
         else:
             lines += _comment(words.get(field.name))
-            lines.append(OmegaConf.to_yaml(OmegaConf.create({field.name: value})).rstrip("\n"))
+            lines.append(yaml.safe_dump({field.name: value}, default_flow_style=None, allow_unicode=True).rstrip("\n"))
     return "\n".join(lines) + "\n"
 
 
