@@ -41,9 +41,10 @@ def latent_use(model: FSVAE, dataset: PreparedDataset, period: str) -> LatentUse
     targets, sums = 0, np.zeros((3, model.config.latent_dim))
     model.eval()
     for rows in OrderedBatches(chunks.length, _CHUNKS):
-        posterior = model(batcher[rows]).posterior
+        prediction = model(batcher[rows])
+        posterior = prediction.posterior
         mean_NZ = posterior.mean.double()
-        terms = (kl_per_dimension(posterior), mean_NZ, mean_NZ**2)
+        terms = (kl_per_dimension(posterior, prediction.prior), mean_NZ, mean_NZ**2)
         sums += np.stack([term.double().sum(dim=0).numpy() for term in terms])
         targets += len(mean_NZ)
     kl_Z, mean_Z, square_Z = sums / max(targets, 1)
