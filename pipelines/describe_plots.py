@@ -1,46 +1,28 @@
-"""A description as plots: SVG that stands in an HTML page and takes its text colour from there, in light and dark."""
+"""A description as plots."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from fsvae.schema import KINDS
 from pipelines.description import Description
 from pipelines.statistics import zipf_exponent
+from pipelines.svg import ACCENT, GREY, Plot, legend, plot
 
-ACCENT = "#1db954"
-GREY = "#8b949e"
-"""Between light and dark: it shows on both."""
 _KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9", "#b5484b", "#c9a6d6"), strict=True))
-_INK = "#010203"
-"""A colour that no plot has otherwise: in its place the page's text colour is put."""
 _SESSION_EDGES = (1, 2, 3, 5, 9, 17, 33, 65)
 _POSITION_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000)
 _MIN_LISTENS = 30
 """A share of fewer listens than this says nothing, and is not drawn."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot and what is to be said of it."""
-
-    title: str
-    caption: str
-    svg: str
 
 
 def plots(what: Description) -> list[Plot]:
@@ -65,24 +47,7 @@ def plots(what: Description) -> list[Plot]:
 
 
 def _plot(title: str, caption: str, draw: Callable[[Any, Description], None], what: Description) -> Plot:
-    ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
-    # Text stays text: it can be read aloud and copied, and the file is small.
-    style = {**ink, "svg.fonttype": "none", "svg.hashsalt": title, "font.size": 10, "axes.titlesize": 10}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(6.4, 3.0), layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        draw(axes, what)
-        data = io.StringIO()
-        figure.savefig(data, format="svg", transparent=True, metadata={"Date": None})
-    return Plot(title, caption, _inline(data.getvalue()))
-
-
-def _inline(svg: str) -> str:
-    """Return an SVG file as an element of an HTML page: without addresses, and with the page's text colour."""
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+    return plot(title, caption, lambda axes: draw(axes, what))
 
 
 def _calendar(what: Description, column: pl.Series) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -122,11 +87,6 @@ def _log_axis(axis: Any, reach: float, label: Callable[[float], str]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend(axes: Any) -> None:
-    """Put the legend above the plot, where it hides nothing."""
-    axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-
-
 def _events(axes: Any, what: Description) -> None:
     below: NDArray[np.int64] | None = None
     for kind in KINDS:
@@ -138,7 +98,7 @@ def _events(axes: Any, what: Description) -> None:
     for first, last in what.gaps:
         axes.axvspan(first, last + timedelta(days=1), color=GREY, alpha=0.3, linewidth=0)
     if len(axes.get_legend_handles_labels()[0]) > 1:
-        _legend(axes)
+        legend(axes)
     _date_axis(axes, what)
     axes.set_ylabel("events a day")
 
@@ -163,7 +123,7 @@ def _popularity(axes: Any, what: Description) -> None:
     _log_axis(axes.xaxis, len(counts), "{:,.0f}".format)
     _log_axis(axes.yaxis, counts[0], "{:,.0f}".format)
     axes.set_ylim(bottom=0.8)
-    _legend(axes)
+    legend(axes)
     axes.set_xlabel("rank of the track by its listens")
     axes.set_ylabel("listens")
 
@@ -175,7 +135,7 @@ def _per_user(axes: Any, what: Description) -> None:
     axes.axvline(float(np.median(counts)), color=GREY, linestyle="--", label=f"median {np.median(counts):,.7g}")
     _log_axis(axes.xaxis, counts[0], "{:,.0f}".format)
     _count_axis(axes.yaxis)
-    _legend(axes)
+    legend(axes)
     axes.set_xlabel("listens")
     axes.set_ylabel("users")
 
@@ -214,7 +174,7 @@ def _hours(axes: Any, what: Description) -> None:
     axes.set_xlim(0, 24)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    _legend(axes)
+    legend(axes)
     axes.set_xlabel("hour of day (UTC)")
     axes.set_ylabel("share of listens")
 
@@ -231,7 +191,7 @@ def _track_drift(axes: Any, what: Description) -> None:
         _log_axis(axis, high / low, lambda share: f"{100 * share:.3g} %")
         axis.set_label_text(f"share, {span.name}")
     axes.set(xlim=(low, high), ylim=(low, high))
-    _legend(axes)
+    legend(axes)
 
 
 def _bin_labels(edges: Any) -> list[str]:
