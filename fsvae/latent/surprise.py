@@ -1,0 +1,89 @@
+"""Anomalies: listens and users that the model would not have expected, by reconstruction error.
+
+The reconstruction error of a listen is -log p(y | z) at the mean of the state before it, in nats: the likelihood that
+the model is trained with. It may be compared between listens of one model, not between models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsvae.data.chunks import Batcher, OrderedBatches, evaluation_chunks
+from fsvae.data.dataset import PreparedDataset
+from fsvae.latent.states import Done
+from fsvae.models.fsvae import FSVAE
+
+_CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """The reconstruction errors of listens."""
+
+    positions: NDArray[np.int64]
+    """[N] flat positions of listens to tracks of the catalogue, ascending; the others have no vector to be at."""
+    nll: NDArray[np.float64]
+    """[N] -log p(y | z) [nats]."""
+
+
+@torch.inference_mode()
+def surprise(
+    model: FSVAE, dataset: PreparedDataset, begin_us: int, end_us: int, done: Done = lambda done, of: None
+) -> Surprise:
+    """Return the reconstruction errors of the listens in [begin_us, end_us), in one pass over the histories."""
+    chunks = evaluation_chunks(dataset.listens, begin_us, end_us, model.history)
+    batcher = Batcher(dataset, chunks, catalogue_targets_only=True)
+    positions, nll = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+    finished = 0
+    for rows in OrderedBatches(chunks.length, _CHUNKS):
+        batch = batcher[rows]
+        prediction = model(batch)
+        target_N = batch.track_BT[batch.target_BT]
+        positions.append(batch.listen_BT[batch.target_BT].numpy())
+        nll.append(model.likelihood(prediction.y_ND, model.tracks[target_N]).numpy().astype(np.float64))
+        finished += len(rows)
+        done(finished, len(chunks))
+    at = np.concatenate(positions)
+    order = np.argsort(at)
+    return Surprise(at[order], np.concatenate(nll)[order])
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """How surprising users are, the most surprising one first."""
+
+    user: NDArray[np.int64]
+    """[U]"""
+    nll: NDArray[np.float64]
+    """[U] mean reconstruction error of the latest listens [nats]."""
+    listens: NDArray[np.int64]
+    """[U] over how many."""
+    score: NDArray[np.float64]
+    """[U] how far that is above the median user, in robust standard deviations (1.4826 times the median deviation)."""
+
+
+def anomalies(user_N: NDArray[np.int64], nll_N: NDArray[np.float64], latest: int, least: int) -> Anomalies:
+    """Return the users by the mean reconstruction error of their latest listens.
+
+    Args:
+        user_N: whose each listen is, ascending, the listens of a user in order of time.
+        nll_N: its reconstruction error.
+        latest: so many of a user's last listens count.
+        least: a user with fewer listens is left out: the mean of a few is chance.
+    """
+    users, count = np.unique(user_N, return_counts=True)
+    from_end = np.repeat(np.cumsum(count), count) - np.arange(len(user_N))
+    counts = from_end <= latest
+    row = np.repeat(np.arange(len(users)), count)
+    mean = np.bincount(row[counts], nll_N[counts], minlength=len(users)) / np.minimum(count, latest)
+    users, mean, count = users[count >= least], mean[count >= least], np.minimum(count, latest)[count >= least]
+    if len(users) == 0:
+        return Anomalies(users, mean, count, mean)
+    deviation = 1.4826 * float(np.median(np.abs(mean - np.median(mean))))
+    score = (mean - np.median(mean)) / max(deviation, 1e-12)
+    order = np.argsort(-mean, kind="stable")
+    return Anomalies(users[order], mean[order], count[order], score[order])
