@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: quickstart test check bench bench-data wheel clean
+.PHONY: quickstart test check bench bench-data bench-eval bench-peers wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -29,6 +29,13 @@ bench: .venv/.installed  ## training throughput beside the bare LSTM, in one run
 EVENTS ?= 10000000
 bench-data: .venv/.installed  ## ingest and prepare beside polars, in one run
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks.data_throughput --events $(EVENTS)
+
+bench-eval: .venv/.installed  ## evaluation beside the bare product of queries and tracks
+	$(BIN)/python -m benchmarks.evaluation
+
+LOG ?= ../shared/data/lastfm-fragment/lastfm.csv
+bench-peers: .venv/.installed  ## our models beside RecTools and RecBole, in environments of their own, in one run
+	$(BIN)/python -m benchmarks.peers $(LOG)
 
 wheel: .venv/.installed
 	$(BIN)/python -m build --wheel

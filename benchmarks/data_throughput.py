@@ -11,31 +11,20 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import Measured, measure
 from pipelines.tracking import git_commit
 
 _EVENTS_A_USER = 277
 """Of the simulated log in its 28 days."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One step: how long it took, and the most memory that it held."""
-
-    seconds: float
-    peak_gib: float
 
 
 def main() -> None:
@@ -55,7 +44,7 @@ def main() -> None:
             results[step] = _measure(step, workdir, arguments.events)
             print(f"{step}: {results[step][0].seconds:,.0f} s", file=sys.stderr, flush=True)  # noqa: T201
     events = int(results["ingest"][1]["events"])
-    table = Table(title=f"{events:,} simulated events of {events // _EVENTS_A_USER:,} users or so, on 28 days")
+    table = Table(title=f"{events:,} simulated events on 28 days")
     for heading in ("step", "seconds", "events/s", "peak memory, GiB"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
     for step, (measured, said) in results.items():
@@ -73,44 +62,8 @@ def main() -> None:
 
 def _measure(step: str, workdir: str, events: int) -> tuple[Measured, dict[str, float]]:
     command = [sys.executable, "-m", "benchmarks.data_throughput", "--step", step, "--workdir", workdir]
-    began = time.perf_counter()
-    with subprocess.Popen([*command, "--events", str(events)], stdout=subprocess.PIPE, text=True) as child:
-        peak = _Peak(child.pid)
-        output, _ = child.communicate()
-        peak.stop()
-        if child.returncode:
-            raise SystemExit(f"{step} failed")
-    return Measured(time.perf_counter() - began, peak.gib), json.loads(output.splitlines()[-1])
-
-
-class _Peak(threading.Thread):
-    """Watches the memory of a process and those that it started."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.gib = 0.0
-        self._process = psutil.Process(pid)
-        self._ended = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self._ended.wait(0.05):
-            used = 0
-            try:
-                tree = [self._process, *self._process.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                return
-            for process in tree:
-                try:
-                    memory = process.memory_info()
-                except psutil.NoSuchProcess:
-                    continue
-                used += memory.rss - memory.shared  # files that are mapped into memory may be dropped at any time
-            self.gib = max(self.gib, used / 2**30)
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
+    measured = measure([*command, "--events", str(events)])
+    return measured, json.loads(measured.output.splitlines()[-1])
 
 
 def _simulate(workdir: str, events: int) -> dict[str, float]:

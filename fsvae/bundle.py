@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -17,8 +18,9 @@ from fsvae.data.dataset import PreparedDataset, list_matrix
 from fsvae.errors import UserError
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS
-from fsvae.models.fsvae import FSVAE, ModelConfig
-from fsvae.models.predict import user_states
+from fsvae.models.config import ModelConfig
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.predict import Rings, user_states
 from fsvae.models.stepping import UserState
 from fsvae.schema import SCHEMA_VERSION
 
@@ -45,6 +47,7 @@ class Bundle:
     _slow: NDArray[np.float32]
     _slow_last_day: NDArray[np.float32]
     _states: NDArray[np.float32]
+    _rings: Rings
 
     @property
     def track_ids(self) -> list[str]:
@@ -72,10 +75,9 @@ class Bundle:
         states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
         last = int(self._last_played_at[row])
         slow = self._slow if at // DAY_US >= self.info["as_of_day"] else self._slow_last_day
-        return (
-            UserState(int(self._n_listens[row]), last, (states[0], states[1]), (states[2], states[3])),
-            slow[row].copy(),
-        )
+        current, following = (states[0], states[1]), (states[2], states[3])
+        state = UserState(int(self._n_listens[row]), last, current, following, self._rings.of(row))
+        return state, slow[row].copy()
 
     def view(self, dataset: PreparedDataset) -> PreparedDataset:
         """Return a dataset in the model's track space."""
@@ -110,6 +112,8 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
             "slow": snapshots.features(rows),
             "slow_last_day": snapshots.features(dataset.slow_row[dataset.listens.offsets[1:] - 1]),
             "states": flat,
+            "ring_track": _lists(states.rings.offsets, states.rings.track.astype(np.int32)),
+            "ring_features": _lists(states.rings.offsets * len(LISTEN_FEATURES), states.rings.features.ravel()),
         }
     ).write_parquet(path / "users.parquet")
     (path / "bundle.json").write_text(
@@ -133,6 +137,10 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
     )
 
 
+def _lists(offsets: NDArray[np.int64], values: NDArray[Any]) -> pl.Series:
+    return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))))
+
+
 def load_bundle(path: Path) -> Bundle:
     """Open a bundle.
 
@@ -145,14 +153,12 @@ def load_bundle(path: Path) -> Bundle:
     if info.get("schema_version") != SCHEMA_VERSION or info.get("features") != _FEATURES:
         raise UserError(f"{path}: the bundle was made by another version of fsvae. Train again: fsvae train.")
     weights = load_file(path / "model.safetensors")
-    config = ModelConfig(**info["model"])
-    model = FSVAE(config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"])
     try:
+        config = ModelConfig(**info["model"])
+        model = FSVAE(config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"])
         model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: the weights are not those of this version's model. Train again: fsvae train."
-        ) from error
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"{path}: the model is not one of this version's. Train again: fsvae train.") from error
     users = pl.read_parquet(path / "users.parquet")
     lstm = model.fast.lstm
     return Bundle(
@@ -165,4 +171,14 @@ def load_bundle(path: Path) -> Bundle:
         _slow=list_matrix(users["slow"]),
         _slow_last_day=list_matrix(users["slow_last_day"]),
         _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
+        _rings=Rings(
+            offsets=np.concatenate([[0], np.cumsum(users["ring_track"].list.len().to_numpy(), dtype=np.int64)]),
+            track=_flat(users["ring_track"], np.int64),
+            features=_flat(users["ring_features"], np.float32).reshape(-1, len(LISTEN_FEATURES)),
+        ),
     )
+
+
+def _flat(column: pl.Series, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return the elements of all lists of a column, one list behind the other."""
+    return column.explode(empty_as_null=False).to_numpy().astype(dtype)

@@ -22,6 +22,8 @@ class Predictions(NamedTuple):
     """[N, D] points whose nearest tracks are recommended, where they are not `vectors`."""
     scores: NDArray[np.float32] | None = None
     """[N, C] or [1, C] scores of the catalogue, where the model does not rank by nearness to a point."""
+    uncertainty: NDArray[np.float32] | None = None
+    """[N] how unsure the model is of each prediction, larger is less sure; in a unit of its own."""
 
 
 class Recommender(Protocol):

@@ -41,16 +41,19 @@ class TrackIndex:
 
         At most C are returned; an approximate search may return fewer.
         """
-        k = min(k, len(self._vectors))
         unit = query / max(float(np.linalg.norm(query)), 1e-12)
-        if self._graph is not None:
-            _, found = self._graph.search(unit[None], k)
-            candidates = np.sort(found[0][found[0] >= 0])
-            scores = self._vectors[candidates] @ unit
-        else:
-            scores = self._vectors @ unit
-            worst = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
-            candidates = np.flatnonzero(scores >= worst)
-            scores = scores[candidates]
-        best = np.argsort(-scores, kind="stable")[:k]
-        return candidates[best].astype(np.int64), scores[best].astype(np.float32)
+        if self._graph is None:
+            return highest(self._vectors @ unit, k)
+        _, found = self._graph.search(unit[None], min(k, len(self._vectors)))
+        candidates = np.sort(found[0][found[0] >= 0])
+        best, scores = highest(self._vectors[candidates] @ unit, k)
+        return candidates[best].astype(np.int64), scores
+
+
+def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return where the k highest of some scores [C] are, and the scores there, best first; ties by place."""
+    k = min(k, len(scores))
+    worst = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+    candidates = np.flatnonzero(scores >= worst)
+    best = candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
+    return best.astype(np.int64), scores[best].astype(np.float32)

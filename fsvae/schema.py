@@ -9,9 +9,6 @@ import pyarrow as pa
 SCHEMA_VERSION = 2
 """Written into every manifest; a reader refuses any other version."""
 
-TRACK_DIM = 80
-"""Dimensions of the track space (paper, section 4.1)."""
-
 MAX_ID_LENGTH = 256
 """Longest user or track id that is taken, in characters."""
 
@@ -120,3 +117,23 @@ SLOW = pa.schema(
 
 `habits` are the named features of `fsvae.features.slow.HABITS`. The taste is made of sequences and vectors on reading.
 """
+
+OUTCOMES = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("played_at", TIMESTAMP, nullable=False),
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int64()),
+        pa.field("l2", pa.float64()),
+        pa.field("cosine", pa.float64()),
+        pa.field("recommended", pa.list_(pa.int32()), nullable=False),
+        pa.field("novelty", pa.float64(), nullable=False),
+        pa.field("diversity", pa.float64(), nullable=False),
+        pa.field("uncertainty", pa.float32()),
+    ]
+)
+"""An evaluation, one row a model and target: the target's flat position in the dataset, its rank and distances (null:
+a miss), the `track_index` of the tracks that were recommended, best first, and what `fsvae.evaluation.outcome.Outcome`
+says of them. `uncertainty` is null where the model tells none."""

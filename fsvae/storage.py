@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import xxhash
 
 from fsvae.errors import UserError
@@ -72,9 +74,9 @@ class Folder:
         """Return whether there is such a file."""
         return bool(self.fs.get_file_info(f"{self.path}/{name}").type == pafs.FileType.File)
 
-    def files(self, below: bool = True) -> list[str]:
-        """Return the names of the files in this folder, and of those below it within this folder, in order."""
-        infos = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=below, allow_not_found=True))
+    def files(self) -> list[str]:
+        """Return the names of the files in this folder and below it, in order."""
+        infos = self.fs.get_file_info(pafs.FileSelector(self.path, recursive=True, allow_not_found=True))
         return sorted(info.path.removeprefix(f"{self.path}/") for info in infos if info.type == pafs.FileType.File)
 
     def folders(self) -> list[str]:
@@ -157,6 +159,11 @@ class Folder:
         """Return the xxh3-128 checksum of a file's bytes."""
         with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             return stream_checksum(stream)
+
+
+def read_frame(file: pa.NativeFile, columns: list[str] | None = None) -> pl.DataFrame:
+    """Return a Parquet file, or some columns of it, as `Folder.open` opened it."""
+    return pl.DataFrame(pl.from_arrow(pq.read_table(file, columns=columns)))
 
 
 def stream_checksum(stream: IO[bytes] | pa.NativeFile) -> str:

@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from contextlib import AbstractContextManager
 from datetime import date, datetime
-from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from typer.core import TyperGroup
 
 from fsvae.errors import UserError
+from pipelines.cli_app import Overrides, app, workspace_of
 from serving.config import MAX_K
 
 if TYPE_CHECKING:  # the commands import what they need when they run: --help answers at once
     from pipelines.workspace import Workspace
-
-
-class Commands(TyperGroup):
-    """The commands; what Ctrl-C interrupts says so in one line."""
-
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer's own class is private
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:  # Typer would end without a word
-            words = str(interrupt) or "interrupted; run the same command again"
-            Console(stderr=True).print(words, highlight=False, soft_wrap=True)
-            raise typer.Exit(130) from interrupt
-
-
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-    help="FS-VAE: from raw listening logs to a live next-track endpoint. Start with [bold]fsvae quickstart[/].",
-)
-Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045  # Typer reads this at run time
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings, for example seed=2 (all of them: fsvae config)."),
-]
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"fsvae {version_of('fsvae')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _fsvae(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
-
-
-def _workspace(overrides: list[str] | None, *more: str) -> Workspace:
-    from pipelines.config import load_config
-    from pipelines.workspace import Workspace
-
-    return Workspace(load_config([*more, *(overrides or [])]))
 
 
 @app.command()
@@ -80,7 +27,7 @@ def simulate(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae simulate simulate.users=2000 simulate.seed=3[/]
     """
-    workspace = _workspace(overrides)
+    workspace = workspace_of(overrides)
     from pipelines.steps import run_simulate
 
     run_simulate(workspace)
@@ -105,7 +52,7 @@ def ingest(
     overrides = [argument for argument in arguments if argument not in paths]
     if len(paths) > 1:
         raise UserError(f"ingest takes one path, and was given {len(paths)}: {', '.join(paths)}.")
-    workspace = _workspace(overrides, f"source={source}")
+    workspace = workspace_of(overrides, f"source={source}")
     if paths:
         workspace.config.source.path = paths[0]
     if not workspace.config.source.path:
@@ -121,7 +68,7 @@ def prepare(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae prepare dataset.min_count=10[/]
     """
-    workspace = _workspace(overrides)
+    workspace = workspace_of(overrides)
     from pipelines.steps import run_prepare
 
     run_prepare(workspace)
@@ -143,7 +90,7 @@ def describe(
 
     Example: [bold]fsvae describe --what dataset --out dataset.html workdir=work/quickstart[/]
     """
-    workspace = _workspace(overrides)
+    workspace = workspace_of(overrides)
     from pipelines.steps import run_describe
 
     run_describe(workspace, what or "", out)
@@ -155,7 +102,7 @@ def train(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae train model=paper train.max_epochs=3[/]
     """
-    workspace = _workspace(overrides)
+    workspace = workspace_of(overrides)
     from pipelines.steps import run_train, say_what_serves
 
     say_what_serves(workspace, run_train(workspace, workspace.dataset()))
@@ -170,7 +117,7 @@ def evaluate(
 
     Example: [bold]fsvae evaluate evaluate.period=validation[/]
     """
-    workspace = _workspace(overrides).trained()
+    workspace = workspace_of(overrides).trained()
     from pipelines.steps import run_evaluate
     from pipelines.train import open_run
 
@@ -193,12 +140,34 @@ def latent(
 
     Example: [bold]fsvae latent --users u00042,u00007 workdir=work/quickstart[/]
     """
-    workspace = _workspace(overrides).trained()
+    workspace = workspace_of(overrides).trained()
     from pipelines.steps import run_latent
     from pipelines.train import open_run
 
     chosen = [user.strip() for user in users.split(",") if user.strip()]
     run_latent(workspace, open_run(workspace.runs, run), workspace.dataset(), chosen, out)
+
+
+@app.command()
+def ablate(overrides: Overrides = None) -> None:
+    """Train and compare the models of a matrix (configs/ablation/), each with every seed; goes on where it stopped.
+
+    Example: [bold]fsvae ablate ablation=paper 'seeds=[1,2,3]'[/]
+    """
+    from pipelines.ablation.steps import run_ablate
+
+    run_ablate(overrides or [])
+
+
+@app.command()
+def report(overrides: Overrides = None) -> None:
+    """Write the report of the last matrix, or of the last one of a name, as far as it is done: a page and a table.
+
+    Example: [bold]fsvae report ablation=paper[/]
+    """
+    from pipelines.ablation.steps import run_report
+
+    run_report(overrides or [])
 
 
 @app.command()
@@ -212,7 +181,7 @@ def promote(
 
     Example: [bold]fsvae promote --version 3[/]
     """
-    workspace = _workspace(overrides).trained()
+    workspace = workspace_of(overrides).trained()
     from pipelines.steps import run_promote
     from pipelines.train import open_run
 
@@ -225,7 +194,7 @@ def runs(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae runs promote.metric=mrr[/]
     """
-    workspace = _workspace(overrides).trained()
+    workspace = workspace_of(overrides).trained()
     from pipelines.steps import list_runs
 
     list_runs(workspace)
@@ -247,7 +216,7 @@ def recommend(
 
     Example: [bold]fsvae recommend u00042 --at 2026-02-01T20:00:00+01:00[/]
     """
-    workspace = _workspace(overrides).trained()
+    workspace = workspace_of(overrides).trained()
     from pipelines.recommend import recommend as run_recommend
 
     run_recommend(workspace, user_id, [track.strip() for track in recent.split(",") if track.strip()], k, at)
@@ -259,14 +228,15 @@ def serve(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae serve serve.port=8080 serve.replicas=2[/]
     """
-    workspace = _workspace(overrides).trained()
+    workspace = workspace_of(overrides).trained()
     from pipelines.steps import console
+    from serving.app import wait
 
     with _serving(workspace) as url:
         console.print(f"Serving at {url}  (POST /v1/next-tracks, GET /healthz, docs at {url}/docs). Ctrl-C ends it.")
         question = '{"user_id": "u00042", "k": 5}'
         console.print(f"Try: curl -s {url}/v1/next-tracks -H 'Content-Type: application/json' -d '{question}'")
-        _wait()
+        wait()
 
 
 @app.command()
@@ -278,7 +248,7 @@ def daily(
 
     Example (cron): [bold]fsvae daily --date $(date -u -d yesterday +%F) source=table source.path=/logs[/]
     """
-    workspace = _workspace(overrides)
+    workspace = workspace_of(overrides)
     from pipelines.daily import daily as run_daily
 
     run_daily(workspace, date(day.year, day.month, day.day))
@@ -293,11 +263,11 @@ def quickstart(
 
     Example: [bold]fsvae quickstart --keep-serving simulate.users=400[/]
     """
-    workspace = _workspace(overrides, "workdir=work/quickstart", "serve.port=0", "train.max_epochs=4")
+    workspace = workspace_of(overrides, "workdir=work/quickstart", "serve.port=0", "train.max_epochs=4")
     from pipelines.quickstart import quickstart as run_quickstart
-    from serving.app import ask
+    from serving.app import ask, wait
 
-    run_quickstart(workspace, _serving, ask, _wait if keep_serving else None)
+    run_quickstart(workspace, _serving, ask, wait if keep_serving else None)
 
 
 @app.command()
@@ -306,7 +276,7 @@ def config(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae config model=paper[/]
     """
-    workspace = _workspace(overrides)
+    workspace = workspace_of(overrides)
     from pipelines.config_text import commented_yaml
 
     typer.echo(commented_yaml(workspace.config), nl=False)
@@ -318,26 +288,6 @@ def _serving(workspace: Workspace) -> AbstractContextManager[str]:
     tracker, settings = workspace.tracker, workspace.config.serve
     version = tracker.resolve(settings.version or None)
     return running(settings, tracker.bundle(version), f"{workspace.config.tracking.model}/{version}")
-
-
-def _wait() -> None:
-    """Return when a supervisor asks the process to end (SIGTERM).
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; a second one does not disturb the shutting down.
-    """
-    asked = threading.Event()
-    asked_by: list[int] = []
-
-    def ask(number: int, _: object) -> None:
-        asked_by.append(number)
-        asked.set()
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, ask)
-    asked.wait()
-    if asked_by[0] == signal.SIGINT:
-        raise KeyboardInterrupt("the endpoint is down")
 
 
 def main() -> None:

@@ -16,11 +16,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
+from fsvae.models.config import ModelConfig
 from fsvae.models.fitting import TrainConfig
-from fsvae.models.fsvae import ModelConfig
+from pipelines.ablation.baselines import BaselinesConfig
+from pipelines.ablation.config import AblationConfig
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import EngineConfig
 from pipelines.evaluate import EvaluateConfig
-from pipelines.prepare import DatasetConfig
 from pipelines.promote import PromoteConfig
 from pipelines.ranges import check_ranges
 from pipelines.simulate import SimulateConfig
@@ -28,6 +30,9 @@ from pipelines.sources import READERS
 from pipelines.sources.base import SourceConfig
 from pipelines.tracking import TrackingConfig
 from serving.config import ServeConfig
+
+_OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
+"""Beginnings of overrides whose keys are the user's; Hydra takes no new key, not even in a dict, without a ++."""
 
 
 @dataclass
@@ -42,11 +47,17 @@ class Config:
     """Folder of the prepared datasets, likewise; empty: datasets/ in the working folder."""
     seed: int = 1
     """Of everything that is random, but the simulated log, which has its own."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Of the trainings of each cell of a matrix (fsvae ablate); its datasets have the one above."""
+    recommender: str = "fsvae"
+    """Which model a cell of a matrix is: fsvae, as model says, or one of the baselines."""
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     promote: PromoteConfig = field(default_factory=PromoteConfig)
@@ -68,8 +79,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
             the wrong type or outside its range; the message names it and the nearest valid one.
     """
     _check_keys(overrides)
-    # Hydra takes no new key, not even in a dict, without a +; here they need none.
-    overrides = [f"++{text}" if text.startswith(("source.columns=", "source.columns.")) else text for text in overrides]
+    overrides = [f"++{text}" if text.startswith(_OPEN) else text for text in overrides]
     store = ConfigStore.instance()
     store.store("schema", Config)
     for reader in READERS:  # each is an option of the group source, without a file of its own
@@ -83,12 +93,21 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         if cause is None:
             raise UserError(f"config: {error}") from error
         key = str(cause.full_key)
-        hint = "" if key in _keys() else nearest(key, _keys())
+        hint = "" if key in _keys() or key.startswith(_OPEN) else nearest(key, _keys())
         raise UserError(f"config: {key}: {str(cause.msg or cause).splitlines()[0]}{hint}") from error
     except ValueError as error:
         raise UserError(f"config: {error}") from error
     check_ranges(config)
     return config
+
+
+def key_of(text: str) -> str:
+    """Return the key or the group that an override sets.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return str(_parsed(text).key_or_group)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -111,7 +130,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
                     f"{key}={override.value()}: {key} has no '{override.value()}', only {', '.join(options)}."
                     f"{nearest(str(override.value()), options)}"
                 )
-        elif key not in keys and not key.startswith("source.columns."):
+        elif key not in keys and not key.startswith(_OPEN):
             raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
 
 

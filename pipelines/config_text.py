@@ -27,10 +27,12 @@ def commented_yaml(config: Any) -> str:
 
 
 def field_docstrings(of: type) -> dict[str, str]:
-    """Return the docstring below each field of a class; Python keeps them nowhere but in the source."""
+    """Return the docstring below each field of a class or its bases; Python keeps them nowhere but in the source."""
+    words: dict[str, str] = {}
+    for base in of.__bases__:
+        words |= field_docstrings(base) if is_dataclass(base) else {}
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
     assert isinstance(body, ast.ClassDef)
-    words = {}
     for statement, below in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(statement, ast.AnnAssign)

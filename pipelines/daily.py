@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
+from fsvae.data.dataset import open_dataset
 from pipelines.locks import held
 from pipelines.promote import Verdict
 from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_promote, run_train
@@ -26,7 +27,7 @@ def daily(workspace: Workspace, day: date) -> Verdict:
         run_ingest(workspace)
         if day.isoformat() not in workspace.lake().manifest.days:
             console.print(f"[yellow]warning[/]   no listens on {day} in the lake: did the logs arrive?")
-        dataset = run_prepare(workspace)
+        dataset = open_dataset(run_prepare(workspace))
         run = run_train(workspace, dataset)
         run_evaluate(workspace, run, dataset)
         return run_promote(workspace, run.version, dataset)

@@ -29,7 +29,7 @@ from pipelines.description import (
 )
 from pipelines.drift import Drift, drift
 from pipelines.lake import N_BUCKETS, Lake
-from pipelines.parts import read_buckets
+from pipelines.lake_events import read_buckets
 
 Done = Callable[[int, int], None]
 """Called with (files read, files in all)."""

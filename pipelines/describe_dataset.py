@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsvae.data.dataset import PERIODS, part_name
 from fsvae.features.slow import DAY_US
 from fsvae.schema import KINDS
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 from pipelines.describe import Done
 from pipelines.description import (
     DAYS,
@@ -79,7 +79,7 @@ class _Counts:
 
 def describe_dataset(folder: Folder, manifest: dict[str, Any], done: Done = lambda done, of: None) -> Description:
     """Return what is in a prepared dataset: drift is that of the test against the training period."""
-    tracks = pl.DataFrame(pl.from_arrow(pq.read_table(folder.open("tracks.parquet"))))
+    tracks = read_frame(folder.open("tracks.parquet"))
     n_catalogue = manifest["counts"]["catalogue"]
     cuts_us = [manifest["train_until_us"], manifest["validation_until_us"]]
     counts = _Counts(len(tracks), manifest["as_of_day"], cuts_us)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fsvae.schema import KINDS
 from pipelines.description import Description
 from pipelines.statistics import zipf_exponent
-from pipelines.svg import ACCENT, GREY, Plot, legend, plot
+from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
 
 _KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9", "#b5484b", "#c9a6d6"), strict=True))
 _SESSION_EDGES = (1, 2, 3, 5, 9, 17, 33, 65)
@@ -98,7 +98,7 @@ def _events(axes: Any, what: Description) -> None:
     for first, last in what.gaps:
         axes.axvspan(first, last + timedelta(days=1), color=GREY, alpha=0.3, linewidth=0)
     if len(axes.get_legend_handles_labels()[0]) > 1:
-        legend(axes)
+        legend_above(axes)
     _date_axis(axes, what)
     axes.set_ylabel("events a day")
 
@@ -123,7 +123,7 @@ def _popularity(axes: Any, what: Description) -> None:
     _log_axis(axes.xaxis, len(counts), "{:,.0f}".format)
     _log_axis(axes.yaxis, counts[0], "{:,.0f}".format)
     axes.set_ylim(bottom=0.8)
-    legend(axes)
+    legend_above(axes)
     axes.set_xlabel("rank of the track by its listens")
     axes.set_ylabel("listens")
 
@@ -135,7 +135,7 @@ def _per_user(axes: Any, what: Description) -> None:
     axes.axvline(float(np.median(counts)), color=GREY, linestyle="--", label=f"median {np.median(counts):,.7g}")
     _log_axis(axes.xaxis, counts[0], "{:,.0f}".format)
     _count_axis(axes.yaxis)
-    legend(axes)
+    legend_above(axes)
     axes.set_xlabel("listens")
     axes.set_ylabel("users")
 
@@ -174,7 +174,7 @@ def _hours(axes: Any, what: Description) -> None:
     axes.set_xlim(0, 24)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    legend(axes)
+    legend_above(axes)
     axes.set_xlabel("hour of day (UTC)")
     axes.set_ylabel("share of listens")
 
@@ -191,7 +191,7 @@ def _track_drift(axes: Any, what: Description) -> None:
         _log_axis(axis, high / low, lambda share: f"{100 * share:.3g} %")
         axis.set_label_text(f"share, {span.name}")
     axes.set(xlim=(low, high), ylim=(low, high))
-    legend(axes)
+    legend_above(axes)
 
 
 def _bin_labels(edges: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Descriptions as one HTML page."""
+"""Descriptions as one HTML page that needs nothing else: no request, no script."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipelines.describe_plots import plots
 from pipelines.describe_tables import headline, tables
 from pipelines.description import Description
-from pipelines.page import render
+from pipelines.pages import page
 
 
 def html(descriptions: Sequence[Description]) -> str:
@@ -17,4 +17,4 @@ def html(descriptions: Sequence[Description]) -> str:
         for what in descriptions
     ]
     title = f"What is in the {' and the '.join(what.what for what in descriptions)}"
-    return render("describe.html", title=title, pages=pages)
+    return page("describe.html", title, pages=pages)

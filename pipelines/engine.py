@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Protocol, TypeVar
 
 from fsvae.errors import UserError, nearest
@@ -43,6 +44,10 @@ class Engine(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
+    def as_they_come(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Yield the place of a task and its result, in the order in which they are done."""
+        ...
+
     def map(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
         """Return the results in the order of the tasks."""
         ...
@@ -70,24 +75,27 @@ class LocalEngine:
         Raises:
             UserError: a process died.
         """
+        return _in_order(self.as_they_come(function, tasks), len(tasks), done)
+
+    def as_they_come(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Yield the place of a task and its result, in the order in which they are done.
+
+        Raises:
+            UserError: a process died.
+        """
         if min(self._workers, len(tasks)) <= 1:
-            results = []
-            for number, task in enumerate(tasks, 1):
-                results.append(function(task))
-                done(number, len(tasks))
-            return results
+            yield from ((place, function(task)) for place, task in enumerate(tasks))
+            return
         if self._pool is None:
             # Spawned, as a fork of a process with threads may hang.
             self._pool = ProcessPoolExecutor(
-                self._workers, mp_context=get_context("spawn"), initializer=_end_on_interrupt
+                self._workers, mp_context=get_context("spawn"), initializer=_end_with_parent
             )
         try:
             with _one_thread():  # each, as there is a process for each core; they read this when they start
-                futures = [self._pool.submit(function, task) for task in tasks]
-            for number, future in enumerate(as_completed(futures), 1):
-                future.result()
-                done(number, len(tasks))
-            return [future.result() for future in futures]
+                places = {self._pool.submit(function, task): place for place, task in enumerate(tasks)}
+            for future in as_completed(places):
+                yield places[future], future.result()
         except BrokenProcessPool as error:
             self._pool = None
             raise UserError(
@@ -121,6 +129,14 @@ class RayEngine:
         Raises:
             UserError: no cluster answers at the address.
         """
+        return _in_order(self.as_they_come(function, tasks), len(tasks), done)
+
+    def as_they_come(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Yield the place of a task and its result, in the order in which they are done.
+
+        Raises:
+            UserError: no cluster answers at the address.
+        """
         import ray
 
         if not ray.is_initialized():
@@ -132,13 +148,11 @@ class RayEngine:
             except ConnectionError as error:
                 raise UserError(f"engine.address: no Ray cluster answers at '{address}': {error}") from error
         piece = ray.remote(function).options(num_cpus=1, max_retries=self._RETRIES)
-        references = [piece.remote(task) for task in tasks]
-        waiting = references
+        places = {piece.remote(task): place for place, task in enumerate(tasks)}
+        waiting = list(places)
         while waiting:
-            _, waiting = ray.wait(waiting, num_returns=1)
-            done(len(tasks) - len(waiting), len(tasks))
-        results: list[R] = ray.get(references)
-        return results
+            (reference,), waiting = ray.wait(waiting, num_returns=1)
+            yield places[reference], ray.get(reference)
 
 
 ENGINES: dict[str, Callable[[EngineConfig], Engine]] = {
@@ -160,9 +174,28 @@ def engine_of(config: EngineConfig) -> Engine:
     return ENGINES[config.name](config)
 
 
-def _end_on_interrupt() -> None:
-    """Let Ctrl-C, which a terminal sends to all processes, end a worker without a traceback of its own."""
+def _in_order(results: Iterator[tuple[int, R]], tasks: int, done: Done) -> list[R]:
+    found: dict[int, R] = {}
+    for place, result in results:
+        found[place] = result
+        done(len(found), tasks)
+    return [found[place] for place in range(tasks)]
+
+
+def _end_with_parent() -> None:
+    """Let a worker end with the process that started it, whatever that ended by.
+
+    Ctrl-C, which a terminal sends to all processes, ends a worker without a traceback of its own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker was started by a process"
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

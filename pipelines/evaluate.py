@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import polars as pl
 
-from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.baselines import AggregateSequence, AggregateSequenceConfig, Average, NoSettings, Popularity
 from fsvae.bundle import Bundle, load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import Outcome, evaluate
+from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.protocol import evaluate
 from fsvae.evaluation.report import markdown, plot
+from fsvae.evaluation.storage import write_outcomes
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.tracking import Tracker
@@ -27,8 +27,6 @@ class EvaluateConfig:
 
     period: str = "test"
     """validation or test."""
-    aggregate_window: int = 10
-    """Listens that Aggregate sequence averages."""
 
 
 def evaluate_bundle(
@@ -52,7 +50,13 @@ def _day(time_us: int) -> str:
     return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tracker: Tracker) -> list[Outcome]:
+def evaluate_run(
+    run: Run,
+    dataset: PreparedDataset,
+    config: EvaluateConfig,
+    tracker: Tracker,
+    aggregate: AggregateSequenceConfig | None = None,
+) -> list[Outcome]:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
 
     Raises:
@@ -65,7 +69,11 @@ def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tra
             "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
         )
     outcomes = []
-    for baseline in (Popularity(), Average(), AggregateSequence(config.aggregate_window)):
+    for baseline in (
+        Popularity(NoSettings()),
+        Average(NoSettings()),
+        AggregateSequence(aggregate or AggregateSequenceConfig()),
+    ):
         baseline.fit(dataset)
         outcomes.append(evaluate(baseline, dataset, config.period))
     outcomes.append(evaluate_bundle(bundle, dataset, config.period))
@@ -76,26 +84,9 @@ def evaluate_run(run: Run, dataset: PreparedDataset, config: EvaluateConfig, tra
     (out / "metrics.md").write_text(markdown(outcomes, min_count))
     Folder.at(out).write_json("metrics.json", {outcome.model: outcome.metrics() for outcome in outcomes})
     plot(outcomes, out / "metrics.png")
-    positions(outcomes, dataset).write_parquet(out / "positions.parquet")
+    write_outcomes(out, outcomes, dataset)
     tracker.log_metrics(
         run.run_id, {f"{config.period}/{name}": value for name, value in outcomes[-1].metrics().items()}
     )
     tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
     return outcomes
-
-
-def positions(outcomes: list[Outcome], dataset: PreparedDataset) -> pl.DataFrame:
-    """Return one row a target with every model's rank (null: a miss) and distances, for further analysis."""
-    targets = outcomes[0].targets
-    user_ids, track_ids = pl.Series(dataset.user_ids), dataset.tracks["track_id"]
-    columns: dict[str, object] = {
-        "user_id": user_ids.gather(dataset.listens.user[targets]),
-        "played_at": pl.Series(dataset.listens.played_at[targets]).cast(pl.Datetime("us", "UTC")),
-        "track_id": track_ids.gather(dataset.listens.track[targets]),
-    }
-    for outcome in outcomes:
-        rank = pl.Series(outcome.ranks)
-        columns[f"{outcome.model} rank"] = rank.set(rank == MISS, None)
-        columns[f"{outcome.model} l2"] = outcome.l2
-        columns[f"{outcome.model} cosine"] = outcome.cosine
-    return pl.DataFrame(columns)

@@ -14,7 +14,7 @@ from fsvae.latent.maps import Clusters, Space
 from fsvae.latent.paths import Path, Smoothness
 from fsvae.latent.surprise import Anomalies, Surprise
 from fsvae.latent.units import Units
-from fsvae.models.fsvae import ModelConfig
+from fsvae.models.config import ModelConfig
 
 MOMENTS = 2000
 """So many states are on the maps."""

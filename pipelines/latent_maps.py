@@ -118,18 +118,16 @@ def drift_plots(what: LatentFigures) -> list[Plot]:
             f"Drift of {chosen.user_id}",
             "One dot a day (the mean of the day's states), joined in order from the ring to the square, on the PCA map "
             "of all states (grey): a short path is taste that stays, a long one is mood that comes and goes.",
-            lambda axes, chosen=chosen: _drift(axes, what, chosen),  # type: ignore[misc]
+            lambda panels, chosen=chosen: _drift(panels, what, chosen),  # type: ignore[misc]
             height=3.5,
             panels=len(chosen.paths) + ("slow" in chosen.paths),
-            wide=True,
         )
         for chosen in what.chosen
         if chosen.paths
     ]
 
 
-def _drift(axes: Any, what: LatentFigures, chosen: Chosen) -> None:
-    panels = axes if isinstance(axes, list) else [axes]
+def _drift(panels: list[Any], what: LatentFigures, chosen: Chosen) -> None:
     paths = {side: what.space.project(one.mean_TZ) for side, one in chosen.paths.items()}
     days = next(iter(chosen.paths.values())).day_T
     norm = Normalize(days[0], max(days[-1], days[0] + 1))

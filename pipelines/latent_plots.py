@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fsvae.latent.paths import SIGMAS
 from pipelines.latent_figures import LatentFigures
-from pipelines.svg import ACCENT, GREY, Plot, legend, plot
+from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
 
 _BEGIN, _END = "#3a6ea5", "#d1495b"
 
@@ -47,7 +47,7 @@ def _kl(axes: Any, what: LatentFigures) -> None:
         if shown.any():
             axes.bar(place[shown], units.kl_Z[order][shown], width=0.85, color=colour, label=label)
     if units.collapsed:
-        legend(axes)
+        legend_above(axes)
     axes.set_xlim(-1, len(order))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("dimensions of the latent, by KL")
@@ -90,7 +90,7 @@ def _walk(axes: Any, what: LatentFigures) -> None:
     axes.plot(
         (share[:-1] + share[1:]) / 2, walk.to_next, color=ACCENT, linestyle="--", marker=".", label="to the next stop"
     )
-    legend(axes)
+    legend_above(axes)
     axes.set_xlabel("share of the way")
     axes.set_ylabel("cosine")
 
@@ -101,7 +101,7 @@ def _smoothness(axes: Any, what: LatentFigures) -> None:
     bins = np.linspace(lowest, 1, 49).tolist()
     for values, colour, label in ((smooth.ends, GREY, "two random users"), (smooth.neighbours, ACCENT, "one step")):
         axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.85, label=label)
-    legend(axes)
+    legend_above(axes)
     axes.set_xlabel("cosine of what is decoded")
     axes.set_ylabel("share")
 

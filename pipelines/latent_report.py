@@ -11,7 +11,7 @@ import numpy as np
 from pipelines import latent_maps, latent_plots, latent_tables
 from pipelines.describe_tables import Table
 from pipelines.latent_figures import DAYS, LatentFigures
-from pipelines.page import render
+from pipelines.pages import page
 from pipelines.svg import Plot
 from pipelines.words import count
 
@@ -28,9 +28,9 @@ class Section:
 
 def html(what: LatentFigures) -> str:
     """Return the page."""
-    return render(
+    return page(
         "latent.html",
-        title="The latent space",
+        "The latent space",
         run=what.run,
         headline=latent_tables.headline(what),
         about=_about(what),

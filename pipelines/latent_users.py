@@ -62,7 +62,7 @@ def follow(
 def _sides(model: FSVAE) -> list[str]:
     """Return from what the states of a model can be encoded: both sides, and each alone where it has two."""
     config = model.config
-    return ["slow", "fast", "both"] if config.use_slow and config.use_fast else ["both"]
+    return ["slow", "fast", "both"] if config.slow and config.fast != "off" else ["both"]
 
 
 def _drift(model: FSVAE, dataset: PreparedDataset, user: int) -> tuple[dict[str, Path], int]:

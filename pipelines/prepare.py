@@ -2,61 +2,38 @@
 
 A dataset's folder is named by what it is made of and is a dataset once its manifest is there, the last file to be
 written; CURRENT names the newest. So a killed run leaves nothing that can be opened, and the next run makes the same
-files. Memory is bounded by one part of the users a worker: see `pipelines.parts`, and `pipelines.vocabulary` for what
-is global.
+files. Memory is bounded by one part of the users a worker (`pipelines.parts`), and else by the tracks.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
-from fsvae.data.dataset import part_name
+from fsvae.data.dataset import current_dataset, is_prepared, part_name
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
+from pipelines.counting import DayCounts, DayTask, count_day
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine, LocalEngine
 from pipelines.files import fingerprint, in_schema, write_parquet
 from pipelines.lake import N_BUCKETS, Lake
+from pipelines.lake_events import Day
 from pipelines.locks import held
-from pipelines.parts import Day, PartResult, PartTask, make_part
+from pipelines.parts import VOCABULARY, PartResult, PartTask, make_part
 from pipelines.track_space import make_space
-from pipelines.vocabulary import DayCounts, DayTask, Split, catalogue, count_day, cuts
+from pipelines.vocabulary import catalogue, cuts
 
 _EVENTS_A_PART = 1_000_000
 """About so many events go into one part of the users, as long as there are buckets enough."""
-
-
-@dataclass
-class DatasetConfig:
-    """How events become a dataset. The split is by time, the same for all users."""
-
-    min_count: int = 5
-    """A track needs this many listens in the training period to be in the catalogue."""
-    train_share: float = 0.8
-    """Share of the listens, by time, that come before the validation period."""
-    validation_share: float = 0.1
-    """Share of the listens between the training and the test period."""
-    train_until: str = ""
-    """Where the training period ends (ISO time, UTC) instead of at train_share; set validation_until too."""
-    validation_until: str = ""
-    """Where the test period begins, instead of after validation_share."""
-    before: str = ""
-    """Use only events before this day (YYYY-MM-DD); empty: all."""
-    continue_space: bool = False
-    """Go on from the track space of the current dataset, so that vectors stay comparable (fsvae daily does)."""
-    keep: int = 3
-    """How many prepared datasets to keep in the folder, the newest ones."""
-    track2vec: Track2VecConfig = field(default_factory=Track2VecConfig)
 
 
 Progress = Callable[[str, float], None]
@@ -106,14 +83,15 @@ def prepare(
     folder = Folder.at(datasets)
     with held(folder, "prepare"):
         before = ""
-        if config.continue_space and (current := _current(folder)):
-            if all(current.get(key) == value for key, value in made_of.items()):
-                before = current["continues"]  # the same command again
-            else:
-                before = current["fingerprint"]
+        if config.continue_space and (current := current_dataset(folder)):
+            manifest = current.read_json("manifest.json")
+            if all(manifest.get(key) == value for key, value in made_of.items()):
+                before = manifest["continues"]  # the same command again
+            elif manifest["schema_version"] == SCHEMA_VERSION:
+                before = manifest["fingerprint"]
         made_of["continues"] = before
         name = fingerprint(made_of)
-        if not (folder / name).exists("manifest.json"):
+        if not is_prepared(folder / name):
             (folder / name).delete_all()
             made = _make(lake, days, config, seed, folder, name, before, progress, engine or LocalEngine(workers=1))
             (folder / name).write_json("manifest.json", {"fingerprint": name, **made_of, **made})
@@ -122,29 +100,18 @@ def prepare(
     return folder / name
 
 
-def _current(datasets: Folder) -> dict[str, Any] | None:
-    """Return the manifest of the current dataset, if there is one."""
-    if not datasets.exists("CURRENT"):
-        return None
-    folder = datasets / datasets.read("CURRENT").decode().strip()
-    if not folder.exists("manifest.json"):
-        return None
-    manifest: dict[str, Any] = folder.read_json("manifest.json")
-    return manifest
-
-
 def _point(datasets: Folder, name: str, keep: int) -> None:
     """Make a dataset the current one, and delete what is half made or was current longest ago."""
     datasets.write("CURRENT", (name + "\n").encode())
     (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
-    for left in datasets.files(below=False):
+    for left in datasets.files():
         if left.endswith(".tmp"):
             datasets.delete(left)
     others = {}
     for other in datasets.folders():
         if other == name or other.startswith("."):
             continue
-        if (datasets / other).exists("manifest.json"):
+        if is_prepared(datasets / other):
             used = ".used" if (datasets / other).exists(".used") else "manifest.json"
             others[other] = (datasets / other).age(used)
         else:
@@ -173,13 +140,12 @@ def _make(
     tasks = [DayTask(lake.root, entry["path"], cache, name) for entry, name in zip(entries, names, strict=True)]
     listens = engine.map(count_day, tasks, lambda done, of: progress("counting", 0.1 * done / of))
     counts = DayCounts(lake, days, cache, names, listens)
-    split = Split(config.train_share, config.validation_share, config.train_until, config.validation_until)
-    train_until, validation_until = cuts(counts, split)
+    train_until, validation_until = cuts(counts, config)
     tracks = catalogue(counts.tracks(train_until), lake, config.min_count)
     n_catalogue = int(tracks["in_catalogue"].sum())
     vocabulary = f"vocabulary-{name}.parquet"
     with cache.writing(vocabulary) as file:
-        pq.write_table(tracks.select("track_id", "track_index").to_arrow(), file)
+        write_parquet(file, [in_schema(tracks, VOCABULARY)], VOCABULARY)
 
     events = sum(entry["rows"] for entry in entries)
     n_parts = 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.panel import Panel
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import PreparedDataset, open_dataset
 from pipelines.activate import activation
 from pipelines.steps import console, run_evaluate, run_ingest, run_prepare, run_promote, run_simulate, run_train
 from pipelines.workspace import Workspace
@@ -37,7 +37,7 @@ def quickstart(
     began = time.perf_counter()
     run_simulate(workspace)
     run_ingest(workspace)
-    dataset = run_prepare(workspace)
+    dataset = open_dataset(run_prepare(workspace))
     run = run_train(workspace, dataset)
     run_evaluate(workspace, run, dataset)
     run_promote(workspace, run.version, dataset)

@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fsvae.data.dataset import PreparedDataset, find_dataset, open_dataset
-from fsvae.evaluation.protocol import Outcome
+from fsvae.data.dataset import PreparedDataset, current_dataset, find_dataset
+from fsvae.evaluation.outcome import Outcome
 from fsvae.evaluation.report import COLUMNS, best_models, caption, over_all
 from fsvae.storage import Folder
 from pipelines.describe import describe_lake
@@ -85,50 +85,44 @@ def run_ingest(workspace: Workspace) -> None:
         console.print(f"          rejected {count(rows, 'row')}, {reason} (kept in {lake.root / 'rejects'})")
 
 
-def run_prepare(workspace: Workspace) -> PreparedDataset:
-    """Make the prepared dataset and say what is in it."""
+def run_prepare(workspace: Workspace) -> Folder:
+    """Make the prepared dataset and say what is in it, which its manifest tells: nothing else is read."""
     began = time.perf_counter()
-    before = _prepared(workspace.datasets)
+    stages: set[str] = set()
     with _progress() as bar, engine_of(workspace.config.engine) as engine:
         task = bar.add_task("prepare", total=1.0)
-        path = prepare(
-            workspace.lake(),
-            workspace.config.dataset,
-            workspace.config.seed,
-            workspace.datasets,
-            lambda stage, share: bar.update(task, completed=share, description=f"prepare: {stage}"),
-            engine,
-        )
-    dataset = open_dataset(path)
-    counts = dataset.manifest["counts"]
+
+        def progress(stage: str, share: float) -> None:
+            stages.add(stage)
+            bar.update(task, completed=share, description=f"prepare: {stage}")
+
+        config = workspace.config
+        folder = prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, progress, engine)
+    manifest = folder.read_json("manifest.json")
+    counts = manifest["counts"]
     cuts = [
-        datetime.fromtimestamp(dataset.manifest[key] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+        datetime.fromtimestamp(manifest[key] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
         for key in ("train_until_us", "validation_until_us")
     ]
     console.print(
         f"[bold]prepare[/]   {count(counts['listens'], 'listen')} of {count(counts['users'], 'user')}; "
         f"{counts['catalogue']:,} of {count(counts['tracks'], 'track')} in the catalogue; "
         f"{count(counts['snapshots'], 'slow snapshot')}, "
-        + ("prepared before" if path.name in before else f"{time.perf_counter() - began:.1f} s")
-        + f" → {path}"
+        + ("prepared before" if stages == {"done"} else f"{time.perf_counter() - began:.1f} s")
+        + f" → {folder}"
     )
     console.print(f"          train until {cuts[0]}, validation until {cuts[1]}, test after (UTC)")
-    space = dataset.manifest["track_space"]
+    space = manifest["track_space"]
     borrowed = sum(number for origin, number in space["origins"].items() if origin not in ("trained", "none"))
     if borrowed:
         console.print(f"          {borrowed:,} tracks outside the catalogue borrow a vector from their album or artist")
     if drift := space["drift"]:
         console.print(
-            f"          goes on from the track space of {dataset.manifest['continues']}: {drift['shared']:,} shared "
+            f"          goes on from the track space of {manifest['continues']}: {drift['shared']:,} shared "
             f"tracks drifted by {drift['mean_after']:.3f} (cosine distance), {drift['neighbour_overlap']:.0%} of their "
             "nearest neighbours are the same"
         )
-    return dataset
-
-
-def _prepared(datasets: Folder) -> set[str]:
-    """Return the names of the datasets that are there."""
-    return {name for name in datasets.folders() if datasets.exists(f"{name}/manifest.json")}
+    return folder
 
 
 def run_train(workspace: Workspace, dataset: PreparedDataset) -> Run:
@@ -173,7 +167,8 @@ def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> li
     """Compare a run with the baselines and print the table."""
     out = run.folder / "evaluation" / workspace.config.evaluate.period
     again = (out / "metrics.json").exists()
-    outcomes = evaluate_run(run, dataset, workspace.config.evaluate, workspace.tracker)
+    config = workspace.config
+    outcomes = evaluate_run(run, dataset, config.evaluate, workspace.tracker, config.baselines.aggregate_sequence)
     table = Table(title=f"next-track prediction, {workspace.config.evaluate.period} period", title_justify="left")
     table.add_column("model")
     for heading in COLUMNS.values():
@@ -241,7 +236,7 @@ def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
 
         if what != "dataset":
             found.append(describe_lake(workspace.lake(), done))
-        if what == "dataset" or (not what and workspace.datasets.exists("CURRENT")):
+        if what == "dataset" or (not what and current_dataset(workspace.datasets)):
             found.append(describe_dataset(*find_dataset(workspace.datasets), done))
         page = html(found)
     out = out or workspace.root / "report" / f"{what or 'lake'}.html"

@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 ACCENT = "#1db954"
 GREY = "#8b949e"
 """Between light and dark: it shows on both."""
+_WIDTH = 6.4
+"""Inches."""
+_DOTS_PER_INCH = 200
+"""Of what is drawn as pixels."""
 _INK = "#010203"
 """A colour that no plot has otherwise: in its place the page's text colour is put."""
-_DOTS_PER_INCH = 200
-"""Of what is drawn as pixels (`rasterized=True`), as thousands of points would make a heavy page."""
 
 
 @dataclass(frozen=True)
@@ -31,37 +33,32 @@ class Plot:
     """As wide as the page."""
 
 
-def plot(
-    title: str, caption: str, draw: Callable[[Any], None], height: float = 3.0, panels: int = 1, wide: bool = False
-) -> Plot:
-    """Return a plot.
+def plot(title: str, caption: str, draw: Callable[[Any], None], height: float = 3.0, panels: int = 0) -> Plot:
+    """Return what `draw` draws on the axes that it is given: on a list of them side by side, of a wide plot of panels.
 
-    Args:
-        title: its heading.
-        caption: what to say of it.
-        draw: called with the axes to draw on; with their list where there are several panels, side by side.
-        height: of the figure [inch]; it is 6.4 wide.
-        panels: how many axes.
-        wide: twice as wide as others.
+    What it draws with `rasterized=True` becomes pixels: thousands of points would make a heavy page.
     """
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     # Text stays text: it can be read aloud and copied, and the file is small.
     style = {**ink, "svg.fonttype": "none", "svg.hashsalt": title, "font.size": 10, "axes.titlesize": 10}
     style["text.parse_math"] = False  # the dollars of a name are dollars
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(12.8 if wide else 6.4, height), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)[0]
+        figure = Figure(figsize=(2 * _WIDTH if panels else _WIDTH, height), layout="constrained")
+        axes = figure.subplots(1, max(panels, 1), squeeze=False)[0].tolist()
         for one in axes:
             one.spines[["top", "right"]].set_visible(False)
-        draw(list(axes) if panels > 1 else axes[0])
+        draw(axes if panels else axes[0])
         data = io.StringIO()
         figure.savefig(data, format="svg", transparent=True, metadata={"Date": None}, dpi=_DOTS_PER_INCH)
-    return Plot(title, caption, _inline(data.getvalue()), wide)
+    return Plot(title, caption, _inline(data.getvalue()), wide=panels > 0)
 
 
-def legend(axes: Any) -> None:
-    """Put the legend above the plot, where it hides nothing."""
-    axes.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+def legend_above(axes: Any) -> None:
+    """Put the legend above the plot, where it hides nothing, in as many columns as there is room for."""
+    handles, labels = axes.get_legend_handles_labels()
+    widest = 0.5 + 0.075 * max((len(label) for label in labels), default=0)  # inches, about
+    columns = max(1, int(_WIDTH / widest))
+    axes.figure.legend(handles, labels, frameon=False, fontsize=9, ncols=columns, loc="outside upper left")
 
 
 def _inline(svg: str) -> str:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import part_name
+from fsvae.errors import UserError
 from fsvae.features.alignment import align, in_order_of
 from fsvae.features.borrowed import ORIGINS, borrow_vectors
 from fsvae.features.sentences import PlaylistFiles, Sentences, SequenceFiles, TrainingSessions
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 from pipelines.lake import Lake
 
 
@@ -27,7 +27,7 @@ class Space:
     """Vectors of the catalogue and of the tracks that borrow one, and what is to be said of them."""
 
     vectors: NDArray[np.float32]
-    """[V, 80], the catalogue first."""
+    """[V, D], the catalogue first."""
     origin: list[str]
     """Where each track's vector comes from, one of `fsvae.features.borrowed.ORIGINS`; all tracks of the dataset."""
     drift: dict[str, Any] | None
@@ -58,6 +58,9 @@ def make_space(
         seed: of track2vec.
         before: a dataset whose space is to be gone on from, so that vectors stay comparable.
         on_epoch: called after each epoch.
+
+    Raises:
+        UserError: the space that is to be gone on from has other dimensions.
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
     ids = tracks["track_id"][:n_catalogue].to_list()
@@ -67,6 +70,11 @@ def make_space(
     sentences = _Both(sessions, Sentences(PlaylistFiles(lists, ids))) if lists else sessions
     listened = None if lists else tracks["train_count"][:n_catalogue].to_numpy()
     old = None if before is None else _old_vectors(before, ids)
+    if old is not None and old.shape[1] != config.dim:
+        raise UserError(
+            f"dataset.track2vec.dim={config.dim}: the current track space has {old.shape[1]} dimensions, and a space "
+            "can only be gone on from in its own. Set dataset.continue_space=false to begin a new one."
+        )
     vectors = train_track_vectors(sentences, n_catalogue, config, seed, initial=old, on_epoch=on_epoch, counts=listened)
     drift = None
     if old is not None:
@@ -95,8 +103,7 @@ def embeddings_of(lake: Lake, tracks: pl.DataFrame) -> NDArray[np.float32] | Non
 
 def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
     """Return the vectors that a dataset learned, in the order of a catalogue; NaN where it learned none."""
-    table = pq.read_table(before.open("tracks.parquet"), columns=["track_id", "in_catalogue"])
-    tracks = pl.DataFrame(pl.from_arrow(table)).filter("in_catalogue")
+    tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
     vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
     return in_order_of(ids, tracks["track_id"].to_list(), vectors)
 

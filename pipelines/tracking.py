@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,10 @@ from fsvae.errors import UserError
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PARENT = "mlflow.parentRunId"
+"""The tag of a run that is nested in another one."""
+_BATCH = 1000
+"""MLflow takes so many metrics at once."""
 STORE = "mlflow.db"
 """Name of the SQLite store in the working folder."""
 
@@ -39,6 +44,15 @@ class Version:
     aliases: list[str]
     registered_at: datetime
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run in the store."""
+
+    run_id: str
+    finished: bool
+    tags: dict[str, str]
 
 
 class Tracker:
@@ -68,9 +82,9 @@ class Tracker:
         except MlflowException:
             self._client.create_registered_model(config.model, description="Next-track recommender (FS-VAE).")
 
-    def start(self, name: str, params: dict[str, Any]) -> str:
-        """Start a run with its (nested) parameters and return its id."""
-        run = self._client.create_run(self._experiment_id, run_name=name)
+    def start(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> str:
+        """Start a run with its (nested) parameters and return its id; the tag PARENT nests it in another one."""
+        run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
         for key, value in _flat(params).items():
             self._client.log_param(run.info.run_id, key, value)
         return str(run.info.run_id)
@@ -84,6 +98,21 @@ class Tracker:
         except MlflowException:
             return False
         return True
+
+    def find(self, tags: dict[str, str]) -> list[Found]:
+        """Return the runs that have some tags, the newest first."""
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs([self._experiment_id], query, page_token=token)
+            runs += [Found(run.info.run_id, run.info.status == "FINISHED", dict(run.data.tags)) for run in page]
+            token = page.token
+            if not token:
+                return runs
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run."""
+        self._client.delete_run(run_id)
 
     def finish(self, run_id: str) -> None:
         """Mark a run as finished."""
@@ -99,6 +128,24 @@ class Tracker:
         """Log final metrics of a run."""
         for name, value in metrics.items():
             self._client.log_metric(run_id, name.replace("@", "_at_"), value)
+
+    def log_curves(self, run_id: str, rows: list[dict[str, Any]], step: str) -> None:
+        """Log a row of metrics for each step; `step` is the column of its number. None is not logged."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(name, value, now, row[step])
+            for row in rows
+            for name, value in row.items()
+            if name != step and value is not None
+        ]
+        for begin in range(0, len(metrics), _BATCH):
+            self._client.log_batch(run_id, metrics[begin : begin + _BATCH])
+
+    def log_artifact(self, run_id: str, file: Path) -> None:
+        """Log a file."""
+        self._client.log_artifact(run_id, str(file))
 
     def log_artifacts(self, run_id: str, folder: Path, name: str) -> None:
         """Log a folder's files under a name."""

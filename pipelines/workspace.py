@@ -41,6 +41,16 @@ class Workspace:
         """Return the folder of training runs."""
         return self.root / "runs"
 
+    @property
+    def cells(self) -> Path:
+        """Return the folder of what matrices have run: a folder for each cell and seed."""
+        return self.root / "cells"
+
+    @property
+    def matrices(self) -> Path:
+        """Return the folder of matrices and their reports."""
+        return self.root / "matrices"
+
     @cached_property
     def tracker(self) -> Tracker:
         """Return the MLflow store; opening it takes seconds, so it is opened when it is first asked for."""

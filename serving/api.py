@@ -85,7 +85,10 @@ class Track(BaseModel):
     """A recommended track."""
 
     track_id: str
-    score: float = Field(description="cosine similarity of the track and what the model searches for")
+    score: float = Field(
+        description="cosine similarity of the track and what the model searches for, or, if the model has a repeat "
+        "head, the probability that the track is next"
+    )
     title: str | None
     artist: str | None
 

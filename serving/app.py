@@ -7,7 +7,9 @@ import io
 import ipaddress
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from serving.config import ServeConfig
+from serving.recommender import check_servable
 
 TOKEN_VARIABLE = "FSVAE_TOKEN"
 
@@ -30,7 +33,8 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         model_version: named in every answer.
 
     Raises:
-        UserError: the address is not loopback and no token is set, the port is taken, or the bundle cannot be opened.
+        UserError: the address is not loopback and no token is set, the port is taken, or the bundle cannot be
+            opened or served.
     """
     token = os.environ.get(TOKEN_VARIABLE) or None
     if not _is_loopback(config.host) and token is None:
@@ -42,7 +46,7 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         raise UserError(f"serve.host={config.host}: IPv6 is not served; use an IPv4 address such as 127.0.0.1.")
     if config.replicas > config.num_cpus:
         raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
-    load_bundle(bundle)  # what cannot be opened is told here, not by a replica that fails to start
+    check_servable(load_bundle(bundle))  # what is wrong with it is told here, not by a replica that fails to start
     port = config.port or _free_port(config.host)
     _check_free(config.host, port)
     # Ray reads these when it is imported; with them a request costs a tenth of the time (docs/decisions.md).
@@ -81,6 +85,26 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             serve.shutdown()
             ray.shutdown()
+
+
+def wait() -> None:
+    """Return when a supervisor asks the process to end (SIGTERM).
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a second one does not disturb the shutting down.
+    """
+    asked = threading.Event()
+    asked_by: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        asked_by.append(number)
+        asked.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, end)
+    asked.wait()
+    if asked_by[0] == signal.SIGINT:
+        raise KeyboardInterrupt("the endpoint is down")
 
 
 def _is_loopback(host: str) -> bool:

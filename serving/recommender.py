@@ -6,14 +6,12 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
 import torch
 
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
-from fsvae.features.fast import request_features
-from fsvae.models.stepping import advance, new_user
-from fsvae.retrieval import TrackIndex
+from fsvae.models.stepping import advance, answer, new_user
+from fsvae.retrieval import TrackIndex, highest
 
 _PAUSE_US = 210 * 1_000_000
 """Where recent listens come without a time they are taken to have begun this far apart, 3.5 minutes."""
@@ -35,7 +33,7 @@ class RecommendedTrack:
 
     track_id: str
     score: float
-    """Cosine similarity of the track and the query, from -1 to 1."""
+    """Cosine similarity of the track and the query, from -1 to 1; of a model with a repeat head its probability."""
     title: str | None
     artist: str | None
 
@@ -54,14 +52,35 @@ class Answer:
     """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
 
 
+def check_servable(bundle: Bundle) -> None:
+    """Refuse a model that cannot go on from one listen to the next.
+
+    Raises:
+        UserError: the model reads its listens in another order for each target.
+    """
+    if bundle.model.config.fast == "shuffled":
+        raise UserError(
+            "The model was trained with model.fast=shuffled, which is for comparisons only: serve another version "
+            "(serve.version)."
+        )
+
+
 class OnlineRecommender:
     """Answers single requests from a bundle."""
 
     def __init__(self, bundle: Bundle, approximate_from: int) -> None:
-        """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`."""
+        """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`.
+
+        Raises:
+            UserError: the model is one for comparisons only.
+        """
+        check_servable(bundle)
         self._bundle = bundle
         self._model = bundle.model
-        self._tracks = TrackIndex(bundle.model.catalogue.numpy(), approximate_from)
+        self._table = bundle.model.search_table.detach()
+        self._tracks: TrackIndex | None = None
+        if bundle.model.repeat_head is None:
+            self._tracks = TrackIndex(self._table.numpy(), approximate_from)
         self._track_ids = bundle.track_ids
         self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
         self._titles = bundle.tracks["title"].to_list()
@@ -113,9 +132,11 @@ class OnlineRecommender:
         slow_encoding = torch.zeros(1, self._model.config.slow_dim)
         if slow is not None:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
-        request = request_features(np.array([at]), np.array([state.last_played_at]))
-        prediction = self._model.predict(state.current[0][-1], slow_encoding, torch.from_numpy(request))
-        best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
+        prediction = answer(self._model, state, slow_encoding, at)
+        if self._tracks is not None:
+            best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
+        else:  # every track has a probability, so none is passed over
+            best, scores = highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
         spread = prediction.posterior.log_variance
         return Answer(
             tracks=[

@@ -8,9 +8,10 @@ import pytest
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.features.track2vec import Track2VecConfig
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.simulate import SimulateConfig, simulate
 from pipelines.sources.base import SourceConfig
 

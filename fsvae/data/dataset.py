@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.data.listens import Listens
@@ -17,7 +16,7 @@ from fsvae.errors import UserError
 from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.schema import SCHEMA_VERSION
-from fsvae.storage import Folder
+from fsvae.storage import Folder, read_frame
 
 PERIODS = ("train", "validation", "test")
 
@@ -58,7 +57,7 @@ class PreparedDataset:
     tracks: pl.DataFrame
     """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
-    """[V, 80] unit vectors of the catalogue and, behind it, of the tracks that borrow one."""
+    """[V, D] unit vectors of the catalogue and, behind it, of the tracks that borrow one."""
     n_catalogue: int
     """How many tracks, the first ones, have a vector of their own and can be recommended."""
     snapshots: Snapshots
@@ -103,16 +102,28 @@ class PreparedDataset:
         return replace(self, listens=listens, vectors=vectors, n_catalogue=n_catalogue, snapshots=snapshots)
 
 
+def is_prepared(folder: Folder) -> bool:
+    """Return whether a folder holds a whole dataset: its manifest is written last."""
+    return folder.exists("manifest.json")
+
+
+def current_dataset(datasets: Folder) -> Folder | None:
+    """Return the newest dataset of a folder of datasets, which its CURRENT names, or None where there is none."""
+    if not datasets.exists("CURRENT"):
+        return None
+    folder = datasets / datasets.read("CURRENT").decode().strip()
+    return folder if is_prepared(folder) else None
+
+
 def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
-    """Return the folder of a prepared dataset, or of the newest one that a folder's CURRENT names, and its manifest.
+    """Return the folder of a prepared dataset, or of the current one of a folder of datasets, and its manifest.
 
     Raises:
         UserError: there is none, or it has another schema version.
     """
     folder = Folder.at(where)
-    if folder.exists("CURRENT"):
-        folder = folder / folder.read("CURRENT").decode().strip()
-    if not folder.exists("manifest.json"):
+    folder = current_dataset(folder) or folder
+    if not is_prepared(folder):
         raise UserError(f"{folder}: no prepared dataset there. Make one: fsvae prepare.")
     manifest = folder.read_json("manifest.json")
     if manifest.get("schema_version") != SCHEMA_VERSION:
@@ -124,7 +135,7 @@ def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
 
 
 def open_dataset(where: str | Path | Folder) -> PreparedDataset:
-    """Open a prepared dataset, or the newest one of a folder of datasets (the one its CURRENT file names).
+    """Open a prepared dataset, or the current one of a folder of datasets.
 
     Raises:
         UserError: there is none, it has another schema version, or a file is not the one that was written.
@@ -136,7 +147,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
                 f"{folder}/{name}: missing or not as it was written. Delete {folder} and run fsvae prepare again."
             )
     parts = [part_name(index) for index in range(manifest["parts"])]
-    users = [_read(folder, f"sequences/{part}") for part in parts]
+    users = [read_frame(folder.open(f"sequences/{part}")) for part in parts]
     first_users = np.cumsum([0, *(len(part) for part in users)])[:-1].tolist()
     sequences = pl.concat(users)
     lengths = sequences["track_index"].list.len().to_numpy()
@@ -147,7 +158,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
     )
     slow = pl.concat(
-        _read(folder, f"slow/{part}").with_columns(pl.col("user_index") + first)
+        read_frame(folder.open(f"slow/{part}")).with_columns(pl.col("user_index") + first)
         for part, first in zip(parts, first_users, strict=True)
     )
     vectors = np.load(io.BytesIO(folder.read("vectors.npy")), allow_pickle=False)
@@ -161,7 +172,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         manifest=manifest,
         user_ids=sequences["user_id"].to_list(),
         listens=listens,
-        tracks=_read(folder, "tracks.parquet"),
+        tracks=read_frame(folder.open("tracks.parquet")),
         vectors=vectors,
         n_catalogue=manifest["counts"]["catalogue"],
         snapshots=snapshots,
@@ -172,10 +183,6 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
 def part_name(index: int) -> str:
     """Return the file name of a part of a table that is cut by user."""
     return f"part-{index:02d}.parquet"
-
-
-def _read(folder: Folder, name: str) -> pl.DataFrame:
-    return pl.DataFrame(pl.from_arrow(pq.read_table(folder.open(name))))
 
 
 def list_matrix(column: pl.Series) -> NDArray[np.float32]:

@@ -35,7 +35,9 @@ def pessimistic_ranks(scores: NDArray[np.float32], target: NDArray[np.int64]) ->
         ascending = np.sort(scores[0])
         worse = np.where(np.isnan(of_target), 0, np.searchsorted(ascending, of_target, side="left"))
         return np.asarray(scores.shape[1] - worse, dtype=np.int64)
-    return np.asarray((~(scores < of_target[:, None])).sum(axis=1), dtype=np.int64)
+    # Row by row: what a comparison leaves stays in the cache, where counting is several times faster.
+    worse_N = [np.count_nonzero(row < score) for row, score in zip(scores, of_target, strict=True)]
+    return np.asarray(scores.shape[1] - np.array(worse_N), dtype=np.int64)
 
 
 def recall(ranks: NDArray[np.int64], k: int) -> NDArray[np.float64]:

@@ -1,65 +1,22 @@
 """The one way models are evaluated: every listen of a period is a target, ranked over the full catalogue.
 
-Weights are frozen after training; a user's own earlier listens are visible. Distances are means over targets in the
-catalogue (the others have no vector); ranking metrics come twice, over those and over all targets with the others as
-misses.
+Weights are frozen after training; a user's own earlier listens are visible.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset
-from fsvae.evaluation.metrics import (
-    CUTOFFS,
-    MISS,
-    cosine_distance,
-    l2_distance,
-    ndcg,
-    pessimistic_ranks,
-    recall,
-    reciprocal_rank,
-)
-from fsvae.recommender import Recommender
+from fsvae.evaluation.lists import LIST_LENGTH, diversity, novelty, self_information, top_k
+from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
+from fsvae.evaluation.outcome import Outcome, listens_checksum
+from fsvae.recommender import Predictions, Recommender
 
-_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32 scores
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one model made of the targets of a period."""
-
-    model: str
-    targets: NDArray[np.int64]
-    """[N] flat positions, ascending."""
-    ranks: NDArray[np.int64]
-    """[N] rank over the model's catalogue, or MISS."""
-    l2: NDArray[np.float64]
-    """[N] NaN where the target is outside the catalogue."""
-    cosine: NDArray[np.float64]
-    """[N] likewise."""
-
-    def ranking(self, name: str) -> NDArray[np.float64]:
-        """Return a ranking metric of each target, by the name it has in `metrics`."""
-        if name == "mrr":
-            return reciprocal_rank(self.ranks)
-        kind, k = name.split("@")
-        return {"recall": recall, "ndcg": ndcg}[kind](self.ranks, int(k))
-
-    def metrics(self) -> dict[str, float]:
-        """Return the means: ``name`` over targets in the catalogue, ``name_all`` over all targets."""
-        inside = self.ranks != MISS
-        means = {"l2": _mean(self.l2[inside]), "cosine": _mean(self.cosine[inside])}
-        for name in RANKING_METRICS:
-            values = self.ranking(name)
-            means[name], means[f"{name}_all"] = _mean(values[inside]), _mean(values)
-        return means
-
-
-RANKING_METRICS = (*(f"recall@{k}" for k in CUTOFFS), "ndcg@10", "mrr")
+_SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
 
 
 def evaluate(
@@ -74,33 +31,99 @@ def evaluate(
     begin = max(begin, not_before_us)
     targets = dataset.targets(period)
     targets = targets[dataset.listens.played_at[targets] >= begin]
-    vectors, track = dataset.vectors[: dataset.n_catalogue], dataset.listens.track
-    ranks = np.full(len(targets), MISS, dtype=np.int64)
-    l2, cosine = np.full(len(targets), np.nan), np.full(len(targets), np.nan)
-    seen = np.zeros(len(targets), dtype=np.bool_)
-    block = max(1, _SCORES_AT_ONCE // max(len(vectors), 1))
-    for predictions in model.predict(dataset, begin, end):
-        for i in range(0, len(predictions.targets), block):
-            part = predictions.targets[i : i + block]
-            row = np.searchsorted(targets, part)
-            seen[row] = True
-            actual = track[part].astype(np.int64)
-            inside = actual < len(vectors)
-            row, actual, predicted = row[inside], actual[inside], predictions.vectors[i : i + block][inside]
-            if len(row) == 0:
-                continue
-            l2[row] = l2_distance(predicted, vectors[actual])
-            cosine[row] = cosine_distance(predicted, vectors[actual])
-            scores = predictions.scores
-            if scores is None:  # unit vectors: nearest by L2, by cosine and by dot product are the same
-                queries = predicted if predictions.queries is None else predictions.queries[i : i + block][inside]
-                scores = queries @ vectors.T
-            elif len(scores) > 1:
-                scores = scores[i : i + block][inside]
-            ranks[row] = pessimistic_ranks(scores, actual)
+    n, n_catalogue = len(targets), dataset.n_catalogue
+    vectors, track = dataset.vectors[:n_catalogue], dataset.listens.track
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    information = self_information(dataset)
+
+    ranks = np.full(n, MISS, dtype=np.int64)
+    l2, cosine = np.full(n, np.nan), np.full(n, np.nan)
+    lists = np.zeros((n, min(LIST_LENGTH, n_catalogue)), dtype=np.int32)
+    list_novelty, list_diversity = np.zeros(n), np.zeros(n)
+    uncertainty: NDArray[np.float32] | None = None
+    seen = np.zeros(n, dtype=np.bool_)
+    rows_at_once = max(1, _SCORES_AT_ONCE // max(n_catalogue, 1))
+    for part in _of_equal_size(model.predict(dataset, begin, end), rows_at_once):
+        row = np.searchsorted(targets, part.targets)
+        seen[row] = True
+        scores = part.scores
+        if scores is None:  # unit vectors: nearest by L2, by cosine and by dot product are the same
+            scores = (part.vectors if part.queries is None else part.queries) @ vectors.T
+        lists[row] = best = top_k(scores, LIST_LENGTH)
+        list_novelty[row] = novelty(best, information)
+        list_diversity[row] = diversity(best, unit)
+        if part.uncertainty is not None:
+            uncertainty = np.full(n, np.nan, dtype=np.float32) if uncertainty is None else uncertainty
+            uncertainty[row] = part.uncertainty
+
+        actual = track[part.targets].astype(np.int64)
+        inside = actual < n_catalogue
+        of_part = pessimistic_ranks(scores, np.where(inside, actual, 0))
+        row, actual, predicted = row[inside], actual[inside], part.vectors[inside]
+        ranks[row] = of_part[inside]
+        l2[row] = l2_distance(predicted, vectors[actual])
+        cosine[row] = cosine_distance(predicted, vectors[actual])
     assert seen.all(), f"{model.name} left targets without a prediction"
-    return Outcome(model.name, targets, ranks, l2, cosine)
+    return Outcome(
+        model=model.name,
+        dataset=dataset.fingerprint,
+        positions=listens_checksum(dataset, targets),
+        n_catalogue=n_catalogue,
+        targets=targets,
+        ranks=ranks,
+        l2=l2,
+        cosine=cosine,
+        recommended=lists,
+        novelty=list_novelty,
+        diversity=list_diversity,
+        uncertainty=uncertainty,
+    )
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _of_equal_size(predictions: Iterable[Predictions], rows: int) -> Iterator[Predictions]:
+    """Cut predictions into parts of `rows` targets, those of points out of what many small ones hold together.
+
+    A user's few queries at a time would read the whole catalogue for each user.
+    """
+    waiting: list[Predictions] = []
+    n_waiting = 0
+    for part in predictions:
+        if part.scores is not None:
+            shared = len(part.scores) == 1
+            for i in range(0, len(part.targets), rows):
+                cut = slice(i, i + rows)
+                yield _cut(part, cut)._replace(scores=part.scores if shared else part.scores[cut])
+            continue
+        waiting.append(part)
+        n_waiting += len(part.targets)
+        if n_waiting >= rows:
+            joined = _joined(waiting)
+            n_whole = n_waiting // rows * rows
+            for i in range(0, n_whole, rows):
+                yield _cut(joined, slice(i, i + rows))
+            waiting, n_waiting = [_cut(joined, slice(n_whole, None))], n_waiting - n_whole
+    if n_waiting:
+        yield _joined(waiting)
+
+
+def _cut(part: Predictions, rows: slice) -> Predictions:
+    """Return some targets of a part, without scores."""
+    return Predictions(
+        part.targets[rows],
+        part.vectors[rows],
+        None if part.queries is None else part.queries[rows],
+        uncertainty=None if part.uncertainty is None else part.uncertainty[rows],
+    )
+
+
+def _joined(parts: list[Predictions]) -> Predictions:
+    """Return parts without scores as one; either all have queries, or an uncertainty, or none."""
+    first = parts[0]
+    return Predictions(
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.vectors for part in parts]),
+        None if first.queries is None else np.concatenate([part.queries for part in parts if part.queries is not None]),
+        uncertainty=None
+        if first.uncertainty is None
+        else np.concatenate([part.uncertainty for part in parts if part.uncertainty is not None]),
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fsvae.evaluation.metrics import CUTOFFS, MISS
-from fsvae.evaluation.protocol import Outcome
+from fsvae.evaluation.outcome import Outcome
 
 COLUMNS = {
     "l2": "L2 ↓",
@@ -21,6 +21,12 @@ COLUMNS = {
     "mrr_all": "MRR (all)",
 }
 """Metric → heading; an arrow down marks what is better when lower."""
+LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
+"""What the lists of ten are like: more is not better in itself."""
+LIST_CAPTION = (
+    "The ten tracks recommended for each target: the share of the catalogue that is recommended at least once, the "
+    "mean\n-log2 of a track's share of the training listens, and the mean cosine distance between two of the ten."
+)
 
 
 def over_all(metric: str) -> str:
@@ -48,7 +54,7 @@ def best_models(outcomes: Sequence[Outcome]) -> dict[str, set[str]]:
 
 
 def markdown(outcomes: Sequence[Outcome], min_count: int) -> str:
-    """Return the table of models and metrics, the best figure of each column in bold."""
+    """Return the table of models and metrics, the best figure of each column in bold, and that of their lists."""
     best = best_models(outcomes)
     lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for outcome in outcomes:
@@ -58,7 +64,12 @@ def markdown(outcomes: Sequence[Outcome], min_count: int) -> str:
             for metric in COLUMNS
         ]
         lines.append(f"| {outcome.model} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", caption(outcomes, min_count), ""])
+    lines += ["", caption(outcomes, min_count), ""]
+    lines += ["| model | " + " | ".join(LIST_COLUMNS.values()) + " |", "|---|" + "---:|" * len(LIST_COLUMNS)]
+    for outcome in outcomes:
+        metrics = outcome.metrics()
+        lines.append(f"| {outcome.model} | " + " | ".join(f"{metrics[metric]:.3f}" for metric in LIST_COLUMNS) + " |")
+    return "\n".join([*lines, "", LIST_CAPTION, ""])
 
 
 def plot(outcomes: Sequence[Outcome], path: Path) -> None:

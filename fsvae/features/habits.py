@@ -1,37 +1,33 @@
 """The habits of slow snapshots, folded over blocks of days: what was, and a block's events, give the block's snapshots.
 
 So a new day needs the past's few arrays and not its events, and a rebuild block by block gives the very same numbers:
-all of them are made of whole counts. Within a block everything is dense over (user, day) and vectorised.
+all of them are made of whole counts. Everything is vectorised over the users.
 
-Shape suffixes: U users, G (user, day) pairs, S snapshots, R days of the block and of the window before it.
+Shape suffixes: U users, G (user, day) pairs with events, C what is counted, S snapshots, H habits, W days of the block
+and the one behind it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.features.distinct import Distinct, Latest, count_distinct
 from fsvae.features.slow import DAY_US, HABITS, WINDOW_DAYS, Events
 from fsvae.schema import KINDS
 
 Ints = NDArray[np.int64]
 
 _COUNTED = ("listen", "skip", "like", "save")
-_HOURS = 24
-_N_COUNTS = len(_COUNTED) + 1 + _HOURS  # of each kind, repeats, listens in each hour
+_REPEATS = len(_COUNTED)
+_HOURS = slice(_REPEATS + 1, _REPEATS + 25)
+_N_COUNTS = _HOURS.stop  # of each kind, repeats, listens in each hour
+_COLUMN_OF_KIND = np.array([_COUNTED.index(kind) if kind in _COUNTED else _N_COUNTS for kind in KINDS])
+_HOUR_US = DAY_US // 24
 _NEVER = np.iinfo(np.int64).max
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
-
-
-@dataclass(frozen=True)
-class Latest:
-    """The latest day on which each user listened to each item (track or artist): equally long, sorted by the pair."""
-
-    user: Ints
-    item: Ints
-    day: Ints
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Past:
     user_G: Ints
     """(user, day) pairs with events in the last 28 days, sorted."""
     day_G: Ints
-    counts_GC: NDArray[np.int32]
+    counts_CG: NDArray[np.int32]
     """What was counted on each of those days."""
     tracks: Latest
     artists: Latest
@@ -56,41 +52,18 @@ class Past:
     def nothing(cls) -> Past:
         """Return the past of no users."""
         none = np.zeros(0, dtype=np.int64)
-        latest = Latest(none, none, none)
-        return cls(none, none, none, none, none, np.zeros((0, _N_COUNTS), dtype=np.int32), latest, latest)
+        counts = np.zeros((_N_COUNTS, 0), dtype=np.int32)
+        return cls(none, none, none, none, none, counts, Latest.nothing(), Latest.nothing())
 
     def with_users(self, users: int) -> Past:
         """Return the same past of more users, of whom nothing is known."""
         more = users - len(self.first_event_U)
-        return Past(
-            np.append(self.first_event_U, np.full(more, _NEVER)),
-            np.append(self.first_listen_U, np.full(more, _NEVER)),
-            np.append(self.last_listen_U, np.full(more, -1)),
-            self.user_G,
-            self.day_G,
-            self.counts_GC,
-            self.tracks,
-            self.artists,
+        return replace(
+            self,
+            first_event_U=np.append(self.first_event_U, np.full(more, _NEVER)),
+            first_listen_U=np.append(self.first_listen_U, np.full(more, _NEVER)),
+            last_listen_U=np.append(self.last_listen_U, np.full(more, -1)),
         )
-
-
-class _Grid:
-    """Days `first` - 29 .. `end` of some users as one flat axis; what is older lies on the first of them."""
-
-    LEAD = WINDOW_DAYS + 1
-
-    def __init__(self, users: int, first: int, end: int) -> None:
-        self.base = first - self.LEAD
-        self.users = users
-        self.days = end - self.base + 1
-
-    def __call__(self, user: Ints, day: Ints) -> Ints:
-        return user * self.days + np.maximum(day - self.base, 0)
-
-    def count(self, cells: Ints) -> Ints:
-        """Return how often each cell occurs, [U, R]."""
-        counts = np.bincount(cells, minlength=self.users * self.days)
-        return counts.astype(np.int64, copy=False).reshape(self.users, self.days)
 
 
 def fold(
@@ -110,84 +83,53 @@ def fold(
     Returns:
         [S, len(HABITS)] float32, and the new past.
     """
-    grid = _Grid(users, first, end)
     past = past.with_users(users)
     day = events.played_at // DAY_US
-    cell = grid(events.user, day)
     is_listen = events.kind == KINDS.index("listen")
-    listen_cell, listen_user = cell[is_listen], events.user[is_listen]
-    listen_day, listen_at = day[is_listen], events.played_at[is_listen]
-    rel_S = day_S - grid.base
-    past_cell = grid(past.user_G, past.day_G)
+    listen_user, listen_track, listen_day = events.user[is_listen], events.track[is_listen], day[is_listen]
+    tracks = count_distinct(past.tracks, listen_user, listen_track, listen_day, users, first, end)
+    known = is_listen & (events.artist >= 0)
+    artists = count_distinct(past.artists, events.user[known], events.artist[known], day[known], users, first, end)
 
-    first_UR, tracks_UR, tracks = _items(grid, past.tracks, listen_user, events.track[is_listen], listen_day)
-    known = events.artist[is_listen] >= 0
-    _, artists_UR, artists = _items(
-        grid, past.artists, listen_user[known], events.artist[is_listen][known], listen_day[known]
-    )
+    active = _ActiveDays(past, events.user, day, users, first, end)
+    counts_CG = active.counts(past, events, is_listen, tracks)
+    weekday_G = (active.day_G + _EPOCH_WEEKDAY) % 7
+    by_weekday_CG = np.where(weekday_G == np.arange(7)[:, None], counts_CG[0], 0)
+    in_window_CS = active.in_window(counts_CG, user_S, day_S)
+    weekdays_CS = active.in_window(by_weekday_CG, user_S, day_S)
 
-    kept = _kept(grid, past_cell, cell, end)
-    kept_counts = np.zeros((len(kept), _N_COUNTS), dtype=np.int32)
-    in_window = np.zeros((len(user_S), _N_COUNTS), dtype=np.int64)
-    weekdays = np.zeros((len(user_S), 7), dtype=np.int64)
-    recency_S = np.zeros(len(user_S), dtype=np.int64)
-    hour = (listen_at % DAY_US // (DAY_US // _HOURS)).astype(np.int8)
-    by_hour = np.argsort(hour, kind="stable")
-    bounds = np.searchsorted(hour[by_hour], np.arange(_HOURS + 1))
-    for column in range(_N_COUNTS):
-        if column < len(_COUNTED):
-            counts = grid.count(cell[events.kind == KINDS.index(_COUNTED[column])])
-        elif column == len(_COUNTED):
-            counts = grid.count(listen_cell) - first_UR  # the first listen to a track is no repeat
-        else:
-            begin, stop = bounds[column - len(_COUNTED) - 1 :][:2]
-            counts = grid.count(listen_cell[by_hour[begin:stop]])
-        counts.reshape(-1)[past_cell] += past.counts_GC[:, column]
-        in_window[:, column] = _window(counts, user_S, rel_S)
-        kept_counts[:, column] = counts.reshape(-1)[kept]
-        if column == 0:
-            weekday_R = (grid.base + np.arange(grid.days) + _EPOCH_WEEKDAY) % 7
-            for weekday in range(7):
-                weekdays[:, weekday] = _window(counts * (weekday_R == weekday), user_S, rel_S)
-            active = np.where(counts > 0, np.arange(grid.days), -1)
-            latest = np.maximum.accumulate(active, axis=1)[user_S, rel_S - 1]
-            recency_S = np.where(latest > 0, grid.base + latest, past.last_listen_U[user_S])
-
-    first_event = _first(past.first_event_U, events.user, day)
-    first_listen = _first(past.first_listen_U, listen_user, listen_day)
-    last_listen = past.last_listen_U.copy()
-    last_listen[listen_user] = listen_day  # each user's in order of time: the latest is written last
-
-    n_listens = in_window[:, 0]
-    repeats = in_window[:, len(_COUNTED)]
-    per_listen = np.maximum(n_listens, 1)[:, None]
-    heard = first_listen[user_S] < day_S
-    numbers = [in_window[:, column] for column in range(len(_COUNTED))] + [repeats]
-    numbers += [tracks_UR[user_S, rel_S], artists_UR[user_S, rel_S]]
-    habits = np.concatenate(
-        [
-            (first_event[user_S] < day_S)[:, None],
-            np.log1p(np.stack(numbers, axis=1)),
-            repeats[:, None] / per_listen,
-            np.log1p(np.where(heard, day_S - np.where(heard, first_listen[user_S], 0), 0))[:, None],
-            np.log1p(np.where(heard, day_S - recency_S, 0))[:, None],
-            in_window[:, len(_COUNTED) + 1 :] / per_listen,
-            weekdays / per_listen,
-        ],
-        axis=1,
-    ).astype(np.float32)
+    first_event_U = _first(past.first_event_U, events.user, day)
+    first_listen_U = _first(past.first_listen_U, listen_user, listen_day)
+    heard_S = first_listen_U[user_S] < day_S
+    first_listen_S = np.where(heard_S, first_listen_U[user_S], 0)
+    last_listen_S = active.last_listen(counts_CG[0], past.last_listen_U, user_S, day_S)
+    n_listens_S = np.maximum(in_window_CS[0], 1)
+    numbers = [*in_window_CS[: _REPEATS + 1], *(found.items_UW[user_S, day_S - first] for found in (tracks, artists))]
+    habits_HS = [
+        [first_event_U[user_S] < day_S],
+        np.log1p(np.stack(numbers)),
+        [in_window_CS[_REPEATS] / n_listens_S],
+        [np.log1p(np.where(heard_S, day_S - first_listen_S, 0))],
+        [np.log1p(np.where(heard_S, day_S - last_listen_S, 0))],
+        in_window_CS[_HOURS] / n_listens_S,
+        weekdays_CS / n_listens_S,
+    ]
+    last_listen_U = past.last_listen_U.copy()
+    last_listen_U[listen_user] = listen_day  # each user's in order of time: the latest is written last
+    kept = active.day_G >= end - WINDOW_DAYS
     new_past = Past(
-        first_event,
-        first_listen,
-        last_listen,
-        kept // grid.days,
-        kept % grid.days + grid.base,
-        kept_counts,
-        tracks,
-        artists,
+        first_event_U,
+        first_listen_U,
+        last_listen_U,
+        active.user_G[kept],
+        active.day_G[kept],
+        counts_CG[:, kept],
+        tracks.latest,
+        artists.latest,
     )
-    assert habits.shape[1] == len(HABITS)
-    return habits, new_past
+    habits_SH = np.ascontiguousarray(np.concatenate(habits_HS).T, dtype=np.float32)
+    assert habits_SH.shape[1] == len(HABITS)
+    return habits_SH, new_past
 
 
 def habits(events: Events, user_S: Ints, day_S: Ints) -> NDArray[np.float32]:
@@ -203,56 +145,61 @@ def snapshot_days(user: Ints, played_at: Ints) -> tuple[Ints, Ints]:
     """Return the (user, day) pairs, sorted, on which a user has at least one listen."""
     day = played_at // DAY_US
     span = int(day.max(initial=0)) + 1
-    keys = np.unique(user * span + day)
+    keys = user * span + day
+    keys = np.unique(keys[np.diff(keys, prepend=-1) != 0])  # those of a user's day mostly stand together
     return keys // span, keys % span
 
 
-def _items(grid: _Grid, latest: Latest, user: Ints, item: Ints, day: Ints) -> tuple[Ints, Ints, Latest]:
-    """Follow which items users listened to.
+class _ActiveDays:
+    """The (user, day) pairs with events in a block or in the 28 days before it, in order: a row each."""
 
-    Returns:
-        How many items each user listened to for the first time ever on each day, [U, R]; how many different ones in
-        the window before each day, [U, R]: the listens in it that were, before that day, the latest of their item;
-        and the latest day of each item.
-    """
-    n_items = int(max(latest.item.max(initial=0), item.max(initial=0))) + 1
-    pair = np.concatenate([latest.user * n_items + latest.item, user * n_items + item])
-    rel = np.maximum(np.concatenate([latest.day, day]) - grid.base, 0)
-    keys = np.sort(pair * grid.days + rel)
-    keys = keys[np.diff(keys, prepend=-1) > 0]
-    pair, rel = keys // grid.days, keys % grid.days
-    owner = pair // n_items
-    begins = np.diff(pair, prepend=-1) != 0
-    ends = np.append(begins[1:], True) if len(pair) else begins
-    first = begins & (rel >= grid.LEAD)
-    first_UR = grid.count(owner[first] * grid.days + rel[first])
+    def __init__(self, past: Past, user: Ints, day: Ints, users: int, first: int, end: int) -> None:
+        self._first = first
+        self._base = first - WINDOW_DAYS
+        self._days = end - self._base + 1
+        self._of_past = past.day_G >= self._base
+        seen = np.zeros(users * self._days, dtype=np.bool_)
+        seen[self._cell(past.user_G[self._of_past], past.day_G[self._of_past])] = True
+        seen[self._cell(user, day)] = True
+        self._row: Ints = np.cumsum(seen) - seen
+        cells = np.flatnonzero(seen)
+        self.user_G, self.day_G = cells // self._days, cells % self._days + self._base
 
-    following = np.append(rel[1:], 0) if len(rel) else rel
-    until = np.where(ends, rel + WINDOW_DAYS, np.minimum(rel + WINDOW_DAYS, following))
-    inside = rel > 0
-    row = owner[inside] * grid.days
-    begin = np.minimum(rel[inside] + 1, grid.days - 1)
-    stop = until[inside] + 1
-    steps_UR = grid.count(row + begin) - grid.count((row + stop)[stop < grid.days])
-    # A listen on the last day of the grid would begin after it: no snapshot lies there.
-    late = rel[inside] + 1 >= grid.days
-    steps_UR -= grid.count((row + begin)[late])
-    return first_UR, np.cumsum(steps_UR, axis=1), Latest(owner[ends], pair[ends] % n_items, rel[ends] + grid.base)
+    def _cell(self, user: Ints, day: Ints) -> Ints:
+        return user * self._days + (day - self._base)
 
+    def row(self, user: Ints, day: Ints) -> Ints:
+        """Return how many rows lie before each pair: its own row, where it has events."""
+        return self._row[self._cell(user, day)]
 
-def _window(counts_UR: Ints, user_S: Ints, rel_S: Ints) -> Ints:
-    """Return the sums over the 28 days before each snapshot, [S]."""
-    until_UR = np.cumsum(counts_UR, axis=1)
-    return np.asarray(until_UR[user_S, rel_S - 1] - until_UR[user_S, rel_S - 1 - WINDOW_DAYS])
+    def counts(self, past: Past, events: Events, is_listen: NDArray[np.bool_], tracks: Distinct) -> NDArray[np.int32]:
+        """Return what is counted on each day, [C, G]."""
+        rows = len(self.day_G)
+        hour = events.played_at // _HOUR_US
+        row, hour = self.row(events.user, hour // 24), hour % 24
+        column = np.where(is_listen, _HOURS.start + hour, _COLUMN_OF_KIND[events.kind])
+        counts = np.bincount(column * rows + row, minlength=(_N_COUNTS + 1) * rows).astype(np.int32)
+        counts_CG = counts.reshape(_N_COUNTS + 1, rows)[:_N_COUNTS]
+        counts_CG[0] = counts_CG[_HOURS].sum(axis=0)
+        # The first listen to a track is no repeat.
+        firsts = np.bincount(self.row(tracks.first_user, tracks.first_day), minlength=rows)
+        counts_CG[_REPEATS] = counts_CG[0] - firsts
+        of_past = self.row(past.user_G[self._of_past], past.day_G[self._of_past])
+        counts_CG[:, of_past] = past.counts_CG[:, self._of_past]
+        return counts_CG
 
+    def in_window(self, counts_CG: NDArray[np.int32], user_S: Ints, day_S: Ints) -> NDArray[np.int32]:
+        """Return the sums over the 28 days before each snapshot, [C, S]."""
+        until = np.zeros((len(counts_CG), len(self.day_G) + 1), dtype=np.int32)
+        np.cumsum(counts_CG, axis=1, out=until[:, 1:])
+        return until[:, self.row(user_S, day_S)] - until[:, self.row(user_S, day_S - WINDOW_DAYS)]
 
-def _kept(grid: _Grid, past_cell: Ints, cell: Ints, end: int) -> Ints:
-    """Return the cells with events in the last 28 days before `end`, sorted."""
-    seen = np.zeros((grid.users, grid.days), dtype=np.bool_)
-    seen.reshape(-1)[past_cell] = True
-    seen.reshape(-1)[cell] = True
-    seen[:, : max(end - WINDOW_DAYS - grid.base, 0)] = False
-    return np.flatnonzero(seen)
+    def last_listen(self, listens_G: NDArray[np.int32], before_U: Ints, user_S: Ints, day_S: Ints) -> Ints:
+        """Return the day of the latest listen before each snapshot: `before_U`, if it is none of these days."""
+        rows = np.where(listens_G > 0, np.arange(len(listens_G)), -1)
+        latest = np.append(-1, np.maximum.accumulate(rows))[self.row(user_S, day_S)]
+        own = latest >= self.row(user_S, np.full(len(user_S), self._base))
+        return np.where(own, np.append(self.day_G, 0)[latest], before_U[user_S])
 
 
 def _first(known_U: Ints, user: Ints, day: Ints) -> Ints:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
-from fsvae.schema import TRACK_DIM
 
 _LONGEST = 10_000
 """gensim drops what a sentence has beyond this many words (MAX_SENTENCE_LEN), so longer ones are cut."""
@@ -25,6 +24,8 @@ _WARM_LENGTH = 3.0
 class Track2VecConfig:
     """How the track space is learned; the defaults are measured (docs/track_space.md)."""
 
+    dim: int = 80
+    """Dimensions of the track space (paper, section 4.1: 80)."""
     epochs: int = 30
     """Passes over the sessions; fewer cost recall on every log, more suit large logs and make small ones overfit."""
     window: int = 5
@@ -61,12 +62,12 @@ def train_track_vectors(
         n_tracks: size of the catalogue.
         config: hyper-parameters.
         seed: of the initial vectors and the sampling.
-        initial: [n_tracks, 80] unit vectors to start from (those of the last training); a row of NaN starts anew.
+        initial: [n_tracks, dim] unit vectors to start from (those of the last training); a row of NaN starts anew.
         on_epoch: called after each epoch, for a progress bar.
         counts: [n_tracks] how often each track occurs in `sentences`.
 
     Returns:
-        [n_tracks, 80] float32; a row of NaN for a track that occurs in no sentence.
+        [n_tracks, dim] float32; a row of NaN for a track that occurs in no sentence.
 
     Raises:
         UserError: no catalogue track occurs in the sentences.
@@ -75,8 +76,8 @@ def train_track_vectors(
     """
     from gensim.models import Word2Vec
 
-    if initial is not None and initial.shape != (n_tracks, TRACK_DIM):
-        raise ValueError(f"initial: shape {initial.shape} is not {(n_tracks, TRACK_DIM)}")
+    if initial is not None and initial.shape != (n_tracks, config.dim):
+        raise ValueError(f"initial: shape {initial.shape} is not {(n_tracks, config.dim)}")
     if counts is None:
         counts = _count(sentences, n_tracks)
     occurring = np.flatnonzero(counts)
@@ -84,7 +85,7 @@ def train_track_vectors(
         raise UserError("The training period holds no track often enough to learn from: lower dataset.min_count.")
 
     model = Word2Vec(
-        vector_size=TRACK_DIM,
+        vector_size=config.dim,
         sg=1,
         min_count=1,
         sorted_vocab=0,  # word, row and place in the vocabulary are one number, which gensim takes as it is
@@ -103,7 +104,7 @@ def train_track_vectors(
     model.train(words, total_words=int(counts.sum()), epochs=config.epochs, callbacks=[_EpochEnd(words, on_epoch)])
 
     learned = model.wv.vectors - model.wv.vectors.mean(axis=0)
-    vectors = np.full((n_tracks, TRACK_DIM), np.nan, dtype=np.float32)
+    vectors = np.full((n_tracks, config.dim), np.nan, dtype=np.float32)
     vectors[occurring] = learned / np.maximum(np.linalg.norm(learned, axis=1, keepdims=True), 1e-12)
     return vectors
 

@@ -29,8 +29,11 @@ def decode(model: FSVAE, z: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def nearest_track(model: FSVAE, directions: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the track of the catalogue that lies nearest to each direction, [...]; of equals the first."""
-    return np.asarray((directions @ model.catalogue.numpy().T).argmax(axis=-1), dtype=np.int64)
+    """Return the track of the catalogue that lies nearest to each direction, [...]; of equals the first.
+
+    A repeat head is left out: it points at what a user has heard, whatever the latent says of the music.
+    """
+    return np.asarray((directions @ model.search_table.detach().numpy().T).argmax(axis=-1), dtype=np.int64)
 
 
 def line(a_Z: NDArray[np.float32], b_Z: NDArray[np.float32], steps: int) -> NDArray[np.float32]:

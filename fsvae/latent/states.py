@@ -21,7 +21,6 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.data.listens import Listens
 from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.latent import Posterior
 from fsvae.models.losses import kl_per_dimension
 
 Done = Callable[[int, int], None]
@@ -77,14 +76,14 @@ def encode(
         batch = batcher[rows]
         if not slow:
             batch = batch._replace(slow_SD=torch.zeros_like(batch.slow_SD))
-        posterior: Posterior = model(batch).posterior
-        target = batch.listen_BT[batch.target_BT].numpy()
-        row = np.searchsorted(positions, target)
-        wanted = positions[row] == target  # no target is behind the last position
-        mean_NZ[row[wanted]] = posterior.mean.numpy()[wanted]
-        kl_NZ[row[wanted]] = kl_per_dimension(posterior).numpy()[wanted]
-        if posterior.log_variance is not None:
-            variance_NZ[row[wanted]] = posterior.log_variance.exp().numpy()[wanted]
+        wanted = torch.from_numpy(np.isin(batch.listen_BT.numpy(), positions))
+        batch = batch._replace(target_BT=batch.target_BT & wanted)
+        row = np.searchsorted(positions, batch.listen_BT[batch.target_BT].numpy())
+        prediction = model(batch)
+        mean_NZ[row] = prediction.posterior.mean.numpy()
+        kl_NZ[row] = kl_per_dimension(prediction.posterior, prediction.prior).numpy()
+        if prediction.posterior.log_variance is not None:
+            variance_NZ[row] = prediction.posterior.log_variance.exp().numpy()
         finished += len(rows)
         done(finished, len(chunks))
     return States(positions, mean_NZ, variance_NZ, kl_NZ)

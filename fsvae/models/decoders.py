@@ -14,14 +14,14 @@ class Decoder(nn.Module):
     """
 
     def __init__(self, latent_dim: int, hidden: int, dim: int, with_query: bool) -> None:
-        """Build an MLP from `latent_dim` to the `dim` dimensions of the track space."""
+        """Build an MLP from `latent_dim` to the `dim` dimensions of the track space; without hidden units, a line."""
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(latent_dim, hidden), nn.LeakyReLU())
-        self.point = nn.Linear(hidden, dim)
-        self.query = nn.Linear(hidden, dim) if with_query else None
+        self.hidden = nn.Sequential(nn.Linear(latent_dim, hidden), nn.LeakyReLU()) if hidden else nn.Identity()
+        self.point = nn.Linear(hidden or latent_dim, dim)
+        self.query = nn.Linear(hidden or latent_dim, dim) if with_query else None
 
     def forward(self, z_NZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the expected track vectors [N, 80] and the queries [N, 80], the same ones for a model without."""
+        """Return the expected track vectors [N, D] and the queries [N, D], the same ones for a model without."""
         hidden_N = self.hidden(z_NZ)
         point_ND = self.point(hidden_N)
         return point_ND, point_ND if self.query is None else self.query(hidden_N)

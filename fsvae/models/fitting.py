@@ -148,7 +148,10 @@ class _Epochs(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._on_epoch(trainer.current_epoch + 1, {k: float(v) for k, v in trainer.callback_metrics.items()})
+            # What is logged of the training is still that of the epoch before.
+            measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+            assert isinstance(pl_module, TrainingModule)
+            self._on_epoch(trainer.current_epoch + 1, measured | pl_module.epoch_means())
 
 
 class _Patience(EarlyStopping):

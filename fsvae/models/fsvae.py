@@ -1,71 +1,36 @@
 """FS-VAE: slow and fast encoders, a joint latent, a decoder into the track space (Fazelnia et al., WSDM 2022).
 
 Shape suffixes: B histories, T positions, N targets, X inputs of the LSTM, H fast state, E slow encoding, Z latent,
-D track space, F listen features, R request features.
+D track space, C catalogue, F listen features, R request features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, normalize
 
 from fsvae.data.chunks import ChunkBatch
-from fsvae.errors import UserError
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.models.config import ModelConfig
 from fsvae.models.decoders import Decoder
 from fsvae.models.encoders import FastEncoder, SlowEncoder, State
 from fsvae.models.latent import Latent, Posterior
-from fsvae.models.losses import GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
+from fsvae.models.losses import (
+    CosineLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    TrackSoftmax,
+    kl_loss,
+    kl_per_dimension,
+)
 from fsvae.models.network import Network
+from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_scores
+from fsvae.models.prior import Prior, SlowPrior
+from fsvae.models.shuffled import shuffled_states
 from fsvae.recommender import Predictions
-
-
-@dataclass
-class ModelConfig:
-    """What the model is made of."""
-
-    history: int = 64
-    """L: the fast state sees between L and 2 L of the latest listens."""
-    use_slow: bool = True
-    """Read the slow features."""
-    use_fast: bool = True
-    """Read the recent listens."""
-    request_time: bool = True
-    """Let the latent see the hour, the weekday and the pause at the time of the request."""
-    slow_hidden: int = 256
-    """Hidden units of the slow encoder."""
-    slow_dim: int = 128
-    """Size of the slow encoding."""
-    fast_hidden: int = 128
-    """Hidden units of the LSTM, the size of the fast state."""
-    fast_layers: int = 2
-    """Layers of the LSTM."""
-    latent: str = "gaussian"
-    """gaussian, or deterministic (a plain autoencoder)."""
-    latent_dim: int = 64
-    """Dimensions of the latent."""
-    decoder_hidden: int = 256
-    """Hidden units of the decoder."""
-    softmax_weight: float = 0.0
-    """Weight of a track softmax beside the Gaussian likelihood, which trains a query of its own; 0: as in the paper."""
-    softmax_tracks: int = 1024
-    """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
-    beta: float = 0.02
-    """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""
-    beta_warmup_epochs: float = 2.0
-    """Epochs over which beta rises from 0."""
-    free_bits: float = 0.0
-    """KL in nats that each latent dimension has for nothing."""
-    initial_log_variance: float = -5.0
-    """Where the posterior's log variance starts."""
-    slow_dropout: float = 0.1
-    """Share of training chunks in which the slow features are taken away."""
-    fast_dropout: float = 0.05
-    """Share of training chunks in which the recent listens are taken away."""
 
 
 class Prediction(NamedTuple):
@@ -76,6 +41,10 @@ class Prediction(NamedTuple):
     query_ND: Tensor
     """What to search the nearest tracks of; the same as y_ND without a track softmax."""
     posterior: Posterior
+    prior: Prior | None
+    """None: the standard normal."""
+    repeat: Repeat | None
+    """What the pointer says, of a model with a repeat head."""
 
 
 class FSVAE(Network):
@@ -104,24 +73,27 @@ class FSVAE(Network):
             n_catalogue: how many of the tracks, the first ones, are the catalogue; by default all.
 
         Raises:
-            UserError: a switch has no such value, or both encoders are off.
+            UserError: a switch has no such value, or two do not go together.
         """
         super().__init__()
-        if config.latent not in ("gaussian", "deterministic"):
-            raise UserError(f"model.latent: '{config.latent}' is not one of gaussian, deterministic.")
-        if not (config.use_slow or config.use_fast):
-            raise UserError("model: use_slow and use_fast are both false; the model needs one of them.")
+        config.check()
         self.config = config
         dim = vectors_VD.shape[1]
         self.n_catalogue = len(vectors_VD) if n_catalogue is None else n_catalogue
         self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, dim)]))
-        self.fast = FastEncoder(dim + 1 + len(LISTEN_FEATURES), config.fast_hidden, config.fast_layers)
+        inputs = dim + 1 + len(LISTEN_FEATURES)
+        self.fast = FastEncoder(inputs, config.fast_hidden, config.fast_layers)
         self.slow = SlowEncoder(slow_mean, slow_std, config.slow_hidden, config.slow_dim)
         joint = config.fast_hidden + config.slow_dim + len(REQUEST_FEATURES)
         self.latent = Latent(joint, config.latent_dim, config.latent == "gaussian", config.initial_log_variance)
         self.decoder = Decoder(config.latent_dim, config.decoder_hidden, dim, with_query=config.softmax_weight > 0)
-        self.likelihood = GaussianLikelihood(dim)
-        self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
+        self.likelihood = _likelihood(config.likelihood, dim)
+        self.softmax = TrackSoftmax(config.softmax_tracks) if config.has_softmax else None
+        self.table = nn.Parameter(self.tracks.clone()) if config.track_table == "finetuned" else None
+        self.prior = SlowPrior(config.slow_dim, config.latent_dim) if config.prior == "slow" else None
+        self.repeat_head: RepeatHead | None = None
+        if config.repeat_head:
+            self.repeat_head = RepeatHead(config.latent_dim, inputs, config.repeat_dim, config.history)
 
     @property
     def history(self) -> int:
@@ -133,26 +105,42 @@ class FSVAE(Network):
         """Return the vectors of the tracks that can be recommended, [C, D]."""
         return self.tracks[: self.n_catalogue]
 
+    @property
+    def search_table(self) -> Tensor:
+        """Return the unit vectors that a query is searched in, [C, D]: the catalogue's, or what was made of them."""
+        return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
+
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
-        row = track.clamp(max=len(self.tracks) - 1)
+        table = self.tracks if self.table is None else self.table
+        row = track.clamp(max=len(table) - 1)
         outside = (track >= self.n_catalogue).to(features.dtype)
-        return torch.cat([self.tracks[row], outside[..., None], features], dim=-1)
+        return torch.cat([table[row], outside[..., None], features], dim=-1)
 
-    def predict(self, fast_NH: Tensor, slow_NE: Tensor, request_NR: Tensor, sample: bool = False) -> Prediction:
+    def predict(
+        self, fast_NH: Tensor, slow_NE: Tensor, request_NR: Tensor, past: Past | None = None, sample: bool = False
+    ) -> Prediction:
         """Predict the next track from the fast state, the slow encoding and the time of the request.
 
-        With `sample`, z is drawn from the posterior; else it is the posterior's mean.
+        A repeat head looks back on `past`. With `sample`, z is drawn from the posterior; else it is its mean.
         """
-        if not self.config.use_fast:
+        if self.config.fast == "off":
             fast_NH = torch.zeros_like(fast_NH)
-        if not self.config.use_slow:
+        if not self.config.slow:
             slow_NE = torch.zeros_like(slow_NE)
         if not self.config.request_time:
             request_NR = torch.zeros_like(request_NR)
         posterior = self.latent(torch.cat([fast_NH, slow_NE, request_NR], dim=-1))
-        y_ND, query_ND = self.decoder(posterior.sample() if sample else posterior.mean)
-        return Prediction(y_ND, query_ND, posterior)
+        z_NZ = posterior.sample() if sample else posterior.mean
+        point_ND, query_ND = self.decoder(z_NZ)
+        y_ND = normalize(point_ND, dim=-1) if self.likelihood is None else self.likelihood.expected(point_ND)
+        return Prediction(
+            y_ND=y_ND,
+            query_ND=y_ND if query_ND is point_ND else query_ND,
+            posterior=posterior,
+            prior=None if self.prior is None else self.prior(slow_NE),
+            repeat=None if self.repeat_head is None or past is None else self.repeat_head(z_NZ, past),
+        )
 
     def forward(self, batch: ChunkBatch, sample: bool = False) -> Prediction:
         """Predict the targets of a batch, in row-major order of target_BT.
@@ -160,20 +148,41 @@ class FSVAE(Network):
         In training mode whole chunks lose their slow or fast side at random (modality dropout), so that the model
         can do with either.
         """
-        before_BTH = self.fast.before(self.listen_inputs(batch.track_BT, batch.features_BTF))
+        x_BTX = self.listen_inputs(batch.track_BT, batch.features_BTF)
         slow_SE = self.slow(batch.slow_SD)
         chunk_N, position_N = batch.target_BT.nonzero(as_tuple=True)
-        # index_select's backward is a plain sum of rows, several times faster than that of general indexing
-        flat_N = chunk_N * batch.track_BT.shape[1] + position_N
-        fast_NH = before_BTH.flatten(0, 1).index_select(0, flat_N)
+        fast_NH = self._fast_states(x_BTX, chunk_N, position_N)
         slow_NE = slow_SE.index_select(0, batch.slow_index_BT[chunk_N, position_N])
+        past = Past(x_BTX, batch.track_BT < self.n_catalogue, batch.track_BT, chunk_N, position_N)
         if self.training:
             chunks = len(batch.track_BT)
             keep_fast = torch.rand(chunks, device=fast_NH.device) >= self.config.fast_dropout
             keep_slow = torch.rand(chunks, device=fast_NH.device) >= self.config.slow_dropout
             fast_NH = fast_NH * keep_fast[chunk_N, None]
             slow_NE = slow_NE * keep_slow[chunk_N, None]
-        return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], sample)
+            past = past._replace(allowed_BT=past.allowed_BT & keep_fast[:, None])
+        return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], past, sample)
+
+    def _fast_states(self, x_BTX: Tensor, chunk_N: Tensor, position_N: Tensor) -> Tensor:
+        """Return the fast state before each target, [N, H]."""
+        if self.config.fast == "off":
+            return x_BTX.new_zeros(len(chunk_N), self.fast.dim)
+        if self.config.fast == "shuffled":
+            return shuffled_states(self.fast, x_BTX, chunk_N, position_N, at_random=self.training)
+        # index_select's backward is a plain sum of rows, several times faster than that of general indexing
+        flat_N = chunk_N * x_BTX.shape[1] + position_N
+        return self.fast.before(x_BTX).flatten(0, 1).index_select(0, flat_N)
+
+    def scores(self, prediction: Prediction, table_CD: Tensor) -> Tensor:
+        """Return what the tracks of `search_table` are ranked by, [N, C]: cosines, or log probabilities of a mixture.
+
+        Without a repeat head or a track table of its own, nearness to the query in the track space is the same.
+        """
+        cosine_NC = normalize(prediction.query_ND, dim=-1) @ table_CD.T
+        if prediction.repeat is None:
+            return cosine_NC
+        assert self.softmax is not None
+        return mixture_scores((self.softmax.log_scale.exp() * cosine_NC).log_softmax(dim=-1), prediction.repeat)
 
     def beta(self, epochs: float) -> float:
         """Return the weight of the KL term after some epochs of training: it rises over the first ones."""
@@ -182,37 +191,77 @@ class FSVAE(Network):
 
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
         """Return the `loss` -log p(y | z) + beta * KL, and its terms, as means over the batch's targets [nats]."""
+        if self.config.fast == "shuffled":
+            drawn_BT = torch.rand(batch.target_BT.shape, device=batch.target_BT.device) < self.config.shuffled_share
+            batch = batch._replace(target_BT=batch.target_BT & drawn_BT)
         prediction = self(batch, sample=True)
         target_N = batch.track_BT[batch.target_BT]
-        y_ND = self.tracks[target_N]
-        targets = max(len(y_ND), 1)
-        nll = self.likelihood(prediction.y_ND, y_ND).sum() / targets
-        kl = kl_loss(kl_per_dimension(prediction.posterior), self.config.free_bits) if len(y_ND) else nll * 0
+        targets = max(len(target_N), 1)
+        terms = {name: nll_N.sum() / targets for name, nll_N in self._negative_logs(prediction, target_N).items()}
+        loss = terms["nll"]
+        kl_NZ = kl_per_dimension(prediction.posterior, prediction.prior)
+        kl = kl_loss(kl_NZ, self.config.free_bits) if len(target_N) else loss * 0
         beta = self.beta(epochs)
-        loss = nll + beta * kl
-        terms = {"nll": nll, "kl": kl, "beta": nll.new_tensor(beta)}
-        if self.softmax is not None:
-            terms["softmax"] = self.softmax(prediction.query_ND, target_N, self.catalogue).sum() / targets
+        loss = loss + beta * kl
+        if "softmax" in terms:
             loss = loss + self.config.softmax_weight * terms["softmax"]
-        return terms | {"loss": loss}
+        return terms | {"kl": kl, "beta": kl.new_tensor(beta), "loss": loss}
+
+    def _negative_logs(self, prediction: Prediction, target_N: Tensor) -> dict[str, Tensor]:
+        """Return the `nll` of each target, [N], and that of a `softmax` beside the likelihood."""
+        found = {}
+        if self.likelihood is not None:
+            found["nll"] = self.likelihood(prediction.y_ND, self.tracks[target_N])
+        if self.softmax is not None:
+            softmax_N = self.softmax(prediction.query_ND, target_N, self.search_table)
+            if prediction.repeat is not None:
+                softmax_N = mixture_loss(softmax_N, prediction.repeat, target_N)
+            found["nll" if self.likelihood is None else "softmax"] = softmax_N
+        return found
 
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
         """Return mean distances and loss terms of a batch with targets; z is the posterior's mean."""
-        y_ND = self.tracks[batch.track_BT[batch.target_BT]]
+        target_N = batch.track_BT[batch.target_BT]
+        y_ND = self.tracks[target_N]
         prediction = self(batch)
-        return {
-            "l2": (prediction.y_ND - y_ND).norm(dim=-1).mean(),
-            "cosine": (1 - cosine_similarity(prediction.y_ND, y_ND, dim=-1)).mean(),
-            "nll": self.likelihood(prediction.y_ND, y_ND).mean(),
-            "kl": kl_per_dimension(prediction.posterior).sum(dim=-1).mean(),
+        figures = {
+            "l2": (prediction.y_ND - y_ND).norm(dim=-1),
+            "cosine": 1 - cosine_similarity(prediction.y_ND, y_ND, dim=-1),
+            "kl": kl_per_dimension(prediction.posterior, prediction.prior).sum(dim=-1),
+            **self._negative_logs(prediction, target_N),
         }
+        return {name: figure_N.mean() for name, figure_N in figures.items()}
+
+    @property
+    def scored(self) -> int:
+        """Return the size of the catalogue where it is not searched by nearness in the track space."""
+        return 0 if self.table is None and self.repeat_head is None else self.n_catalogue
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors and the queries of a batch's targets; z is the posterior's mean."""
-        y_ND, query_ND, _ = self(batch)
-        return Predictions(batch.listen_BT[batch.target_BT].numpy(), y_ND.numpy(), query_ND.numpy())
+        """Return the expected vectors of a batch's targets and what ranks the catalogue; z is the posterior's mean.
+
+        The uncertainty is the mean standard deviation of the posterior, as in serving.
+        """
+        prediction = self(batch)
+        spread_N = None
+        if prediction.posterior.log_variance is not None:
+            spread_N = torch.exp(0.5 * prediction.posterior.log_variance).mean(dim=-1).numpy()
+        return Predictions(
+            batch.listen_BT[batch.target_BT].numpy(),
+            prediction.y_ND.numpy(),
+            queries=None if self.scored else prediction.query_ND.numpy(),
+            scores=self.scores(prediction, self.search_table).numpy() if self.scored else None,
+            uncertainty=spread_N,
+        )
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
         """Return the fast state after one more listen."""
         return self.fast.step(self.listen_inputs(track_B, features_BF), state)
+
+
+def _likelihood(name: str, dim: int) -> Likelihood | None:
+    """Return the likelihood of the next track's vector; None where the track softmax is the likelihood."""
+    if name == "track_softmax":
+        return None
+    return CosineLikelihood(dim) if name == "cosine" else GaussianLikelihood(dim)

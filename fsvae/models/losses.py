@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
+from scipy.special import roots_gegenbauer
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
 from fsvae.models.latent import Posterior
+from fsvae.models.prior import Prior
 
 
-class GaussianLikelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
+    """p(y | z), given a point of the track space that is decoded from z."""
+
+    @abstractmethod
+    def expected(self, point_ND: Tensor) -> Tensor:
+        """Return the expected track vectors, [N, D]."""
+
+    @abstractmethod
+    def forward(self, y_hat_ND: Tensor, y_ND: Tensor) -> Tensor:
+        """Return -log p(y | z) of each target, [N], from the expected track vectors."""
+
+
+class GaussianLikelihood(Likelihood):
     """p(y | z) = N(y; y_hat, sigma^2 I) with one learned sigma, so that the terms of the loss balance."""
 
     def __init__(self, dim: int) -> None:
@@ -19,11 +34,50 @@ class GaussianLikelihood(nn.Module):
         super().__init__()
         self.log_variance = nn.Parameter(torch.tensor(-math.log(dim)))
 
+    def expected(self, point_ND: Tensor) -> Tensor:
+        """Return the points as they are."""
+        return point_ND
+
     def forward(self, y_hat_ND: Tensor, y_ND: Tensor) -> Tensor:
         """Return -log p(y | z) of each target, [N]."""
         squared = ((y_hat_ND - y_ND) ** 2).sum(dim=-1)
         dim = y_ND.shape[-1]
         return 0.5 * (squared * torch.exp(-self.log_variance) + dim * (self.log_variance + math.log(2 * math.pi)))
+
+
+class CosineLikelihood(Likelihood):
+    """von Mises-Fisher: p(y | z) = exp(kappa * cos(y_hat, y)) / Z(kappa) over unit vectors, with one learned kappa.
+
+    The density is relative to the uniform one: without a direction (kappa = 0) the loss is 0. Z is the mean of
+    exp(kappa * t) over the cosine t of a random direction, by Gauss-Gegenbauer quadrature (scipy has the Bessel
+    functions of the closed form, torch has not; the two agree to 1e-6).
+    """
+
+    nodes: Tensor
+    log_weights: Tensor
+
+    _NODES = 256
+
+    def __init__(self, dim: int) -> None:
+        """Start at kappa = dim, where the mean cosine is about 0.6."""
+        super().__init__()
+        nodes, weights = roots_gegenbauer(self._NODES, (dim - 2) / 2)
+        weights = weights.clip(min=1e-300) / weights.sum()
+        self.register_buffer("nodes", torch.from_numpy(nodes).float(), persistent=False)
+        self.register_buffer("log_weights", torch.from_numpy(weights).log().float(), persistent=False)
+        self.log_kappa = nn.Parameter(torch.tensor(math.log(dim)))
+
+    def _exponents(self) -> Tensor:
+        return self.log_kappa.exp() * self.nodes + self.log_weights
+
+    def expected(self, point_ND: Tensor) -> Tensor:
+        """Return the mean of the distribution around each point's direction: as long as its mean cosine."""
+        mean_cosine = (self._exponents().softmax(dim=0) * self.nodes).sum()
+        return mean_cosine.detach() * normalize(point_ND, dim=-1)
+
+    def forward(self, y_hat_ND: Tensor, y_ND: Tensor) -> Tensor:
+        """Return -log p(y | z) of each target, [N]; only the direction of y_hat counts."""
+        return self._exponents().logsumexp(dim=0) - self.log_kappa.exp() * cosine_similarity(y_hat_ND, y_ND, dim=-1)
 
 
 class TrackSoftmax(nn.Module):
@@ -50,11 +104,19 @@ class TrackSoftmax(nn.Module):
         return torch.logaddexp(of_target_N, logits_NM.logsumexp(dim=-1)) - of_target_N
 
 
-def kl_per_dimension(posterior: Posterior) -> Tensor:
-    """Return KL(q || N(0, 1)) of each target and latent dimension, [N, Z]; zero for a deterministic latent."""
+def kl_per_dimension(posterior: Posterior, prior: Prior | None = None) -> Tensor:
+    """Return KL(q || p) of each target and latent dimension, [N, Z]; zero for a deterministic latent.
+
+    Args:
+        posterior: q(z | s, x).
+        prior: p(z | s); None: the standard normal.
+    """
     if posterior.log_variance is None:
         return torch.zeros_like(posterior.mean)
     variance = torch.exp(posterior.log_variance)
+    if prior is not None:
+        squared = variance + (posterior.mean - prior.mean) ** 2
+        return 0.5 * (squared * torch.exp(-prior.log_variance) - 1.0 + prior.log_variance - posterior.log_variance)
     return 0.5 * (variance + posterior.mean**2 - 1.0 - posterior.log_variance)
 
 

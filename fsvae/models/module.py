@@ -95,7 +95,10 @@ class TrainingModule(pl.LightningModule):
         """Return AdamW and its schedule, which moves every step."""
         config = self.optimiser_config
         optimiser = torch.optim.AdamW(
-            self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused="mixed" not in str(self.trainer.precision),  # Lightning clips no gradients of a fused one there
         )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, int(config.warmup_share * steps))

@@ -26,6 +26,11 @@ class Network(nn.Module, ABC):
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
         """Return figures of a batch with targets, each a mean over them; `l2` and `cosine` are among them."""
 
+    @property
+    def scored(self) -> int:
+        """Return how many tracks `predictions` scores one by one; 0 where it gives queries to search for."""
+        return 0
+
     @abstractmethod
     def predictions(self, batch: ChunkBatch) -> Predictions:
         """Return what is recommended at the targets of a batch, in row-major order of target_BT, without gradients."""

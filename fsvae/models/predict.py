@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from fsvae.data.chunks import Batcher, Chunks, OrderedBatches, anchor, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
+from fsvae.features.fast import listen_features
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.network import Network
+from fsvae.models.stepping import Ring
 from fsvae.recommender import Predictions
 
 _CHUNKS = 64
+_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 
 
 class NetworkRecommender:
@@ -25,17 +28,19 @@ class NetworkRecommender:
     def __init__(self, name: str, network: Network) -> None:
         """Wrap a trained network under the name that it has in tables."""
         self.name = name
-        self._network = network.cpu().eval()
+        self.network = network.cpu().eval()
 
     def fit(self, dataset: PreparedDataset) -> None:
         """Do nothing: the network comes trained."""
 
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the network's track space."""
-        chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self._network.history)
+        chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self.network.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
-        for rows in OrderedBatches(chunks.length, _CHUNKS):
-            yield self._network.predictions(batcher[rows])
+        of_a_chunk = max(1, 2 * self.network.history * self.network.scored)
+        at_once = min(_CHUNKS, max(1, _SCORES_AT_ONCE // of_a_chunk))
+        for rows in OrderedBatches(chunks.length, at_once):
+            yield self.network.predictions(batcher[rows])
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,30 @@ class UserStates:
     """h and c [layers, U, H] from the anchor of the next listen."""
     following: State
     """Likewise from the anchor after it: zero unless the user has listened past that one."""
+    rings: Rings
+    """What a repeat head looks back on; all empty for a model without one."""
+
+
+@dataclass(frozen=True)
+class Rings:
+    """The `stepping.Ring` of U users, user after user."""
+
+    offsets: NDArray[np.int64]
+    """[U + 1]"""
+    track: NDArray[np.int64]
+    """[R]"""
+    features: NDArray[np.float32]
+    """[R, F]"""
+
+    def of(self, user: int) -> Ring:
+        """Return a user's ring."""
+        span = slice(self.offsets[user], self.offsets[user + 1])
+        return Ring(torch.from_numpy(self.track[span].copy()), torch.from_numpy(self.features[span].copy()))
 
 
 @torch.inference_mode()
 def user_states(model: FSVAE, dataset: PreparedDataset) -> UserStates:
-    """Return every user's two fast states; the dataset must be in the model's track space."""
+    """Return every user's two fast states and ring; the dataset must be in the model's track space."""
     listens, history = dataset.listens, model.config.history
     n = np.diff(listens.offsets)
     current = anchor(n, history)
@@ -60,6 +84,20 @@ def user_states(model: FSVAE, dataset: PreparedDataset) -> UserStates:
         n_listens=n,
         current=_run_from(model, dataset, current),
         following=_run_from(model, dataset, np.minimum(current + history, n)),
+        rings=_rings(dataset, current if model.repeat_head is not None else n),
+    )
+
+
+def _rings(dataset: PreparedDataset, begin: NDArray[np.int64]) -> Rings:
+    """Return each user's listens from the `begin`-th on."""
+    listens = dataset.listens
+    sizes = np.diff(listens.offsets) - begin
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    flat = np.arange(offsets[-1]) + np.repeat(listens.offsets[:-1] + begin - offsets[:-1], sizes)
+    return Rings(
+        offsets,
+        listens.track[flat].astype(np.int64),
+        listen_features(listens.played_at[flat], listens.previous_at[flat], listens.played_fraction[flat]),
     )
 
 

@@ -6,16 +6,37 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from fsvae.features.fast import listen_features
+from fsvae.data.chunks import anchor
+from fsvae.features.fast import LISTEN_FEATURES, listen_features, request_features
 from fsvae.features.sessions import NEVER
 from fsvae.models.encoders import State
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.models.pointer import Past
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The listens since the current anchor, fewer than 2 L, that a repeat head looks back on."""
+
+    track: Tensor
+    """[S] int64 track index."""
+    features: Tensor
+    """[S, F] `fast.LISTEN_FEATURES`."""
+
+    def after(self, track: Tensor, features: Tensor, keep: int) -> Ring:
+        """Return the last `keep` listens with one more at the end: its track [1] and features [1, F]."""
+        return Ring(torch.cat([self.track, track])[-keep:], torch.cat([self.features, features])[-keep:])
+
+
+NO_RING = Ring(torch.zeros(0, dtype=torch.int64), torch.zeros(0, len(LISTEN_FEATURES)))
+"""The ring of a new user, and of all users of a model without a repeat head."""
 
 
 @dataclass(frozen=True)
 class UserState:
-    """All that is kept of a user's history: a count, a time, and two LSTM states."""
+    """All that is kept of a user's history: a count, a time, two LSTM states, and what a repeat head looks back on."""
 
     n_listens: int
     last_played_at: int
@@ -24,6 +45,7 @@ class UserState:
     """h and c [layers, 1, H] from the anchor of the next listen: what a prediction reads."""
     following: State
     """Likewise from the anchor after that one: what `current` becomes when the anchor moves on."""
+    ring: Ring = NO_RING
 
 
 def new_user(model: FSVAE) -> UserState:
@@ -56,4 +78,27 @@ def advance(model: FSVAE, state: UserState, track: int, played_at: int, played_f
     n += 1
     if n == next_anchor + history:
         current, following = following, model.fast.zero_state(1)
-    return UserState(n, played_at, current, following)
+    since_anchor = n - int(anchor(np.array(n), history))
+    ring = NO_RING if model.repeat_head is None else state.ring.after(*inputs, keep=since_anchor)
+    return UserState(n, played_at, current, following, ring)
+
+
+def answer(model: FSVAE, state: UserState, slow_1E: Tensor, at: int) -> Prediction:
+    """Predict what a user plays at a time [us] behind all that the state has heard.
+
+    Args:
+        model: the model.
+        state: the user's state.
+        slow_1E: the user's slow encoding; zeros for one that nothing is known of.
+        at: microseconds since 1970 UTC.
+    """
+    request = torch.from_numpy(request_features(np.array([at]), np.array([state.last_played_at])))
+    ring, only = state.ring, torch.zeros(1, dtype=torch.int64)
+    past = Past(
+        x_BTX=model.listen_inputs(ring.track, ring.features)[None],
+        allowed_BT=(ring.track < model.n_catalogue)[None],
+        track_BT=ring.track[None],
+        history_N=only,
+        position_N=only + len(ring.track),
+    )
+    return model.predict(state.current[0][-1], slow_1E, request, past)

@@ -8,6 +8,9 @@ import pyarrow as pa
 from fsvae.schema import MAX_ID_LENGTH
 from pipelines.checks.rejects import Fault
 
+NO_ID = ("", "NULL", "null", "None", "nan", "NaN", "NA", "<NA>", r"\N")
+"""What databases, Python, pandas and R write where there is no value; as an id it would make one user of many."""
+
 
 def text_fields(schema: pa.Schema) -> list[str]:
     """Return the fields of a raw schema that are text."""
@@ -48,7 +51,7 @@ def id_faults(text: pl.DataFrame, names: tuple[str, ...]) -> list[Fault]:
     faults = []
     for name in names:
         value = text[name].fill_null("")
-        faults.append(Fault(value.str.strip_chars() == "", name, "missing"))
+        faults.append(Fault(value.str.strip_chars().is_in(NO_ID), name, "missing"))
         faults.append(Fault(value.str.len_chars() > MAX_ID_LENGTH, name, f"longer than {MAX_ID_LENGTH} characters"))
     return faults
 

@@ -25,7 +25,7 @@ def check_events(chunk: Chunk, path: Path, config: SourceConfig) -> tuple[pl.Dat
     text = as_text(raw, RAW_EVENTS)
     unit = chunk.time_unit or config.time_unit
     parsed = text.with_columns(
-        pl.col("kind").fill_null("listen"),
+        pl.col("kind").replace(config.kinds).fill_null("listen"),
         time_us(text.schema["played_at"], unit, config.origin).alias("played_at"),
         *(pl.col(name).cast(pl.Float64, strict=False) for name in _NUMBERS),
     )
@@ -51,5 +51,5 @@ def _event_faults(raw: pl.DataFrame, parsed: pl.DataFrame) -> list[Fault]:
         Fault(raw["played_at"].is_null(), "played_at", "missing"),
         Fault(time.is_null(), "played_at", "not a time in the source's time_unit"),
         Fault(outside, "played_at", "not between 1970 and 2100"),
-        Fault(~parsed["kind"].is_in(KINDS), "kind", f"not one of {', '.join(KINDS)}"),
+        Fault(~parsed["kind"].is_in(KINDS), "kind", f"not one of {', '.join(KINDS)}; source.kinds says which"),
     ]

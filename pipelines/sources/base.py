@@ -18,6 +18,8 @@ class SourceConfig:
     """A file, or a folder whose files are all read."""
     columns: dict[str, str] = field(default_factory=dict)
     """Column of the log for each field that is not named as in `fsvae.schema.RAW_EVENTS`, as field: column."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Kind (of `fsvae.schema.KINDS`) for each word of the log, as word: kind; for a number, source.kinds.1=like."""
     delimiter: str = ","
     """Of CSV files."""
     time_unit: str = "iso"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fsvae.errors import UserError, nearest
 from pipelines.sources.base import Chunk, Malformed
-from pipelines.sources.streams import READ_ERRORS, open_bytes
+from pipelines.sources.streams import READ_ERRORS, check_text, open_bytes
 
 _BLOCK_BYTES = 8 << 20
 
@@ -26,13 +26,14 @@ def first_lines(path: Path, count: int) -> list[str]:
     """Return the first lines of a plain or compressed text file, without a byte order mark.
 
     Raises:
-        UserError: the file cannot be read or decompressed.
+        UserError: the file cannot be read or decompressed, or is empty or binary.
     """
     try:
         with open_bytes(path) as stream:
             head = stream.read(1 << 20)
     except READ_ERRORS as error:
         raise UserError(f"{path}: line 1: not readable: {error}") from error
+    check_text(head, str(path))
     lines = re.split(r"\r\n|\n|\r", head.decode("utf-8-sig", errors="replace"))
     return (lines if lines[-1] else lines[:-1])[:count]
 

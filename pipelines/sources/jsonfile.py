@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fsvae.errors import UserError
-from pipelines.sources.streams import READ_ERRORS, open_bytes
+from pipelines.sources.streams import READ_ERRORS, check_text, open_bytes
 
 Objects = list[tuple[int, bytes]]
 """(line, JSON text) of some objects; of an array, lines are elements."""
@@ -31,11 +31,13 @@ def lines_of(stream: BinaryIO, where: str) -> Iterator[Objects]:
     """Yield the lines of a text that are not blank; `where` begins the message of an error.
 
     Raises:
-        UserError: the text cannot be read, or a line is longer than any listen.
+        UserError: the text cannot be read or is none, or a line is longer than any listen.
     """
     number, rest = 1, b""
     try:
         while block := stream.read(_BLOCK_BYTES):
+            if number == 1 and not rest:
+                check_text(block, where)
             *whole, rest = (rest + block).split(b"\n")
             yield _filled(number, whole)
             number += len(whole)
@@ -84,6 +86,7 @@ def elements_of(path: Path, key: str = "") -> Iterator[Objects]:
         raise UserError(f"{path}: element {number} or after: not readable: {error}") from error
     if inside:
         raise UserError(f"{path}: element {number}: the file ends inside the array; is it whole?")
+    check_text(rest, str(path))
     raise UserError(f"{path}: line 1: expected a JSON file {expected}, found {rest[:40]!r}.")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.sources.base import Chunk, SourceConfig
-from pipelines.sources.csvfile import read_csv
+from pipelines.sources.csvfile import first_lines, read_csv
 from pipelines.sources.ids import with_named_ids
 
 FILES = ("userid-timestamp-*.tsv*",)
@@ -23,8 +23,9 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     """Yield the rows of the listens' file, plain or compressed; see `fsvae.schema.RAW_EVENTS` for the fields.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or is empty or binary.
     """
+    first_lines(path, 1)  # refuses what is no text
     for chunk in read_csv(path, "\t", _FIELDS, keep=_FIELDS, first_line=1, quotes=False):
         rows = with_named_ids(chunk.rows) if len(chunk.rows) else chunk.rows
         yield Chunk(rows, chunk.malformed, time_unit="iso")

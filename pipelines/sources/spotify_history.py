@@ -4,7 +4,8 @@ Source: support.spotify.com/article/understanding-my-data and the PDF that comes
 of one account; the file does not say whose: give ``source.user_id``. ``ts`` is when the play *ended* (ISO, UTC):
 ``played_at`` is ``ms_played`` before that. ``spotify_track_uri`` is the track's id, as in the Million Playlist Dataset;
 the ``master_metadata_*`` are title, artist and album. A play that was ``skipped`` is a skip; where that is null, as in
-older histories, one that ended with the forward button (``reason_end``: fwdbtn). Lines are the array's elements.
+older histories, one that ended with the forward button (``reason_end``: fwdbtn). Lines are the array's elements. The
+ZIP that Spotify sends, ``my_spotify_data.zip``, can be read as it is.
 
 Podcasts' episodes and audiobooks are no listens, and are left out: they have no track uri, but one of their own.
 """

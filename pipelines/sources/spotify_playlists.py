@@ -3,7 +3,8 @@
 Source: the README at recsys-challenge.spotify.com (Chen et al., RecSys 2018; aicrowd.com, Spotify Million Playlist
 Dataset Challenge). ``{"info": {...}, "playlists": [{"pid", "name", ..., "tracks": [{"pos", "track_uri", "track_name",
 "artist_uri", "artist_name", "album_uri", "album_name", "duration_ms"}]}]}``. The rows are playlists, from which track
-vectors can be learned, no events. ``pos`` counts from 0. Lines are the playlists of the slice, counted from 1.
+vectors can be learned, no events. ``pos`` counts from 0. Lines are the playlists of the slice, counted from 1. The
+data set's ZIP can be read as it is.
 """
 
 from __future__ import annotations

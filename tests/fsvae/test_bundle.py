@@ -48,7 +48,22 @@ def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAE, data: Prepa
     assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("changes", [{"softmax_weight": 0.0}, {"latent": "deterministic"}, {"fast_layers": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"softmax_weight": 0.0},
+        {"latent": "deterministic"},
+        {"fast_layers": 1},
+        {"fast": "off"},
+        {"fast": "shuffled"},
+        {"prior": "slow"},
+        {"likelihood": "cosine"},
+        {"likelihood": "track_softmax", "softmax_weight": 0.0},
+        {"track_table": "finetuned"},
+        {"repeat_head": True, "track_table": "finetuned"},
+    ],
+    ids=lambda changes: "-".join(f"{name}={value}" for name, value in changes.items()),
+)
 def test_every_kind_of_model_comes_back(data: PreparedDataset, tmp_path: Path, changes: dict[str, object]) -> None:
     model = random_model(data, small_config(**changes))
     save_bundle(tmp_path, model, data, {})
@@ -57,6 +72,10 @@ def test_every_kind_of_model_comes_back(data: PreparedDataset, tmp_path: Path, c
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in bundle.model.state_dict().items())
     known = bundle.user("u0", LATER)
     assert known is not None and known[0].current[0].shape == (model.config.fast_layers, 1, model.config.fast_hidden)
+    assert len(known[0].ring.track) == (5 if model.repeat_head else 0)  # u0 has 9 listens, its anchor is the 4th
+    one, other = (next(NetworkRecommender("FS-VAE", each).predict(data, 0, 2**62)) for each in (model, bundle.model))
+    for ours, theirs in zip(one, other, strict=True):
+        assert (ours is None and theirs is None) or np.array_equal(ours, theirs)  # type: ignore[arg-type]
 
 
 def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path, data: PreparedDataset) -> None:
@@ -79,6 +98,7 @@ def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
         assert state.n_listens == 20 and slow[0] == 1 and state.current[0].any()
         state.current[0].zero_()
         state.following[1].zero_()
+        state.ring.track.zero_()
         slow[:] = 0
 
 
@@ -90,6 +110,14 @@ def test_a_bundle_of_another_version_is_refused(folder: Path, key: str, value: o
     (folder / "bundle.json").write_text(json.dumps(info | {key: value}))
     with pytest.raises(UserError, match="made by another version"):
         load_bundle(folder)
+
+
+def test_a_bundle_whose_model_has_another_switch_is_refused(folder: Path) -> None:
+    info = json.loads((folder / "bundle.json").read_text())
+    for changes in ({"use_fast": True}, {"latent": "deterministic"}):
+        (folder / "bundle.json").write_text(json.dumps(info | {"model": info["model"] | changes}))
+        with pytest.raises(UserError, match="not one of this version's"):
+            load_bundle(folder)
 
 
 def test_a_folder_without_a_bundle_is_said_with_the_remedy(tmp_path: Path) -> None:

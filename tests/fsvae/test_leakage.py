@@ -26,9 +26,10 @@ from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
 from fsvae.schema import KINDS
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -92,14 +93,17 @@ class Seen:
     snapshots: dict[tuple[str, int], bytes]
 
 
-def seen(dataset: PreparedDataset, model: FSVAE, t: int) -> Seen:
+def seen(dataset: PreparedDataset, models: list[FSVAE], t: int) -> Seen:
     listens, ids = dataset.listens, dataset.tracks["track_id"].to_list()
     features = listen_features(listens.played_at, listens.previous_at, listens.played_fraction)
     slow = all_slow(dataset)
-    point: dict[int, NDArray[np.float32]] = {}
-    for part in NetworkRecommender("FS-VAE", model).predict(dataset, 0, np.iinfo(np.int64).max):
-        assert part.queries is not None
-        point |= dict(zip(part.targets.tolist(), np.hstack([part.vectors, part.queries]), strict=True))
+    found = []
+    for model in models:
+        parts = list(NetworkRecommender("FS-VAE", model).predict(dataset, 0, np.iinfo(np.int64).max))
+        order = np.argsort(np.concatenate([part.targets for part in parts]))
+        ranking = [part.queries if part.scores is None else part.scores for part in parts]
+        found += [np.concatenate([part.vectors for part in parts])[order], np.concatenate(ranking)[order]]
+    point = np.hstack(found)  # every listen is a target
     before: dict[str, list[tuple[object, ...]]] = {}
     predictions: dict[str, NDArray[np.float32]] = {}
     for user, user_id in enumerate(dataset.user_ids):
@@ -130,9 +134,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     return prepared(BASE, tmp_path_factory.mktemp("base") / "log")
 
 
+MODELS: list[dict[str, object]] = [
+    {},
+    {"repeat_head": True, "track_table": "finetuned", "likelihood": "cosine"},
+    {"fast": "shuffled", "prior": "slow", "likelihood": "track_softmax", "softmax_weight": 0.0},
+]
+
+
 @pytest.fixture(scope="module")
-def model(base: PreparedDataset) -> FSVAE:
-    return random_model(base, small_config())
+def models(base: PreparedDataset) -> list[FSVAE]:
+    return [random_model(base, small_config(**changes)) for changes in MODELS]
 
 
 def test_the_base_has_something_to_leak(base: PreparedDataset) -> None:
@@ -157,7 +168,7 @@ def test_the_base_has_something_to_leak(base: PreparedDataset) -> None:
 )
 def test_what_happens_from_t_on_moves_nothing_before_it(
     base: PreparedDataset,
-    model: FSVAE,
+    models: list[FSVAE],
     tmp_path_factory: pytest.TempPathFactory,
     t: int,
     seed: int,
@@ -180,10 +191,10 @@ def test_what_happens_from_t_on_moves_nothing_before_it(
     assert changed.tracks.filter(counted).equals(base.tracks.filter(counted))
     assert changed.n_catalogue == base.n_catalogue  # behind it lie vectors that later tracks borrow from it
     assert changed.vectors[: base.n_catalogue].tobytes() == base.vectors.tobytes()
-    ours, theirs = build_model(base, model.config).slow, build_model(changed, model.config).slow
+    ours, theirs = build_model(base, models[0].config).slow, build_model(changed, models[0].config).slow
     assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.std, theirs.std)
 
-    one, other = seen(base, model, t), seen(changed, model, t)
+    one, other = seen(base, models, t), seen(changed, models, t)
     assert other.listens == one.listens
     both = one.snapshots.keys() & other.snapshots.keys()
     assert {key: one.snapshots[key] for key in both} == {key: other.snapshots[key] for key in both}

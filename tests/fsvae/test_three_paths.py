@@ -13,10 +13,9 @@ from tiny_dataset import all_slow, dataset_of, random_histories, random_model, s
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.fast import request_features
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAE, Prediction
 from fsvae.models.predict import NetworkRecommender
-from fsvae.models.stepping import UserState, advance, new_user
+from fsvae.models.stepping import UserState, advance, answer, new_user
 from serving.recommender import OnlineRecommender, RecentListen
 
 LATER = 4_000_000_000_000_000  # a request long after the log
@@ -24,6 +23,13 @@ LATER = 4_000_000_000_000_000  # a request long after the log
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 CATALOGUE, OUTSIDE, DIM = 12, 3, 6
 TOLERANCE = 1e-4
+MODELS: dict[str, dict[str, object]] = {
+    "two outputs": {},
+    "repeat head": {"repeat_head": True},
+    "table of its own": {"track_table": "finetuned"},
+    "all": {"repeat_head": True, "track_table": "finetuned", "prior": "slow", "likelihood": "cosine"},
+    "no listens": {"fast": "off"},
+}
 
 
 def lengths(history: int) -> list[int]:
@@ -37,28 +43,33 @@ def dataset(history: int) -> PreparedDataset:
     return dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1, outside=OUTSIDE)
 
 
+def rows(model: FSVAE, prediction: Prediction) -> NDArray[np.float32]:
+    """The expected vectors and the scores of the catalogue side by side, [N, D + C]."""
+    return torch.cat([prediction.y_ND, model.scores(prediction, model.search_table)], dim=1).numpy()
+
+
+@torch.inference_mode()
 def training_path(model: FSVAE, data: PreparedDataset, history: int) -> dict[int, NDArray[np.float32]]:
-    """Flat position → y and query of the training-time forward where its context is that of the definition."""
+    """Flat position → what the training-time forward predicts where its context is that of the definition."""
     chunks = training_chunks(data.listens, FOREVER[1], history)
     batch = Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))]
-    with torch.inference_mode():
-        prediction = model(batch)
-    _, position = batch.target_BT.nonzero(as_tuple=True)
+    found = rows(model, model(batch))
+    chunk, position = (index.numpy() for index in batch.target_BT.nonzero(as_tuple=True))
     flat = batch.listen_BT[batch.target_BT].numpy()
     first_of_user = np.isin(chunks.start, data.listens.offsets[:-1])
-    chunk = batch.target_BT.nonzero(as_tuple=True)[0].numpy()
-    counts = first_of_user[chunk] | (position.numpy() >= history)
-    both = torch.cat([prediction.y_ND, prediction.query_ND], dim=1).numpy()
+    counts = first_of_user[chunk] | (position >= history)
     assert len(np.unique(flat[counts])) == counts.sum() == len(data.listens)
-    return dict(zip(flat[counts].tolist(), both[counts], strict=True))
+    return dict(zip(flat[counts].tolist(), found[counts], strict=True))
 
 
 def one_pass_path(model: FSVAE, data: PreparedDataset) -> dict[int, NDArray[np.float32]]:
     found: dict[int, NDArray[np.float32]] = {}
     for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER):
-        assert part.queries is not None
-        rows = np.concatenate([part.vectors, part.queries], axis=1)
-        found |= dict(zip(part.targets.tolist(), rows, strict=True))
+        scores = part.scores
+        if scores is None:
+            assert part.queries is not None
+            scores = part.queries @ data.vectors.T / np.linalg.norm(part.queries, axis=1, keepdims=True)
+        found |= dict(zip(part.targets.tolist(), np.concatenate([part.vectors, scores], axis=1), strict=True))
     return found
 
 
@@ -73,29 +84,27 @@ def steps(model: FSVAE, data: PreparedDataset, user: int) -> list[UserState]:
 
 
 @torch.inference_mode()
-def answer(model: FSVAE, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
-    request = request_features(np.array([at]), np.array([state.last_played_at]))
-    encoded = model.slow(torch.from_numpy(slow)[None])
-    prediction = model.predict(state.current[0][-1], encoded, torch.from_numpy(request))
-    return torch.cat([prediction.y_ND[0], prediction.query_ND[0]]).numpy()
+def stepped(model: FSVAE, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+    return rows(model, answer(model, state, model.slow(torch.from_numpy(slow)[None]), at))[0]
 
 
 @pytest.mark.parametrize("history", [4, 8])
-def test_training_evaluation_and_stepping_predict_the_same(history: int) -> None:
+@pytest.mark.parametrize("name", list(MODELS))
+def test_training_evaluation_and_stepping_predict_the_same(name: str, history: int) -> None:
     data = dataset(history)
-    model = random_model(data, small_config(history=history))
+    model = random_model(data, small_config(history=history, **MODELS[name]))
     training, one_pass = training_path(model, data, history), one_pass_path(model, data)
     assert training.keys() == one_pass.keys() == set(range(len(data.listens)))
-    rows = []
+    found = []
     for user in range(data.listens.n_users):
         for n, state in enumerate(steps(model, data, user)[:-1]):
             flat = int(data.listens.offsets[user]) + n
             slow = all_slow(data)[data.slow_row[flat]]
-            stepped = answer(model, state, slow, int(data.listens.played_at[flat]))
-            np.testing.assert_allclose(stepped, one_pass[flat], rtol=0, atol=TOLERANCE)
+            row = stepped(model, state, slow, int(data.listens.played_at[flat]))
+            np.testing.assert_allclose(row, one_pass[flat], rtol=0, atol=TOLERANCE)
             np.testing.assert_allclose(training[flat], one_pass[flat], rtol=0, atol=TOLERANCE)
-            rows.append(stepped)
-    spread = np.std(rows, axis=0)
+            found.append(row)
+    spread = np.std(found, axis=0)
     assert spread.min() > 100 * TOLERANCE  # a model whose answers never change would agree with itself for nothing
 
 
@@ -121,9 +130,12 @@ def test_the_state_is_the_lstm_run_from_the_anchor_over_at_least_l_listens() -> 
 
 
 @pytest.mark.parametrize("history", [4, 8])
-def test_the_states_of_a_bundle_are_those_of_stepping(history: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize("name", ["two outputs", "all"])
+def test_the_states_of_a_bundle_are_those_of_stepping(
+    name: str, history: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     data = dataset(history)
-    model = random_model(data, small_config(history=history))
+    model = random_model(data, small_config(history=history, **MODELS[name]))
     folder = tmp_path_factory.mktemp("bundle")
     save_bundle(folder, model, data, {})
     bundle = load_bundle(folder)
@@ -136,6 +148,8 @@ def test_the_states_of_a_bundle_are_those_of_stepping(history: int, tmp_path_fac
             (*state.current, *state.following), (*expected.current, *expected.following), strict=True
         ):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
+        assert torch.equal(state.ring.track.clamp(max=CATALOGUE), expected.ring.track.clamp(max=CATALOGUE))
+        assert torch.equal(state.ring.features, expected.ring.features)
         last = np.flatnonzero(data.snapshots.user == user)[-1]
         assert data.snapshots.day[last] == data.manifest["as_of_day"]
         assert np.array_equal(slow, all_slow(data)[last])
@@ -156,14 +170,15 @@ def split_at(data: PreparedDataset, kept: int) -> PreparedDataset:
 
 
 @pytest.mark.parametrize("kept", [1, 4, 7, 8, 13])
+@pytest.mark.parametrize("name", ["two outputs", "repeat head", "table of its own", "all"])
 def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
-    kept: int, tmp_path_factory: pytest.TempPathFactory
+    name: str, kept: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A bundle of the first listens plus the rest as `recent` answers as stepping over the whole history does."""
     history = 4
     data = dataset(history)
     early = split_at(data, kept)
-    model = random_model(data, small_config(history=history))
+    model = random_model(data, small_config(history=history, **MODELS[name]))
     folder = tmp_path_factory.mktemp("bundle")
     save_bundle(folder, model, early, {})
     bundle = load_bundle(folder)
@@ -180,8 +195,9 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
         at = int(data.listens.played_at[span[-1]]) + 77_000_000
         known = bundle.user(user_id, at)
         assert known is not None
-        query = answer(model, steps(model, data, user)[-1], known[1], at)[DIM:]
-        cosine = dict(zip(ids, data.vectors @ query / np.linalg.norm(query), strict=False))
+        scores = stepped(model, steps(model, data, user)[-1], known[1], at)[DIM:]
+        scores = np.exp(scores) if model.repeat_head is not None else scores
+        expected = dict(zip(ids, scores, strict=False))
 
         for told in (recent, recent[kept:]):  # what the bundle knows already may be told again
             given = endpoint.next_tracks(user_id, told, k=CATALOGUE, at=at)
@@ -189,7 +205,7 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
             assert len(given.tracks) == CATALOGUE
             assert [track.score for track in given.tracks] == sorted((t.score for t in given.tracks), reverse=True)
             for track in given.tracks:
-                assert track.score == pytest.approx(cosine[track.track_id], abs=TOLERANCE)
+                assert track.score == pytest.approx(expected[track.track_id], abs=TOLERANCE)
 
 
 def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_features(
@@ -222,13 +238,26 @@ def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_featu
         ]
         for user_id in (None, "nobody"):
             given = endpoint.next_tracks(user_id, recent, k=CATALOGUE, at=int(data.listens.played_at[n]))
-            query = one_pass[n][DIM:]
-            cosine = data.vectors @ query / np.linalg.norm(query)
+            cosine = one_pass[n][DIM:]
             assert not given.known_user and given.recent_used == n - begin
             for track in given.tracks:
                 assert track.score == pytest.approx(cosine[ids.index(track.track_id)], abs=TOLERANCE)
             outside = {listen.track_id for listen in recent} - set(ids[:CATALOGUE])
             assert set(given.unknown_tracks) == outside
+
+
+def test_scores_of_a_large_catalogue_come_a_few_chunks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two chunks of 2 * 4 positions and 12 tracks fit into 200 scores."""
+    data = dataset(4)
+    model = random_model(data, small_config(repeat_head=True))
+    expected = one_pass_path(model, data)
+    monkeypatch.setattr("fsvae.models.predict._SCORES_AT_ONCE", 200)
+    parts = [part.scores for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER)]
+    assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 200
+    found = one_pass_path(model, data)
+    assert found.keys() == expected.keys()
+    for n, row in found.items():
+        np.testing.assert_allclose(row, expected[n], rtol=0, atol=1e-5)
 
 
 def test_users_with_a_single_listen_need_no_longer_neighbour_in_their_batch() -> None:
@@ -238,6 +267,6 @@ def test_users_with_a_single_listen_need_no_longer_neighbour_in_their_batch() ->
     model = random_model(data, small_config())
     one_pass, training = one_pass_path(model, data), training_path(model, data, 4)
     for n in range(3):
-        alone = answer(model, new_user(model), all_slow(data)[data.slow_row[n]], int(data.listens.played_at[n]))
+        alone = stepped(model, new_user(model), all_slow(data)[data.slow_row[n]], int(data.listens.played_at[n]))
         np.testing.assert_allclose(one_pass[n], alone, rtol=0, atol=TOLERANCE)
         np.testing.assert_allclose(training[n], alone, rtol=0, atol=TOLERANCE)

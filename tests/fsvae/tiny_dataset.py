@@ -14,7 +14,8 @@ from fsvae.data.listens import Listens
 from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
-from fsvae.models.fsvae import FSVAE, ModelConfig
+from fsvae.models.config import ModelConfig
+from fsvae.models.fsvae import FSVAE
 
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US
@@ -109,10 +110,21 @@ def random_histories(lengths: Sequence[int], n_tracks: int, seed: int, prefix: s
     return histories
 
 
+def pattern() -> PreparedDataset:
+    """Three users who go round and round the same five tracks, a minute a track, for 60 listens each."""
+    histories = {
+        f"u{user}": [((user + n) % 5, FIRST_DAY * DAY_US + user * 3_600_000_000 + n * 60_000_000) for n in range(60)]
+        for user in range(3)
+    }
+    cut = FIRST_DAY * DAY_US + 2 * 3_600_000_000 + 40 * 60_000_000
+    return dataset_of(histories, unit_vectors(5, 6), cut, np.iinfo(np.int64).max)
+
+
 def random_model(dataset: PreparedDataset, config: ModelConfig, seed: int = 0, scale: float = 0.3) -> FSVAE:
     """Return a model in evaluation mode whose weights are large enough for every input to matter."""
     features = torch.from_numpy(all_slow(dataset))
-    model = FSVAE(config, torch.from_numpy(dataset.vectors), features.mean(dim=0), features.std(dim=0) + 0.1)
+    vectors = torch.from_numpy(dataset.vectors)
+    model = FSVAE(config, vectors, features.mean(dim=0), features.std(dim=0) + 0.1, dataset.n_catalogue)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

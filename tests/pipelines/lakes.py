@@ -21,3 +21,9 @@ def disk(where: Lake | Folder) -> Path:
     local = (where.root if isinstance(where, Lake) else where).local
     assert local is not None
     return local
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return all files below a folder, but for locks and notes of when a dataset was last used."""
+    files = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith((".lock", ".used")))
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,14 @@ def tar(members: dict[str, bytes]) -> bytes:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
     return sink.getvalue()
 
 
@@ -113,6 +122,14 @@ def history(*plays: Any, indent: int | None = None) -> bytes:
     return json.dumps(list(plays), indent=indent).encode()
 
 
+SPOTIFY_DOWNLOAD = {
+    "Spotify Extended Streaming History/ReadMeFirst_ExtendedStreamingHistory.pdf": b"%PDF-1.4\0",
+    "Spotify Extended Streaming History/Streaming_History_Audio_2020_1.json": history(play(), EPISODE),
+    "Spotify Extended Streaming History/Streaming_History_Audio_2019_0.json": history(play(ts="2019-01-01T00:00:00Z")),
+    "Spotify Extended Streaming History/Streaming_History_Video_2020.json": history(play()),
+}
+
+
 def playlist_track(pos: int, name: str) -> dict[str, Any]:
     return {
         "pos": pos,
@@ -177,14 +194,25 @@ SAMPLES: dict[str, dict[str, Callable[[], bytes]]] = {
     "session_rec": {
         "30music-200ks.csv": lambda: SESSION_REC,
         "30music.csv.bz2": lambda: compressed(SESSION_REC, "bz2"),
+        "30music.zip": lambda: zipped({"30music/30music-200ks.csv": SESSION_REC}),
     },
     "sessions": {"train.parquet": lambda: parquet(SESSIONS)},
     "spotify_history": {
         "Streaming_History_Audio_2020_1.json": lambda: history(play(), EPISODE, play(skipped=True)),
         "endsong_0.json.gz": lambda: compressed(history(play(), indent=2), "gzip"),
+        "my_spotify_data.zip": lambda: zipped(SPOTIFY_DOWNLOAD),
     },
-    "spotify_playlists": {"mpd.slice.0-999.json": lambda: playlists(PLAYLIST, indent=4)},
-    "table": {"log.csv": lambda: TABLE, "log.csv.zst": lambda: compressed(TABLE, "zstd")},
+    "spotify_playlists": {
+        "mpd.slice.0-999.json": lambda: playlists(PLAYLIST, indent=4),
+        "spotify_million_playlist_dataset.zip": lambda: zipped(
+            {"data/mpd.slice.0-999.json": playlists(PLAYLIST), "md5sums": b"\0", "license.txt": b"x"}
+        ),
+    },
+    "table": {
+        "log.csv": lambda: TABLE,
+        "log.csv.zst": lambda: compressed(TABLE, "zstd"),
+        "log.zip": lambda: zipped({"log.csv": TABLE, "__MACOSX/._log.csv": b"\0"}, zipfile.ZIP_STORED),
+    },
     "yambda": {
         "multi_event.parquet": lambda: parquet(YAMBDA_FLAT),
         "likes.parquet": lambda: parquet(YAMBDA_SEQUENTIAL),

@@ -20,6 +20,7 @@ NOON_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GOOD = {"user_id": "u", "track_id": "t", "played_at": NOON, "kind": "listen", "ms_played": "1", "duration_ms": "2"}
 PATH = Path("log.csv")
 NO_TIME = "not a time in the source's time_unit"
+KINDS = "listen, skip, like, unlike, save, dislike, undislike"
 OUTSIDE = "not between 1970 and 2100"
 
 
@@ -65,7 +66,7 @@ def times(values: list[Any], config: SourceConfig | None = None) -> list[Any]:
         ({"played_at": "yesterday"}, "played_at", NO_TIME),
         ({"played_at": "1969-12-31T23:59:59.999999Z"}, "played_at", OUTSIDE),
         ({"played_at": "2100-01-01T00:00:00Z"}, "played_at", OUTSIDE),
-        ({"kind": "Listen"}, "kind", "not one of listen, skip, like, unlike, save, dislike, undislike"),
+        ({"kind": "Listen"}, "kind", f"not one of {KINDS}; source.kinds says which"),
         ({"ms_played": "-1"}, "ms_played", "negative or longer than 24 days"),
         ({"ms_played": "2147483648"}, "ms_played", "negative or longer than 24 days"),
         ({"ms_played": "nan"}, "ms_played", "negative or longer than 24 days"),
@@ -78,6 +79,25 @@ def test_each_fault_is_rejected_with_its_line_and_field(fault: dict[str, Any], f
     events, rejects = check(as_bytes([GOOD, GOOD | fault, GOOD | {"user_id": "v"}]))
     assert events.select("line", "user_id").rows() == [(2, "u"), (4, "v")]
     assert rejects.select("source", "line", "field", "reason").rows() == [("log.csv", 3, field, reason)]
+
+
+@pytest.mark.parametrize("word", ["NULL", "null", "None", "nan", "NaN", "NA", "<NA>", r"\N", " NULL "])
+def test_words_for_no_value_are_no_ids(word: str) -> None:
+    rows = as_bytes([GOOD | {"user_id": word}, GOOD | {"track_id": word}, GOOD | {"user_id": f"{word}A"}])
+    events, rejects = check(rows)
+    assert events["user_id"].to_list() == [f"{word}A"]
+    assert rejects.select("line", "field", "reason").rows() == [(2, "user_id", "missing"), (3, "track_id", "missing")]
+    assert json.loads(rejects["row"][0])["user_id"] == word
+    numbers = pl.DataFrame({"user_id": [1.5, float("nan")], "track_id": 1, "played_at": NOON_AT, "line": [1, 2]})
+    assert check(numbers)[1].select("line", "field", "reason").rows() == [(2, "user_id", "missing")]
+
+
+def test_words_of_the_log_for_its_kinds() -> None:
+    words = ["play", "thumbs_up", "listen", "skip", "Play", None]
+    config = SourceConfig(kinds={"play": "listen", "thumbs_up": "like", "skip": "dislike"})
+    events, rejects = check(as_bytes([GOOD | {"kind": word} for word in words]), config)
+    assert events["kind"].to_list() == ["listen", "like", "listen", "dislike", "listen"]
+    assert [json.loads(row)["kind"] for row in rejects["row"]] == ["Play"]
 
 
 def test_the_longest_id_that_is_taken() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 import pipelines.config
+from fsvae.baselines.networks import NETWORKS
 from fsvae.errors import UserError
 from pipelines.config import Config, config_dir, load_config
-from pipelines.config_text import commented_yaml
+from pipelines.config_text import commented_yaml, field_docstrings
 from pipelines.sources import READERS
 
 FILES = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
@@ -52,6 +54,16 @@ def test_values_are_typed() -> None:
     assert load_config(["+source.columns.user_id=who"]).source.columns == {"user_id": "who"}
     assert config.dataset.min_count == 7
     assert load_config(["dataset.before='2026-01-05'"]).dataset.before == "2026-01-05"
+
+
+def test_words_for_kinds() -> None:
+    config = load_config(["source.kinds={play: listen, thumbs up: like}", "source.kinds.1=skip"])
+    assert config.source.kinds == {"play": "listen", "thumbs up": "like", "1": "skip"}
+    assert refused("source.kinds.play=lissen") == (
+        "source.kinds.play=lissen is not one of listen, skip, like, unlike, save, dislike, undislike. "
+        "Did you mean 'listen'?"
+    )
+    assert refused("source.kinds={1: listen}") == "config: source.kinds.1: Key 1 (int) is incompatible with (str)"
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
@@ -113,17 +125,48 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
         "train.precision=foo",
         "train.optimiser.learning_rate=nan",
         "model.latent=gausian",
+        "model.fast=shufled",
+        "model.prior=none",
+        "model.likelihood=vmf",
+        "model.track_table=free",
+        "model.shuffled_share=0",
+        "model.repeat_dim=0",
+        "dataset.track2vec.dim=0",
         "dataset.train_share=1.5",
         "dataset.validation_share=-0.1",
         "dataset.train_share=0.95",
         "promote.metric=l2",
         "source.time_unit=minutes",
         "engine.name=rey",
+        "recommender=sasrek",
+        "baselines.vsknn.neighbours=0",
+        "baselines.gru4rec.dropout=1.5",
+        "baselines.item_knn.together=day",
     ],
 )
 def test_impossible_values_are_refused_by_key(override: str) -> None:
     with pytest.raises(UserError, match=override.split("=")[0].replace(".", r"\.")):
         load_config([override])
+
+
+def test_on_and_off_are_read_as_they_are_written() -> None:
+    model = load_config(["model.slow=off", "model.request_time=off"]).model
+    assert (model.slow, model.request_time, model.fast) == (False, False, "on")
+    for off in ("off", "false"):
+        assert load_config([f"model.fast={off}"]).model.fast == "off"
+    assert load_config(["model.fast=shuffled"]).model.fast == "shuffled"
+
+
+def test_on_and_off_in_a_file_are_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(config_dir(), tmp_path / "configs")
+    monkeypatch.setattr(pipelines.config, "config_dir", lambda: tmp_path / "configs")
+    (tmp_path / "configs" / "model" / "mine.yaml").write_text("fast: off\nslow: on\n")
+    model = load_config(["model=mine"]).model
+    assert (model.fast, model.slow) == ("off", True)
+
+
+def test_switches_that_do_not_go_together_are_refused_before_anything_is_done() -> None:
+    assert refused("model.slow=off", "model.fast=off").startswith("model.slow and model.fast are both off")
 
 
 def test_a_word_that_is_not_a_choice_names_the_nearest() -> None:
@@ -164,3 +207,12 @@ def test_every_key_is_described_and_the_description_is_the_configuration() -> No
     for number, line in enumerate(lines):
         if line and not line.lstrip().startswith("#") and line.strip() not in ("user_id: who", "track_id: what"):
             assert lines[number - 1].lstrip().startswith("#"), f"without a word on it: {line}"
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_field_of_a_network_is_described_those_of_its_base_too(kind: str) -> None:
+    config = NETWORKS[kind].config
+    words = field_docstrings(config)
+    assert [field.name for field in fields(config) if not words.get(field.name)] == []
+    if kind == "jodie":  # has a default of its own for a field of the base
+        assert words["decoder_hidden"].endswith("as in the paper.") and "L:" in words["history"]

@@ -19,6 +19,7 @@ from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.storage import Folder
 from pipelines.cli import app
+from pipelines.dataset_config import DatasetConfig
 from pipelines.describe import describe_lake
 from pipelines.describe_dataset import describe_dataset
 from pipelines.describe_report import html
@@ -26,7 +27,7 @@ from pipelines.describe_tables import LOGS_SHOWN, decimal, percent, tables, top_
 from pipelines.description import Description
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 HEADER = "user_id,track_id,played_at,kind,title\n"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +16,10 @@ from lakes import disk
 
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
+from pipelines.dataset_config import DatasetConfig
 from pipelines.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 
 CONFIG = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=1))
 PARTS = 16
@@ -69,6 +73,47 @@ def test_results_come_in_the_order_of_the_tasks_and_a_dead_process_is_told() -> 
         with pytest.raises(UserError, match="a worker process was killed"):
             engine.map(die, range(6), lambda *done: None)
         assert engine.map(square, range(2), lambda *done: None) == [0, 1]
+
+
+def wait_for(flag: Path | None) -> str:
+    while flag is not None and not flag.exists():
+        time.sleep(0.01)
+    return "done" if flag is None else "done at last"
+
+
+def test_results_can_be_had_as_they_come(tmp_path: Path) -> None:
+    """The first task is done only after the second one's result was had."""
+    with LocalEngine(2) as engine:
+        results = engine.as_they_come(wait_for, [tmp_path / "flag", None])
+        assert next(results) == (1, "done")
+        (tmp_path / "flag").touch()
+        assert list(results) == [(0, "done at last")]
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    """It is killed while both of its workers are at work; they would otherwise go on, and wait for more for ever."""
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        assert len(set(workers)) == 2
+        parent.kill()
+        parent.communicate(timeout=60)  # ends when the last process that could write there is gone
+
+
+_PARENT = """
+import os, time
+from pipelines.engine import LocalEngine
+
+def work(number):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with LocalEngine(2) as engine:
+        engine.map(work, [1, 2], lambda *done: None)
+"""
 
 
 def test_the_config_names_an_engine() -> None:

@@ -14,17 +14,21 @@ import torch
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
+from fsvae.evaluation.lists import train_counts
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import Outcome, evaluate
+from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.storage import read_outcomes
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
 from fsvae.models.fitting import TrainConfig
-from fsvae.models.fsvae import ModelConfig
 from fsvae.models.module import OptimiserConfig
 from fsvae.models.predict import NetworkRecommender
+from pipelines.dataset_config import DatasetConfig
 from pipelines.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.promote import PromoteConfig, promote
 from pipelines.tracking import Tracker, TrackingConfig
 from pipelines.train import Run, train
@@ -94,12 +98,14 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     for outcome in outcomes:
         assert stored[outcome.model] == pytest.approx(outcome.metrics())
     rows = pl.read_parquet(out / "positions.parquet")
-    assert rows["user_id"].to_list() == [
-        small_dataset.user_ids[small_dataset.listens.user[target]] for target in outcomes[0].targets
-    ]
     for outcome in outcomes:
-        reciprocal = (1 / rows[f"{outcome.model} rank"]).fill_null(0).mean()
-        assert reciprocal == pytest.approx(outcome.metrics()["mrr_all"])
+        of_model = rows.filter(pl.col("model") == outcome.model)
+        assert of_model["user_id"].to_list() == [
+            small_dataset.user_ids[small_dataset.listens.user[target]] for target in outcome.targets
+        ]
+        assert (1 / of_model["rank"]).fill_null(0).mean() == pytest.approx(outcome.metrics()["mrr_all"])
+        (read,) = read_outcomes([out])[outcome.model]
+        assert read.metrics() == outcome.metrics()
     client = mlflow.MlflowClient(tracker.uri, tracker.uri)
     logged = client.get_run(run.run_id).data.metrics
     metrics = outcomes[-1].metrics()
@@ -109,6 +115,14 @@ def test_the_files_and_the_mlflow_run_say_the_same(
         f"evaluation/test/{path.name}" for path in out.iterdir()
     }
     assert "| FS-VAE |" in (out / "metrics.md").read_text()
+
+
+def test_only_the_model_with_a_posterior_is_uncertain(outcomes: list[Outcome], small_dataset: PreparedDataset) -> None:
+    assert [outcome.uncertainty is not None for outcome in outcomes] == [False, False, False, True]
+    spread = outcomes[-1].uncertainty
+    assert spread is not None and np.isfinite(spread).all() and spread.min() > 0 and spread.std() > 0
+    counts = small_dataset.tracks["train_count"].to_numpy()
+    assert np.array_equal(train_counts(small_dataset)[: small_dataset.n_catalogue], counts[: small_dataset.n_catalogue])
 
 
 def test_evaluating_again_gives_the_same_figures(
@@ -182,7 +196,7 @@ def test_champion_and_challenger_may_have_different_catalogues(
 def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDataset, outcomes: list[Outcome]) -> None:
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
-    bundle.model.config.use_fast = False
+    bundle.model.config.fast = "off"
     blind = evaluate(NetworkRecommender("FS-VAE", bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from log_samples import SAMPLES, compressed, listen, parquet, play, tar
+from log_samples import JODIE, SAMPLES, TABLE, compressed, history, listen, parquet, play, tar, zipped
 
 from fsvae.errors import UserError
 from fsvae.schema import RAW_EVENTS, RAW_PLAYLISTS, REJECTS, TRACK_EMBEDDINGS
@@ -45,7 +46,7 @@ def survives(reader: str, name: str, data: bytes) -> tuple[int, int]:
                 taken, rejected = taken + len(rows), rejected + len(rejects)
         except UserError as error:
             assert str(path) in str(error) and len(str(error)) < 2_000
-            assert re.search(r"line|row|element|column|Parquet|archive|array", str(error))
+            assert re.search(r"line|row|element|column|Parquet|archive|array|empty|binary", str(error))
         return taken, rejected
 
 
@@ -197,3 +198,32 @@ def test_archives_that_are_none() -> None:
         survives("listenbrainz", "dump.tar", whole[:cut])
         survives("listenbrainz", "dump.tar.zst", compressed(whole[:cut], "zstd"))
         survives("listenbrainz", "dump.tar.xz", whole[:cut])
+
+
+ZIPS = [
+    ("table", zipped({"1.csv": TABLE, "2.csv": TABLE})),
+    ("jodie", zipped({"lastfm.csv": JODIE * 20}, zipfile.ZIP_STORED)),
+    ("spotify_history", zipped({"a/Streaming_History_Audio_1.json": history(play())})),
+]
+NUMBERS = st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]).map(lambda byte: bytes([byte])) | st.binary(min_size=1, max_size=8)
+
+
+@given(st.sampled_from(ZIPS), st.data())
+@settings(FUZZ, max_examples=150)
+def test_damaged_zips(sample: tuple[str, bytes], data: st.DataObject) -> None:
+    """Above all in the headers of members and in the directory at the end, which make up most of these bytes."""
+    reader, content = sample
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        instead = data.draw(NUMBERS)
+        damaged[at : at + data.draw(st.sampled_from([0, len(instead)]))] = instead
+    survives(reader, "log.zip", bytes(damaged))
+
+
+@given(st.sampled_from(ZIPS), st.data())
+@FUZZ
+def test_any_bytes_in_a_member_of_a_zip(sample: tuple[str, bytes], data: st.DataObject) -> None:
+    reader, _ = sample
+    members = st.dictionaries(st.sampled_from(["1.csv", "endsong_1.json", "1.json.gz", "a/.b", "/x"]), st.binary())
+    survives(reader, "log.zip", zipped(data.draw(members), data.draw(st.sampled_from([0, 8, 12, 14]))))

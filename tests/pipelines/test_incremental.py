@@ -13,9 +13,10 @@ import pipelines.parts
 from fsvae.data.dataset import open_dataset
 from fsvae.features.habits import fold
 from fsvae.features.track2vec import Track2VecConfig
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 CONFIG = DatasetConfig(min_count=2, keep=9, track2vec=Track2VecConfig(epochs=1))

@@ -17,7 +17,7 @@ from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.build import build_model
-from fsvae.models.fsvae import ModelConfig
+from fsvae.models.config import ModelConfig
 from pipelines import latent as gathering
 from pipelines.cli import app
 from pipelines.latent import latent_figures
@@ -175,8 +175,14 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
     ("changes", "sides", "says"),
     [
         ({"latent": "deterministic"}, ["slow", "fast", "both"], "there is no KL"),
-        ({"use_slow": False}, ["both"], "active"),
-        ({"use_fast": False}, ["both"], "active"),
+        ({"slow": False}, ["both"], "active"),
+        ({"fast": "off"}, ["both"], "active"),
+        ({"repeat_head": True, "prior": "slow", "track_table": "finetuned"}, ["slow", "fast", "both"], "active"),
+        (
+            {"likelihood": "track_softmax", "softmax_weight": 0.0, "fast": "shuffled"},
+            ["slow", "fast", "both"],
+            "active",
+        ),
         ({"fast_dropout": 0.0}, ["slow", "fast", "both"], "never left out the recent listens"),
     ],
 )

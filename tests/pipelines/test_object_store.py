@@ -13,10 +13,11 @@ from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.storage import Folder
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
 from pipelines.locks import held
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 CONFIG = DatasetConfig(min_count=2, keep=1, track2vec=Track2VecConfig(epochs=1))

@@ -15,14 +15,16 @@ import pytest
 from filelock import FileLock
 from lakes import all_events
 
+import pipelines.counting
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
 from fsvae.features.track2vec import Track2VecConfig
-from fsvae.schema import DATASET_TRACKS, SEQUENCES, SLOW
+from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 LOG = """user_id,track_id,played_at,kind,ms_played,duration_ms,title,artist_id
@@ -246,6 +248,17 @@ def test_same_input_same_bytes(lake: Lake, folder: Path, tmp_path: Path) -> None
     assert (other / PARTS[0]).read_bytes() == (folder / PARTS[0]).read_bytes()
 
 
+def test_counts_added_up_day_by_day_are_those_of_all_days(
+    lake: Lake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[int] = []
+    add = pipelines.counting._sums
+    monkeypatch.setattr(pipelines.counting, "_sums", lambda frames: (added.append(len(frames)), add(frames))[1])
+    monkeypatch.setattr(pipelines.counting, "_FOLD_ROWS", 0)
+    assert bytes_of(made_of(lake, CONFIG, seed=3, datasets=tmp_path)) == bytes_of(folder)
+    assert len(added) > 2
+
+
 def test_a_prepared_dataset_is_not_made_again(lake: Lake, tmp_path: Path) -> None:
     stages: list[str] = []
     shares: list[float] = []
@@ -297,6 +310,18 @@ def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> 
     assert open_dataset(tmp_path).fingerprint == fourth
     prepare(lake, replace(CONFIG, keep=0), seed=1, datasets=tmp_path)
     assert made(tmp_path) == {names[0]} and open_dataset(tmp_path).fingerprint == names[0]
+
+
+def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: Lake, tmp_path: Path) -> None:
+    first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
+    config = replace(CONFIG, continue_space=True)
+    second = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    assert second["continues"] == first.name and second["track_space"]["drift"]["shared"] == 2
+    assert prepare(lake, config, seed=3, datasets=tmp_path).name == second["fingerprint"]  # again: not from itself
+    manifest = tmp_path / second["fingerprint"] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
+    third = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    assert third["continues"] == "" and third["track_space"]["drift"] is None
 
 
 def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_path: Path) -> None:

@@ -273,7 +273,8 @@ def test_spotify_history(tmp_path: Path, indent: int | None) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", r"line 1: expected a JSON file \[\.\.\.\]"),
+        (b"", "the file is empty"),
+        (b" ", r"line 1: expected a JSON file \[\.\.\.\], found b' '"),
         (b'{"a": 1}', r"line 1: expected a JSON file \[\.\.\.\], found b'{\"a\": 1}'"),
         (history(play())[:-1], "element 1: the file ends inside the array"),
         (history(play(), play())[:-40], "element 2: the file ends inside the array"),

@@ -14,9 +14,10 @@ import pytest
 
 from fsvae.errors import UserError
 from pipelines.checks import check_rows
-from pipelines.sources import csvfile, files_of, read
+from pipelines.sources import READERS, csvfile, files_of, read
 from pipelines.sources.base import Malformed, SourceConfig
 
+PARQUET = ("sessions", "yambda")
 HEADER = "user_id,track_id,played_at\n"
 NOON = "2026-01-31T12:00:00Z"
 NOON_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -175,9 +176,43 @@ def test_what_is_no_log_is_refused_by_name(tmp_path: Path, name: str, data: byte
     assert len(str(error.value)) < 1000 and str(error.value).isprintable()
 
 
-def test_garbage_below_a_header_is_rejected_row_by_row(tmp_path: Path) -> None:
-    events, rejects = lines_of(tmp_path, HEADER.encode() + GARBAGE)
-    assert events == [] and len(rejects) > 50
+BINARY = bytes(range(1, 256)) * 2
+UTF16 = f"{HEADER}u,t,{NOON}\n".encode("utf-16")
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_an_empty_file_is_called_empty(tmp_path: Path, reader: str) -> None:
+    (tmp_path / "log").touch()
+    (tmp_path / "log.gz").write_bytes(gzip.compress(b"", mtime=0))
+    config = SourceConfig(reader=reader, user_id="me")
+    with pytest.raises(UserError, match="log: the file is empty"):
+        list(read(tmp_path / "log", config))
+    if reader == "listenbrainz":  # no lines are no fault: a month without listens
+        assert [len(chunk.rows) for chunk in read(tmp_path / "log.gz", config)] == [0]
+    else:
+        says = "not readable as Parquet" if reader in PARQUET else "the file is empty"
+        with pytest.raises(UserError, match=rf"log\.gz: {says}"):
+            list(read(tmp_path / "log.gz", config))
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+@pytest.mark.parametrize("data", [BINARY, UTF16, b"PAR1" + b"\0" * 9], ids=["binary", "utf-16", "parquet"])
+def test_a_binary_file_is_called_binary(tmp_path: Path, reader: str, data: bytes) -> None:
+    (tmp_path / "log").write_bytes(data)
+    says = "not readable as Parquet" if reader in PARQUET else "a binary file, or text in UTF-16"
+    with pytest.raises(UserError, match=f"log: {says}"):
+        list(read(tmp_path / "log", SourceConfig(reader=reader, user_id="me")))
+
+
+def test_a_few_odd_bytes_make_no_binary_file(tmp_path: Path) -> None:
+    rows = ["u,a\0\1\2,x", "u,b\0\0\0\0,x", "u,c\1,x", "u\x07\x1b,d,x", f"u,e,{NOON}"]
+    events, _ = lines_of(tmp_path, HEADER + "\n".join(rows))
+    assert [(line, track) for line, _, track in events] == [(6, "e")]
+
+
+def test_garbage_far_below_a_header_is_rejected_row_by_row(tmp_path: Path) -> None:
+    events, rejects = lines_of(tmp_path, (HEADER + f"u,t,{NOON}\n" * 400).encode() + GARBAGE)
+    assert len(events) == 400 and len(rejects) > 50
 
 
 def test_nested_columns_are_refused(tmp_path: Path) -> None:

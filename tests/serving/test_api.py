@@ -14,7 +14,7 @@ from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import cosine_distance
 from fsvae.models.build import build_model
-from fsvae.models.fsvae import ModelConfig
+from fsvae.models.config import ModelConfig
 from fsvae.models.predict import NetworkRecommender
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
 from serving.recommender import OnlineRecommender, RecentListen

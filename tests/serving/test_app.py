@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from fsvae.bundle import load_bundle, save_bundle
+from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
+from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
 from serving.app import running
 from serving.config import ServeConfig
+from serving.recommender import OnlineRecommender
 
 
 def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +28,15 @@ def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no bundle there"), running(ServeConfig(port=0), tmp_path, "fsvae/1"):
+        pass
+
+
+def test_a_model_for_comparisons_only_is_refused(small_dataset: PreparedDataset, tmp_path: Path) -> None:
+    model = build_model(small_dataset, ModelConfig(history=4, slow_hidden=4, fast_hidden=4, fast="shuffled"))
+    save_bundle(tmp_path, model, small_dataset, {})
+    with pytest.raises(UserError, match=r"fast=shuffled, which is for comparisons only: serve another version"):
+        OnlineRecommender(load_bundle(tmp_path), approximate_from=10_000)
+    with pytest.raises(UserError, match="for comparisons only"), running(ServeConfig(port=0), tmp_path, "fsvae/1"):
         pass
 
 

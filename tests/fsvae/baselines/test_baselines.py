@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from tiny_dataset import FIRST_DAY, dataset_of
 
-from fsvae.baselines import AggregateSequence, Average, Popularity
+from fsvae.baselines import (
+    AggregateSequence,
+    AggregateSequenceConfig,
+    Average,
+    LastTrack,
+    NoSettings,
+    Popularity,
+    RecentPopularity,
+    RecentPopularityConfig,
+)
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate
@@ -48,22 +57,49 @@ def close(found: dict[int, list[float]], expected: dict[int, list[float]]) -> No
 def test_average_is_the_mean_of_all_listens_before() -> None:
     a = {3: [2 / 3, 1 / 3], 4: [2 / 3, 1 / 3], 5: [1 / 4, 1 / 4]}  # the listen at 3 has no vector
     new = {9: POPULAR, 10: POPULAR, 11: [0, 1]}  # nothing before 9, nothing with a vector before 10
-    close(predicted(Average()), a | new)
+    close(predicted(Average(NoSettings())), a | new)
 
 
 def test_aggregate_sequence_is_the_mean_of_the_latest_listens() -> None:
     a = {3: [1 / 2, 1 / 2], 4: [0, 1], 5: [-1, 0]}  # of the last two, one without a vector does not count
     new = {9: POPULAR, 10: POPULAR, 11: [0, 1]}
-    close(predicted(AggregateSequence(2)), a | new)
+    close(predicted(AggregateSequence(AggregateSequenceConfig(2))), a | new)
 
 
 def test_a_window_past_the_history_is_the_average() -> None:
-    close(predicted(AggregateSequence(10)), predicted(Average()))
+    close(predicted(AggregateSequence(AggregateSequenceConfig(10))), predicted(Average(NoSettings())))
+
+
+def test_last_track_ranks_by_nearness_to_the_last_track_itself_first() -> None:
+    model = LastTrack(NoSettings())
+    a = {3: [0, 1], 4: POPULAR, 5: [-1, 0]}  # the listen at 3 has no vector
+    close(predicted(model), a | {9: POPULAR, 10: POPULAR, 11: [0, 1]})
+    outcome = evaluate(model, data(), "test")
+    # 5: track 0 is opposite to the last one, 2; 10: of (.4, .2), 0 is the nearest, then 1; 11: 0 and 2 tie behind 1
+    assert outcome.ranks.tolist() == [MISS, 3, 3, MISS, 2, 3]
+
+
+def test_recent_popularity_halves_what_is_a_half_life_older() -> None:
+    """Training listens are on day 0: track 0; and a day later: 0, 1, 0, 2. Half-life: a day, but for a microsecond."""
+    model = RecentPopularity(RecentPopularityConfig(half_life_days=1.0))
+    close(predicted(model), {target: [(2.5 - 1) / 4.5, 1 / 4.5] for target in [3, 4, 5, 9, 10, 11]})
+    [part] = list(model.predict(data(), when(4), np.iinfo(np.int64).max))
+    assert part.scores is not None and part.scores.shape == (1, 3)
+    np.testing.assert_allclose(part.scores[0], [2.5, 1, 1], atol=1e-6)
+
+
+def test_recent_popularity_of_a_log_that_ended_long_ago_is_not_lost() -> None:
+    histories = {"a": [(0, when(0)), (1, when(1)), (1, when(4_000))]}
+    dataset = dataset_of(histories, VECTORS, train_until=when(3_000), validation_until=when(3_500))
+    model = RecentPopularity(RecentPopularityConfig(half_life_days=1.0))
+    model.fit(dataset)
+    [part] = list(model.predict(dataset, when(3_500), np.iinfo(np.int64).max))
+    assert part.scores is not None and part.scores.tolist() == [[0.5, 1.0, 0.0]]
 
 
 def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_listens() -> None:
-    close(predicted(Popularity()), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
-    model = Popularity()
+    close(predicted(Popularity(NoSettings())), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
+    model = Popularity(NoSettings())
     model.fit(data())
     outcome = evaluate(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
     assert outcome.ranks.tolist() == [MISS, 3, 1, MISS, 3, 3]
@@ -77,7 +113,7 @@ def test_baselines_learn_from_the_training_period_alone() -> None:
         train_until=when(2),
         validation_until=when(4),
     )
-    for model in (Popularity(), Average(), AggregateSequence()):
+    for model in (Popularity(NoSettings()), Average(NoSettings()), AggregateSequence(AggregateSequenceConfig())):
         model.fit(later)
         parts = list(model.predict(later, when(6), np.iinfo(np.int64).max))
         points = {int(t): point.tolist() for part in parts for t, point in zip(part.targets, part.vectors, strict=True)}

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torchmetrics import retrieval
 
 from fsvae.evaluation.metrics import (
     MISS,
@@ -99,3 +101,20 @@ def test_shared_scores_give_the_ranks_of_repeated_scores(
     )
     assert np.array_equal(shared, repeated[: len(every)])
     assert np.array_equal(pessimistic_ranks(scores[:1, order], np.argsort(order)), shared)
+
+
+def test_another_library_agrees() -> None:
+    """torchmetrics, on scores without ties and above 0 (it drops the others); one of 300 tracks is the target."""
+    rng = np.random.default_rng(0)
+    scores = rng.permuted(np.tile(np.arange(1, 301, dtype=np.float32) / 301, (200, 1)), axis=1)
+    target = rng.integers(0, 300, 200)
+    relevant = np.arange(300) == target[:, None]
+    flat = torch.from_numpy(scores.ravel()), torch.from_numpy(relevant.ravel())
+    of_row = torch.arange(200).repeat_interleave(300)
+    found = pessimistic_ranks(scores, target)
+    assert retrieval.RetrievalMRR()(*flat, indexes=of_row) == pytest.approx(reciprocal_rank(found).mean(), rel=1e-5)
+    for k in (1, 10, 20, 100):
+        assert retrieval.RetrievalRecall(top_k=k)(*flat, indexes=of_row) == pytest.approx(recall(found, k).mean())
+    for k in (1, 10):
+        theirs = retrieval.RetrievalNormalizedDCG(top_k=k)(*flat, indexes=of_row)
+        assert theirs == pytest.approx(ndcg(found, k).mean(), rel=1e-5)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.data.dataset import PreparedDataset
@@ -111,6 +114,89 @@ def test_what_fits_into_memory_at_once_changes_nothing(monkeypatch: pytest.Monke
     assert np.array_equal(blocks.l2, whole.l2, equal_nan=True)
 
 
+def test_many_small_parts_are_one_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    order = np.array([8, 4, 3, 7])
+    points, queries = (rng.normal(size=(4, 3)).astype(np.float32) for _ in range(2))
+    whole = Predictions(order, points, queries, uncertainty=floats([1, 2, 3, 4])[0])
+    parts = [
+        Predictions(order[i:j], points[i:j], queries[i:j], uncertainty=floats([1, 2, 3, 4])[0, i:j])
+        for i, j in ((0, 1), (1, 1), (1, 4))
+    ]
+    expected = evaluate(Fixed(whole), data(), "test")
+    assert expected.uncertainty is not None and expected.uncertainty.tolist() == [3, 2, 4, 1]
+    for scores_at_once in (1 << 24, 9, 6, 3):  # all four targets at once, three, two, one
+        monkeypatch.setattr("fsvae.evaluation.protocol._SCORES_AT_ONCE", scores_at_once)
+        found = evaluate(Fixed(*parts), data(), "test")
+        for field in fields(found):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), field.name)
+
+
+def test_the_lists_and_their_metrics_by_hand() -> None:
+    """Training listens: track 0 twice, track 1 once: 2/4, 1/4 and, as if once, 1/4: 1, 2 and 2 bits."""
+    dataset = data()
+    scores = floats([3, 2, 1], [0, 1, 1], [2, 2, 2], [1, 3, 2])
+    model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=scores))
+    found = evaluate(model, dataset, "test")
+    assert found.recommended.tolist() == [[0, 1, 2], [1, 2, 0], [0, 1, 2], [1, 2, 0]]  # for the miss at 4 too
+    assert found.novelty.tolist() == [5 / 3] * 4
+    assert found.diversity.tolist() == [1] * 4  # the three vectors are orthogonal
+    assert found.ranks.tolist() == [2, MISS, 3, 3]  # 7: all tie, so the target is last, though not in the list
+    assert found.metrics()["coverage@10"] == 1 and found.metrics()["novelty@10"] == pytest.approx(5 / 3)
+
+
+def test_coverage_is_of_all_lists_and_novelty_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fsvae.evaluation.protocol.LIST_LENGTH", 1)
+    points = floats([1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0])
+    found = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), points)), data(), "test")
+    assert found.recommended.tolist() == [[0], [1], [1], [0]]
+    assert found.novelty.tolist() == [1, 2, 2, 1] and found.diversity.tolist() == [0] * 4
+    assert found.metrics()["coverage@10"] == pytest.approx(2 / 3)
+    first = found.at(np.array([True, False, False, True]))
+    assert first.targets.tolist() == [3, 8] and first.metrics()["coverage@10"] == pytest.approx(1 / 3)
+    assert first.metrics()["novelty@10"] == 1
+
+
+def test_a_shared_row_of_scores_is_one_list_for_all() -> None:
+    model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=floats([1, 3, 3])))
+    assert evaluate(model, data(), "test").recommended.tolist() == [[1, 2, 0]] * 4
+
+
+def test_the_checksum_names_the_listens_and_not_the_track_space() -> None:
+    model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0]] * 4)))
+    other = data().in_space_of(["t3", "new", "t0"], floats([0, 1], [0, -1], [1, 0]))
+    same = evaluate(model, other, "test").positions
+    plain = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4)))
+    assert evaluate(plain, data(), "test").positions == same
+    assert evaluate(plain, replace(data(), user_ids=["a", "c"]), "test").positions != same
+    moved = data().listens
+    moved = replace(moved, played_at=moved.played_at + np.eye(9, dtype=np.int64)[4])
+    assert evaluate(plain, replace(data(), listens=moved), "test").positions != same
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    coordinates=st.lists(st.integers(-1, 1), min_size=3 * 7, max_size=3 * 7),
+    order=st.permutations(range(3)),
+    scored=st.booleans(),
+)
+def test_item_ids_change_nothing(coordinates: list[int], order: list[int], scored: bool) -> None:
+    """Vectors of -1, 0 and 1 make many ties, and sums that are exact in any order."""
+    both = np.array(coordinates, dtype=np.float32).reshape(7, 3)
+    vectors, points = both[:3], both[3:]
+    dataset = replace(data(), vectors=vectors)
+    renamed = np.argsort([*order, 3]).astype(np.int32)
+    moved = replace(
+        dataset, vectors=vectors[order], listens=dataset.listens.with_tracks(renamed[dataset.listens.track])
+    )
+    positions = np.array([3, 4, 7, 8])
+    scores = (points @ vectors.T, points @ vectors[order].T) if scored else (None, None)
+    before = evaluate(Fixed(Predictions(positions, points, scores=scores[0])), dataset, "test")
+    after = evaluate(Fixed(Predictions(positions, points, scores=scores[1])), moved, "test")
+    for name in ("ranks", "l2", "cosine"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name), name)
+
+
 def test_a_target_without_a_prediction_is_a_defect() -> None:
     with pytest.raises(AssertionError, match="fixed left targets"):
         evaluate(Fixed(Predictions(np.array([3, 4, 7]), floats(*[[1, 0, 0]] * 3))), data(), "test")
@@ -142,3 +228,5 @@ def test_the_table_marks_the_best_of_each_column() -> None:
     assert table[2].startswith("| fixed | **0.000** | **0.000** | **1.000** |")
     assert table[3].startswith("| half | 0.707 | 0.500 | 0.500 |")
     assert "2 targets in the catalogue (tracks with at least 7 training listens)" in "\n".join(table)
+    lists = table.index("| model | coverage@10 | novelty@10, bits | diversity@10 |")
+    assert table[lists + 2 : lists + 4] == ["| fixed | 1.000 | 1.667 | 1.000 |", "| half | 1.000 | 1.667 | 1.000 |"]

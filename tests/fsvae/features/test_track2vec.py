@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_vectors_have_length_1_and_no_common_direction() -> None:
     assert vectors.shape == (12, 80) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert np.linalg.norm(vectors.mean(axis=0)) < 0.1
+
+
+def test_a_space_has_the_dimensions_that_are_asked_for() -> None:
+    vectors = train_track_vectors(SESSIONS, 12, replace(CONFIG, dim=3), seed=1)
+    assert vectors.shape == (12, 3)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:

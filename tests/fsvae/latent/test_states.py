@@ -53,8 +53,13 @@ def evaluated(model: FSVAE, dataset: PreparedDataset) -> NDArray[np.float32]:
     return mean_NZ
 
 
-@pytest.mark.parametrize("every", [1, 3, 50])
-def test_states_are_those_that_evaluation_predicts_from(model: FSVAE, dataset: PreparedDataset, every: int) -> None:
+@pytest.mark.parametrize(
+    ("every", "changes"), [(1, {}), (3, {}), (50, {}), (3, {"fast": "shuffled"}), (3, {"repeat_head": True})]
+)
+def test_states_are_those_that_evaluation_predicts_from(
+    dataset: PreparedDataset, every: int, changes: dict[str, object]
+) -> None:
+    model = random_model(dataset, small_config(**changes))
     positions = np.arange(len(dataset.listens))[::every]
     states = encode(model, dataset, positions)
     np.testing.assert_allclose(states.mean_NZ, evaluated(model, dataset)[positions], rtol=0, atol=1e-5)
@@ -105,6 +110,21 @@ def test_kl_and_variance_are_the_posteriors(model: FSVAE, dataset: PreparedDatas
     np.testing.assert_allclose(states.kl_NZ, (variance + mean**2 - 1 - np.log(variance)) / 2, rtol=1e-4)
     point = encode(random_model(dataset, small_config(latent="deterministic")), dataset, np.array([0, 7]))
     assert not point.kl_NZ.any() and not point.variance_NZ.any() and point.mean_NZ.any()
+
+
+def test_kl_is_to_the_prior_that_the_model_has(dataset: PreparedDataset) -> None:
+    """A user of whom nothing is known has the same prior in both; with a slow prior it is the heads' biases.
+
+    KL(N(m, v) || N(a, b)) = ((v + (m - a)^2) / b - 1 + log b - log v) / 2.
+    """
+    model = random_model(dataset, small_config(prior="slow"))
+    assert model.prior is not None
+    some = np.array([0, 7])
+    states = encode(model, dataset, some, slow=False)
+    a, b = (head.bias.detach().numpy() for head in (model.prior.mean, model.prior.log_variance))
+    mean, variance = states.mean_NZ, states.variance_NZ
+    expected = ((variance + (mean - a) ** 2) / np.exp(b) - 1 + b - np.log(variance)) / 2
+    np.testing.assert_allclose(states.kl_NZ, expected, rtol=1e-3)
 
 
 def of_times(histories: dict[str, list[float]]) -> PreparedDataset:

@@ -19,6 +19,7 @@ from tiny_dataset import (
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.features.slow import DAY_US
 from fsvae.latent.surprise import anomalies, surprise
+from fsvae.models.losses import GaussianLikelihood
 from fsvae.models.predict import NetworkRecommender
 
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
@@ -30,6 +31,7 @@ def test_the_error_is_the_likelihood_at_what_evaluation_predicts() -> None:
         random_histories([5, 30], 10, seed=4), unit_vectors(8, 4), train_until=0, validation_until=1, outside=2
     )
     model = random_model(data, small_config())
+    assert isinstance(model.likelihood, GaussianLikelihood)
     with torch.no_grad():
         model.likelihood.log_variance.zero_()
     found = surprise(model, data, *FOREVER)
@@ -40,6 +42,33 @@ def test_the_error_is_the_likelihood_at_what_evaluation_predicts() -> None:
                 squared = float(((data.vectors[track] - y_hat) ** 2).sum())
                 error = found.nll[np.searchsorted(found.positions, target)]
                 assert error == pytest.approx(squared / 2 + 2 * np.log(2 * np.pi), rel=1e-5)
+
+
+@pytest.mark.parametrize("repeat_head", [False, True])
+def test_without_a_likelihood_of_vectors_the_error_is_the_softmax_over_the_catalogue(repeat_head: bool) -> None:
+    """Even where training draws some of the tracks. What evaluation ranks by is log p of a mixture, or else a query q,
+    whose p is softmax(s * cos(q, track))."""
+    data = dataset_of(
+        random_histories([5, 30], 10, seed=4), unit_vectors(8, 4), train_until=0, validation_until=1, outside=2
+    )
+    config = small_config(softmax_weight=0.0, likelihood="track_softmax", softmax_tracks=3, repeat_head=repeat_head)
+    model = random_model(data, config)
+    found = surprise(model, data, *FOREVER)
+    assert model.softmax is not None
+    scale = float(model.softmax.log_scale.detach().exp())
+    for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER):
+        for row, target in enumerate(part.targets):
+            if (track := data.listens.track[target]) < 8:
+                if repeat_head:
+                    assert part.scores is not None
+                    log_p = part.scores[row].astype(np.float64)
+                else:
+                    assert part.queries is not None
+                    log_p = scale * (data.vectors @ part.queries[row]) / np.linalg.norm(part.queries[row])
+                    log_p = log_p - np.log(np.exp(log_p).sum())
+                assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-4)
+                error = found.nll[np.searchsorted(found.positions, target)]
+                assert error == pytest.approx(-log_p[track], rel=1e-4)
 
 
 def test_only_the_span_counts() -> None:

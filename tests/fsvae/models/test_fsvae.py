@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tiny_dataset import FIRST_DAY, all_slow, dataset_of, random_histories, random_model, small_config, unit_vectors
+from tiny_dataset import all_slow, dataset_of, pattern, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset
-from fsvae.errors import UserError
-from fsvae.features.slow import DAY_US
-from fsvae.models.fsvae import FSVAE, ModelConfig, Prediction
+from fsvae.models.config import ModelConfig
+from fsvae.models.fsvae import FSVAE, Prediction
 from fsvae.models.module import OptimiserConfig, TrainingModule
 
 FOREVER = np.iinfo(np.int64).max
-SWITCHES = ("use_slow", "use_fast", "request_time")
+OFF = {"slow": False, "fast": "off", "request_time": False}
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +38,19 @@ def predict(model: FSVAE, batch: ChunkBatch) -> Prediction:
 
 
 def changed(batch: ChunkBatch, what: str) -> ChunkBatch:
-    if what == "use_slow":
+    if what == "slow":
         return batch._replace(slow_SD=torch.cat([batch.slow_SD[:, :1], batch.slow_SD[:, 1:] + 1], dim=1))
-    if what == "use_fast":
+    if what == "fast":
         return batch._replace(track_BT=(batch.track_BT + 1) % 8, features_BTF=1 - batch.features_BTF)
     return batch._replace(request_BTR=1 - batch.request_BTR)
 
 
-@pytest.mark.parametrize("off", [None, *SWITCHES])
-@pytest.mark.parametrize("what", SWITCHES)
+@pytest.mark.parametrize("off", [None, *OFF])
+@pytest.mark.parametrize("what", list(OFF))
 def test_a_switch_turns_one_input_off_and_no_other(
     data: PreparedDataset, batch: ChunkBatch, off: str | None, what: str
 ) -> None:
-    model = random_model(data, small_config(**({off: False} if off else {})))
+    model = random_model(data, small_config(**({off: OFF[off]} if off else {})))
     before, after = predict(model, batch), predict(model, changed(batch, what))
     assert torch.equal(before.y_ND, after.y_ND) == (what == off)
     assert torch.equal(before.query_ND, after.query_ND) == (what == off)
@@ -75,6 +74,62 @@ def test_without_a_softmax_the_query_is_the_point(data: PreparedDataset, batch: 
     assert torch.equal(plain.y_ND, plain.query_ND)
     two = predict(random_model(data, small_config()), batch)
     assert not torch.allclose(two.y_ND, two.query_ND)
+
+
+def test_the_cosine_likelihood_counts_directions_and_predicts_their_mean(
+    data: PreparedDataset, batch: ChunkBatch
+) -> None:
+    model = random_model(data, small_config(likelihood="cosine", latent="deterministic", beta=0.0))
+    with torch.inference_mode():
+        terms = model.loss(batch, epochs=1.0)
+        prediction = model(batch)
+        actual = model.tracks[batch.track_BT[batch.target_BT]]
+        expected = model.likelihood(3 * prediction.y_ND, actual).mean()
+    lengths = prediction.y_ND.norm(dim=1)
+    assert terms["nll"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert 0.05 < lengths[0] < 1 and torch.allclose(lengths, lengths[0].expand(len(lengths)))
+    assert terms["loss"].item() == pytest.approx((terms["nll"] + terms["softmax"]).item(), rel=1e-5)
+
+
+def test_the_track_softmax_alone_is_over_the_point_itself(data: PreparedDataset, batch: ChunkBatch) -> None:
+    config = small_config(likelihood="track_softmax", softmax_weight=0.0, latent="deterministic")
+    model = random_model(data, config)
+    with torch.inference_mode():
+        terms, prediction = model.loss(batch, epochs=1.0), model(batch)
+        logits = model.softmax.log_scale.exp() * prediction.y_ND @ model.catalogue.T
+        expected = torch.nn.functional.cross_entropy(logits, batch.track_BT[batch.target_BT])
+    assert torch.equal(prediction.y_ND, prediction.query_ND)
+    torch.testing.assert_close(prediction.y_ND.norm(dim=1), torch.ones(len(prediction.y_ND)))
+    assert terms["nll"].item() == pytest.approx(expected.item(), rel=1e-5) == terms["loss"].item()
+    assert model.validate(batch)["nll"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_finetuned_table_is_read_and_searched_and_the_distances_stay_in_the_track_space(
+    data: PreparedDataset, batch: ChunkBatch
+) -> None:
+    frozen = random_model(data, small_config())
+    model = random_model(data, small_config(track_table="finetuned"))
+    model.load_state_dict(frozen.state_dict() | {"table": frozen.tracks})
+    before = predict(model, batch)
+    assert torch.equal(before.y_ND, predict(frozen, batch).y_ND)  # it starts from the track space
+    torch.testing.assert_close(model.search_table, frozen.catalogue)
+
+    model.loss(batch, epochs=1.0)["loss"].backward()
+    assert model.table is not None and model.table.grad is not None and model.table.grad[:8].any(dim=1).all()
+    assert model.tracks.grad is None
+    with torch.no_grad():
+        model.table[0] += 1.0
+    after = predict(model, batch)
+    heard = (batch.track_BT == 0).int()
+    ahead = (heard.cumsum(dim=1) - heard)[batch.target_BT] > 0
+    moved = (before.y_ND != after.y_ND).any(dim=1)
+    assert torch.equal(moved, ahead)
+    assert torch.equal(model.tracks, frozen.tracks)  # what predictions are compared with
+    expected = torch.nn.functional.normalize(model.table[:8], dim=1).detach()
+    cosine = torch.nn.functional.cosine_similarity(after.query_ND[:, None], expected[None], dim=2)
+    found = model.predictions(batch)
+    assert found.scores is not None and found.queries is None and model.scored == 8
+    np.testing.assert_allclose(found.scores, cosine.numpy(), rtol=0, atol=1e-5)
 
 
 def test_a_user_that_nothing_is_known_of_is_encoded_as_zero(data: PreparedDataset) -> None:
@@ -112,10 +167,10 @@ def test_in_training_whole_chunks_lose_a_side_and_in_evaluation_none(data: Prepa
     everything = batch._replace(target_BT=torch.ones_like(batch.target_BT))
     shape = (*batch.track_BT.shape, -1)
     torch.manual_seed(0)
-    for dropped, off in (("fast_dropout", "use_fast"), ("slow_dropout", "use_slow")):
+    for dropped, off in (("fast_dropout", "fast"), ("slow_dropout", "slow")):
         rates = {"fast_dropout": 0.0, "slow_dropout": 0.0, dropped: 0.5}
         model = random_model(data, small_config(**rates))
-        without = predict(random_model(data, small_config(**{off: False})), everything).y_ND.reshape(shape)
+        without = predict(random_model(data, small_config(**{off: OFF[off]})), everything).y_ND.reshape(shape)
         with_both = predict(model, everything).y_ND.reshape(shape)
         assert torch.equal(predict(model, everything).y_ND.reshape(shape), with_both)
         model.train()
@@ -127,18 +182,6 @@ def test_in_training_whole_chunks_lose_a_side_and_in_evaluation_none(data: Prepa
         assert lost + kept == 20 * len(tells) and min(lost, kept) > 0.35 * (lost + kept)
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (ModelConfig(latent="gausian"), "'gausian' is not one of gaussian, deterministic"),
-        (ModelConfig(use_slow=False, use_fast=False), "use_slow and use_fast are both false"),
-    ],
-)
-def test_impossible_models_are_refused(config: ModelConfig, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        FSVAE(config, torch.zeros(3, 2), torch.zeros(4), torch.ones(4))
-
-
 def test_the_model_config_is_all_that_a_bundle_needs_to_build_it_again(
     data: PreparedDataset, batch: ChunkBatch
 ) -> None:
@@ -146,16 +189,6 @@ def test_the_model_config_is_all_that_a_bundle_needs_to_build_it_again(
     other = FSVAE(model.config, model.tracks[:-1], model.slow.mean, model.slow.std)
     other.load_state_dict(model.state_dict())
     assert torch.equal(predict(other.eval(), batch).y_ND, predict(model, batch).y_ND)
-
-
-def pattern() -> PreparedDataset:
-    """Three users who go round and round the same five tracks, a minute a track, for 60 listens each."""
-    histories = {
-        f"u{user}": [((user + n) % 5, FIRST_DAY * DAY_US + user * 3_600_000_000 + n * 60_000_000) for n in range(60)]
-        for user in range(3)
-    }
-    cut = FIRST_DAY * DAY_US + 2 * 3_600_000_000 + 40 * 60_000_000
-    return dataset_of(histories, unit_vectors(5, 6), cut, FOREVER)
 
 
 class Losses(pl.Callback):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.stats import vonmises_fisher
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn.functional import cross_entropy, normalize
 
 from fsvae.models.latent import Latent, Posterior
-from fsvae.models.losses import GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
+from fsvae.models.losses import CosineLikelihood, GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
+from fsvae.models.prior import Prior
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -27,6 +31,21 @@ def test_kl_by_hand() -> None:
     found = kl_per_dimension(Posterior(torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[0.0, 0.0, math.log(4)]])))
     assert found[0].tolist() == pytest.approx([0, 0.5, 0.5 * (4 - 1 - math.log(4))])
     assert not kl_per_dimension(Posterior(random(4, 3), None)).any()
+
+
+def test_kl_to_a_prior_is_that_of_torch_distributions() -> None:
+    posterior = Posterior(2 * random(50, 6), 3 * random(50, 6, seed=1))
+    prior = Prior(random(50, 6, seed=2), 2 * random(50, 6, seed=3))
+    q, p = (Normal(each.mean, torch.exp(0.5 * each.log_variance)) for each in (posterior, prior))
+    torch.testing.assert_close(kl_per_dimension(posterior, prior), kl_divergence(q, p), rtol=1e-4, atol=1e-5)
+
+
+def test_kl_to_a_prior_by_hand() -> None:
+    """q = p; means one prior deviation apart; q twice as wide as p: ((4 - 1) - log 4) / 2."""
+    posterior = Posterior(torch.tensor([[1.0, 3.0, 0.0]]), torch.tensor([[0.3, math.log(4), math.log(4)]]))
+    prior = Prior(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[0.3, math.log(4), 0.0]]))
+    assert kl_per_dimension(posterior, prior)[0].tolist() == pytest.approx([0, 0.5, 0.5 * (3 - math.log(4))])
+    assert not kl_per_dimension(Posterior(random(1, 3), None), prior).any()
 
 
 def test_free_bits_are_per_dimension_of_the_mean_over_targets() -> None:
@@ -61,6 +80,48 @@ def test_the_best_sigma_is_the_root_mean_square_of_the_errors() -> None:
     likelihood(y_hat, y).mean().backward()
     assert likelihood.log_variance.grad is not None
     assert likelihood.log_variance.grad.item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("dim", "kappa"), [(3, 0.5), (8, 40.0), (80, 42.0), (80, 400.0), (128, 5.0)])
+def test_the_cosine_likelihood_is_that_of_scipy(dim: int, kappa: float) -> None:
+    """scipy's density is over the area of the sphere, ours is relative to the uniform one, that of kappa = 0."""
+    likelihood = CosineLikelihood(dim)
+    assert likelihood.log_kappa.item() == pytest.approx(math.log(dim))
+    likelihood.log_kappa.data.fill_(math.log(kappa))
+    direction, y = normalize(random(1, dim), dim=-1), normalize(random(20, dim, seed=1), dim=-1)
+    log_area = math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
+    expected = -vonmises_fisher(direction[0].double().numpy(), kappa).logpdf(y.double().numpy()) - log_area
+    with torch.inference_mode():
+        found = likelihood(7 * direction.expand(20, -1), y)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_expected_track_is_as_long_as_the_mean_cosine() -> None:
+    """In three dimensions the cosine t has the density exp(kappa * t) up to a constant."""
+    likelihood = CosineLikelihood(3)
+    likelihood.log_kappa.data.fill_(math.log(2.0))
+    weight = [quad(lambda t, power=power: t**power * math.exp(2 * t), -1, 1)[0] for power in (0, 1)]
+    with torch.inference_mode():
+        found = likelihood.expected(torch.tensor([[0.0, 3.0, 4.0]]))
+    assert found[0].tolist() == pytest.approx([0, 0.6 * weight[1] / weight[0], 0.8 * weight[1] / weight[0]], rel=1e-5)
+
+
+def test_the_best_kappa_is_where_the_mean_cosine_is_the_observed_one() -> None:
+    likelihood = CosineLikelihood(4)
+    y = normalize(torch.tensor([1.0, 0, 0, 0]) + 0.4 * random(200, 4), dim=-1)
+    direction = normalize(y.mean(dim=0, keepdim=True), dim=-1)
+    optimiser = torch.optim.LBFGS(likelihood.parameters(), lr=0.5, max_iter=50)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = likelihood(direction.expand(200, -1), y).mean()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    with torch.inference_mode():
+        length = likelihood.expected(direction).norm().item()
+    assert length == pytest.approx((y @ direction[0]).mean().item(), abs=1e-4)
 
 
 TRACKS = normalize(random(9, 5, seed=2), dim=-1)

@@ -1,0 +1,47 @@
+"""Our own models as the peers are run: python -m benchmarks.peers.our_models FOLDER MODEL SEED."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fsvae.baselines.networks import NETWORKS
+from fsvae.data.chunks import training_chunks
+from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.protocol import evaluate
+from fsvae.models.fitting import fit
+from fsvae.models.predict import NetworkRecommender
+from pipelines.config import load_config
+
+
+def main(folder: Path, name: str, seed: int) -> None:
+    """Train a model and write the rank of each test position's target."""
+    config = load_config()
+    dataset = open_dataset(folder / "datasets")
+    kind = NETWORKS[name]
+    torch.manual_seed(seed)
+    network = kind.build(dataset, config.model if name == "fsvae" else kind.config())
+    began = time.perf_counter()
+    fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
+    seconds = time.perf_counter() - began
+    outcome = evaluate(NetworkRecommender(kind.title, network), dataset, "test")
+    np.save(folder / "ranks.npy", outcome.ranks[outcome.ranks != MISS])
+    targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
+    print(json.dumps({"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201
+
+
+def _targets_an_epoch(dataset: PreparedDataset, history: int) -> int:
+    """Return how many targets an epoch has; most listens are one twice, with a short and with a long context."""
+    chunks = training_chunks(dataset.listens, dataset.period("train")[1], history)
+    inside = np.concatenate([[0], np.cumsum(dataset.listens.track < dataset.n_catalogue)])
+    return int((inside[chunks.start + chunks.length] - inside[chunks.start]).sum())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,67 @@
+"""Latent Cross (Beutel et al., WSDM 2018): a GRU whose input and state are multiplied by what is known of the context.
+
+Kept: the element-wise product with 1 + the sum of context embeddings, before the GRU (the context of a listen) and
+behind it (that of the request). The contexts here are pause, session start, hour, weekday and played share, and behind
+the GRU also the slow features, in the place of the paper's user and device. Different: contexts are numbers, so that
+their embeddings are linear maps, of the slow features an MLP; tracks are frozen vectors.
+
+Shape suffixes as in `fsvae.baselines.sequence`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, shifted
+from fsvae.data.chunks import ChunkBatch
+from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.models.encoders import SlowEncoder
+
+
+@dataclass
+class LatentCrossConfig(SequenceConfig):
+    """Sizes of Latent Cross."""
+
+    hidden: int = 128
+    """Units of the projected tracks and of the GRU."""
+    slow_hidden: int = 256
+    """Hidden units between the slow features and their embedding."""
+    dropout: float = 0.1
+    """Share of the states that is taken away in training."""
+
+
+class LatentCross(SequenceNetwork):
+    """The state is the GRU's, times 1 + the embeddings of the request's context."""
+
+    def __init__(
+        self, config: LatentCrossConfig, vectors_VD: Tensor, n_catalogue: int, slow_mean: Tensor, slow_std: Tensor
+    ) -> None:
+        """Build the network around a track space, as `SequenceNetwork` does.
+
+        Args:
+            config: sizes.
+            vectors_VD: [V, D] track vectors.
+            n_catalogue: how many of the tracks, the first ones, are the catalogue.
+            slow_mean: [slow features] means over the training period's snapshots.
+            slow_std: likewise, standard deviations.
+        """
+        super().__init__(config, vectors_VD, n_catalogue, config.hidden)
+        self.project = nn.Linear(vectors_VD.shape[1] + 1, config.hidden)
+        self.listen_context = nn.Linear(len(LISTEN_FEATURES), config.hidden, bias=False)
+        self.request_context = nn.Linear(len(REQUEST_FEATURES), config.hidden, bias=False)
+        self.slow_context = SlowEncoder(slow_mean, slow_std, config.slow_hidden, config.hidden)
+        self.gru = nn.GRU(config.hidden, config.hidden, batch_first=True)
+        self.first = nn.Parameter(torch.zeros(config.hidden))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def before(self, batch: ChunkBatch) -> Tensor:
+        """Return the state before each position, [B, T, H]."""
+        x_BTH = self.project(self.heard(batch.track_BT)) * (1 + self.listen_context(batch.features_BTF))
+        after_BTH, _ = self.gru(x_BTH)
+        slow_BTH = self.slow_context(batch.slow_SD)[batch.slow_index_BT]
+        context_BTH = self.request_context(batch.request_BTR) + slow_BTH
+        state_BTH: Tensor = self.dropout(shifted(after_BTH, self.first) * (1 + context_BTH))
+        return state_BTH

@@ -1,0 +1,74 @@
+"""SASRec (Kang and McAuley, ICDM 2018): causal self-attention over the tracks heard.
+
+Kept: learned positions, blocks of causal attention and a feed-forward part, dropout, and that order is all it knows of
+time. Different: it reads a projection of the frozen track vectors, normalises before each part (as later work does),
+compares with drawn tracks by a softmax instead of with one by a logistic loss, and counts positions from the anchor of
+the chunk on, so that one pass predicts every position.
+
+Shape suffixes as in `fsvae.baselines.sequence`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, shifted
+from fsvae.data.chunks import ChunkBatch
+from fsvae.errors import UserError
+
+
+@dataclass
+class SASRecConfig(SequenceConfig):
+    """Sizes of SASRec."""
+
+    hidden: int = 128
+    """Units of each position; a multiple of `heads`."""
+    blocks: int = 2
+    """Blocks of attention and a feed-forward part."""
+    heads: int = 2
+    """Heads of attention."""
+    feedforward: int = 256
+    """Hidden units of the feed-forward part."""
+    dropout: float = 0.1
+    """Share that is taken away in training: of the inputs, the attention, and what each part adds."""
+
+
+class SASRec(SequenceNetwork):
+    """The state before a position attends to a beginning of its own and to all listens before."""
+
+    def __init__(self, config: SASRecConfig, vectors_VD: Tensor, n_catalogue: int) -> None:
+        """Build the network around a track space, as `SequenceNetwork` does.
+
+        Raises:
+            UserError: `hidden` is not a multiple of `heads`.
+        """
+        if config.hidden % config.heads:
+            raise UserError(f"sasrec: hidden={config.hidden} is not a multiple of heads={config.heads}.")
+        super().__init__(config, vectors_VD, n_catalogue, config.hidden)
+        self.project = nn.Linear(vectors_VD.shape[1] + 1, config.hidden)
+        self.beginning = nn.Parameter(torch.zeros(config.hidden))
+        self.positions = nn.Parameter(0.02 * torch.randn(2 * config.history, config.hidden))
+        self.dropout = nn.Dropout(config.dropout)
+        block = nn.TransformerEncoderLayer(
+            config.hidden,
+            config.heads,
+            config.feedforward,
+            config.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.blocks = nn.TransformerEncoder(
+            block, config.blocks, norm=nn.LayerNorm(config.hidden), enable_nested_tensor=False
+        )
+
+    def before(self, batch: ChunkBatch) -> Tensor:
+        """Return the state before each position, [B, T, H]."""
+        listens = batch.track_BT.shape[1]
+        x_BTH = shifted(self.project(self.heard(batch.track_BT)), self.beginning) + self.positions[:listens]
+        later_TT = nn.Transformer.generate_square_subsequent_mask(listens, device=x_BTH.device, dtype=x_BTH.dtype)
+        state_BTH: Tensor = self.blocks(self.dropout(x_BTH), mask=later_TT, is_causal=True)
+        return state_BTH

@@ -1,0 +1,50 @@
+"""How much of the latent a trained FS-VAE makes use of, dimension by dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsvae.data.chunks import Batcher, OrderedBatches, evaluation_chunks
+from fsvae.data.dataset import PreparedDataset
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.losses import kl_per_dimension
+
+ACTIVE = 0.01
+"""A dimension whose posterior mean varies more than this is active (Burda et al., ICLR 2016, section 5.2)."""
+_CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class LatentUse:
+    """What the posterior is over some targets."""
+
+    kl_Z: NDArray[np.float64]
+    """[Z] mean KL(q || p) of each dimension [nats]; zero for a deterministic latent."""
+    variance_Z: NDArray[np.float64]
+    """[Z] variance of the posterior's mean over the targets."""
+
+    @property
+    def active(self) -> int:
+        """Return how many dimensions tell users or moments apart."""
+        return int((self.variance_Z > ACTIVE).sum())
+
+
+@torch.inference_mode()
+def latent_use(model: FSVAE, dataset: PreparedDataset, period: str) -> LatentUse:
+    """Return what the posterior is over all listens of a period; the dataset must be in the model's track space."""
+    chunks = evaluation_chunks(dataset.listens, *dataset.period(period), model.history)
+    batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
+    targets, sums = 0, np.zeros((3, model.config.latent_dim))
+    model.eval()
+    for rows in OrderedBatches(chunks.length, _CHUNKS):
+        posterior = model(batcher[rows]).posterior
+        mean_NZ = posterior.mean.double()
+        terms = (kl_per_dimension(posterior), mean_NZ, mean_NZ**2)
+        sums += np.stack([term.double().sum(dim=0).numpy() for term in terms])
+        targets += len(mean_NZ)
+    kl_Z, mean_Z, square_Z = sums / max(targets, 1)
+    return LatentUse(kl_Z, np.maximum(square_Z - mean_Z**2, 0))

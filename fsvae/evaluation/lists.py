@@ -1,0 +1,80 @@
+"""Metrics of the lists that a model recommends, whatever was played: coverage, novelty, diversity.
+
+Shape suffixes: N lists, K tracks of a list, C catalogue, D track space.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsvae.data.dataset import PreparedDataset
+
+LIST_LENGTH = 10
+"""K: how many tracks a list has."""
+
+
+def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    """Return the k columns of highest score in each row [N, C], best first, [N, min(k, C)].
+
+    Ties are listed by column and NaN last, so that a list is the same wherever it is made. Ranks do not come from here:
+    among ties, they count against the target.
+    """
+    n_columns = scores.shape[1]
+    k = min(k, n_columns)
+    highest = torch.topk(torch.from_numpy(np.require(scores, requirements=["C", "W"])), min(k + 1, n_columns), dim=1)
+    values, columns = highest.values.numpy(), highest.indices.numpy()
+    order = np.lexsort((columns[:, :k], -values[:, :k]), axis=1)
+    best = np.take_along_axis(columns[:, :k], order, axis=1).astype(np.int32)
+    has_nan = np.isnan(values).any(axis=1)  # NaN is the highest to topk
+    if n_columns > k:  # topk takes any of the columns that tie for the last places
+        for row in np.flatnonzero((values[:, k - 1] == values[:, k]) & ~has_nan):
+            last = values[row, k - 1]
+            above = (values[row, :k] > last).sum()
+            best[row, above:] = np.flatnonzero(scores[row] == last)[: k - above]
+    if has_nan.any():
+        rows = scores[has_nan]
+        best[has_nan] = top_k(np.where(np.isnan(rows), -np.inf, rows), k)
+    return best
+
+
+def train_counts(dataset: PreparedDataset) -> NDArray[np.int64]:
+    """Return how often each track that has an index was listened to in the training period, [at least C]."""
+    begin, end = dataset.period("train")
+    listens = dataset.listens
+    trained = (listens.played_at >= begin) & (listens.played_at < end)
+    return np.bincount(listens.track[trained], minlength=dataset.n_catalogue)
+
+
+def self_information(dataset: PreparedDataset) -> NDArray[np.float64]:
+    """Return -log2 of each catalogue track's share of the training listens to the catalogue, in bits, [C].
+
+    A track without a training listen, which only another dataset's catalogue can have, counts as if it had one.
+    """
+    counts = np.maximum(train_counts(dataset)[: dataset.n_catalogue], 1)
+    return np.asarray(-np.log2(counts / counts.sum()))
+
+
+def novelty(lists_NK: NDArray[np.int32], information_C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean self-information of each list's tracks, in bits, [N] (Zhou et al., PNAS 2010)."""
+    return np.asarray(information_C[lists_NK].mean(axis=1))
+
+
+def diversity(lists_NK: NDArray[np.int32], unit_CD: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean cosine distance over the pairs of each list's tracks, [N] (Ziegler et al., WWW 2005).
+
+    Args:
+        lists_NK: the lists; a list of one track has no pairs and a diversity of 0.
+        unit_CD: vectors of length 1, or zero: a zero vector is at distance 1 from everything.
+    """
+    k = lists_NK.shape[1]
+    vectors_NKD = unit_CD[lists_NK].astype(np.float64)
+    sum_ND = vectors_NKD.sum(axis=1)
+    similarity_of_pairs = (sum_ND**2).sum(axis=1) - (vectors_NKD**2).sum(axis=(1, 2))
+    return np.asarray(1 - similarity_of_pairs / (k * (k - 1)) if k > 1 else np.zeros(len(lists_NK)))
+
+
+def coverage(lists_NK: NDArray[np.int32], n_catalogue: int) -> float:
+    """Return the share of the catalogue that is in at least one list; NaN of no lists."""
+    return len(np.unique(lists_NK)) / n_catalogue if len(lists_NK) else float("nan")

@@ -1,0 +1,105 @@
+"""What FS-VAE is made of: its sizes, and the switches of its ablations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsvae.errors import UserError, nearest
+
+CHOICES = {
+    "fast": ("on", "off", "shuffled"),
+    "latent": ("gaussian", "deterministic"),
+    "prior": ("standard", "slow"),
+    "likelihood": ("gaussian", "cosine", "track_softmax"),
+    "track_table": ("frozen", "finetuned"),
+}
+"""The words that a field may be."""
+
+
+@dataclass
+class ModelConfig:
+    """What the model is made of."""
+
+    history: int = 64
+    """L: the fast state sees between L and 2 L of the latest listens."""
+    slow: bool = True
+    """Read the slow features."""
+    fast: str = "on"
+    """Recent listens: on, off, or shuffled (the paper's ablation: which they are is kept, their order is not)."""
+    shuffled_share: float = 0.125
+    """Share of the training targets that fast=shuffled learns from in an epoch; each runs the LSTM anew."""
+    request_time: bool = True
+    """Let the latent see the hour, the weekday and the pause at the time of the request."""
+    slow_hidden: int = 256
+    """Hidden units of the slow encoder."""
+    slow_dim: int = 128
+    """Size of the slow encoding."""
+    fast_hidden: int = 128
+    """Hidden units of the LSTM, the size of the fast state."""
+    fast_layers: int = 2
+    """Layers of the LSTM."""
+    track_table: str = "frozen"
+    """Vectors that the LSTM reads and the softmax searches: frozen, or finetuned from the track space."""
+    latent: str = "gaussian"
+    """gaussian, or deterministic (a plain autoencoder)."""
+    latent_dim: int = 64
+    """Dimensions of the latent."""
+    prior: str = "standard"
+    """p(z): standard normal, or given by the slow features: then the KL tells how far the mood is from the taste."""
+    decoder_hidden: int = 256
+    """Hidden units of the decoder."""
+    likelihood: str = "gaussian"
+    """Of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track itself)."""
+    softmax_weight: float = 0.0
+    """Weight of a track softmax beside the likelihood, which trains a query of its own; 0: as in the paper."""
+    softmax_tracks: int = 1024
+    """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
+    repeat_head: bool = False
+    """Mix the track softmax with a pointer at the recent listens, for what is played again."""
+    repeat_dim: int = 64
+    """Size of the pointer's keys."""
+    beta: float = 0.02
+    """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""
+    beta_warmup_epochs: float = 2.0
+    """Epochs over which beta rises from 0."""
+    free_bits: float = 0.0
+    """KL in nats that each latent dimension has for nothing."""
+    initial_log_variance: float = -5.0
+    """Where the posterior's log variance starts."""
+    slow_dropout: float = 0.1
+    """Share of training chunks in which the slow features are taken away."""
+    fast_dropout: float = 0.05
+    """Share of training chunks in which the recent listens are taken away."""
+
+    def __post_init__(self) -> None:
+        """Take YAML's bare on and off, which are booleans to it, for the words of `fast`."""
+        self.fast = {"True": "on", "False": "off"}.get(str(self.fast), self.fast)
+
+    def check(self) -> None:
+        """Refuse switches that do not go together.
+
+        Raises:
+            UserError: a field is none of its words, or needs another one to be different.
+        """
+        for name, words in CHOICES.items():
+            value = getattr(self, name)
+            if value not in words:
+                raise UserError(f"model.{name}={value} is not one of {', '.join(words)}.{nearest(str(value), words)}")
+        if not self.slow and self.fast == "off":
+            raise UserError("model.slow and model.fast are both off: the model needs one of them.")
+        if self.prior == "slow" and not (self.slow and self.latent == "gaussian"):
+            raise UserError("model.prior=slow needs model.slow=on and model.latent=gaussian.")
+        if self.likelihood == "track_softmax" and self.softmax_weight > 0:
+            raise UserError("model.likelihood=track_softmax is the softmax already: set model.softmax_weight=0.")
+        if self.repeat_head and self.fast != "on":
+            raise UserError("model.repeat_head needs the recent listens in order: set model.fast=on.")
+        if self.repeat_head and not self.has_softmax:
+            raise UserError(
+                "model.repeat_head is a part of the track softmax: set model.softmax_weight above 0, or "
+                "model.likelihood=track_softmax."
+            )
+
+    @property
+    def has_softmax(self) -> bool:
+        """Return whether the model has a track softmax, as its likelihood or beside it."""
+        return self.likelihood == "track_softmax" or self.softmax_weight > 0

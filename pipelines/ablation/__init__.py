@@ -1,0 +1,1 @@
+"""Ablations: a matrix of models and seeds, from one config file to a report."""

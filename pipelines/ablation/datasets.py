@@ -1,0 +1,81 @@
+"""The datasets of a matrix: the current one, and those that cells with settings of their own need beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fsvae.data.dataset import find_dataset
+from fsvae.errors import UserError
+from fsvae.storage import Folder
+from pipelines.ablation.matrix import Cell
+from pipelines.dataset_config import DatasetConfig
+from pipelines.engine import Engine
+from pipelines.lake import Lake
+from pipelines.prepare import prepare
+
+_ALL = 10**9
+
+
+def cell_datasets(
+    cells: list[Cell], lake: Lake, datasets: Folder, engine: Engine, say: Callable[[str], None]
+) -> dict[str, Folder]:
+    """Return the dataset of each cell, by its name; what is not there yet is prepared.
+
+    A cell without a setting of `dataset` has the current dataset. Any other has one that differs from the current one
+    in what is set. Those lie beside the others in a folder of their own, where none is ever the current one.
+
+    Args:
+        cells: the cells.
+        lake: what to prepare.
+        datasets: the folder of all datasets.
+        engine: where pieces of preparing run.
+        say: told what is being prepared.
+
+    Raises:
+        UserError: there is no current dataset, or the lake is no more what it was made of.
+    """
+    current, manifest = find_dataset(datasets)
+    found = {}
+    for cell in cells:
+        config = _config(cell, manifest["config"])
+        if config is None:
+            found[cell.name] = current
+            continue
+        say(f"dataset of '{cell.name}': {', '.join(_said(cell))}")
+        folder = prepare(lake, config, manifest["seed"], datasets / FOLDER, engine=engine)
+        if folder.read_json("manifest.json")["lake"] != manifest["lake"]:
+            raise UserError(
+                f"{lake.root}: the lake is no more what the current dataset was made of, and the dataset of "
+                f"'{cell.name}' would hold other listens. Make it anew: fsvae prepare."
+            )
+        found[cell.name] = folder
+    return found
+
+
+FOLDER = ".cells"
+"""Of the datasets of cells, within that of all datasets."""
+
+
+def _config(cell: Cell, current: dict[str, Any]) -> DatasetConfig | None:
+    """Return the config of a cell's dataset; None: that of the current one."""
+    here = OmegaConf.merge(OmegaConf.structured(DatasetConfig), current)
+    wanted = here.copy()
+    for key in cell.dataset_keys:
+        OmegaConf.update(wanted, key.removeprefix("dataset."), _value(cell, key))
+    if wanted == here:
+        return None
+    config: DatasetConfig = OmegaConf.to_object(wanted)
+    return replace(config, continue_space=False, keep=_ALL)
+
+
+def _said(cell: Cell) -> list[str]:
+    return [f"{key}={_value(cell, key)}" for key in sorted(cell.dataset_keys)]
+
+
+def _value(cell: Cell, key: str) -> Any:
+    return reduce(getattr, key.split("."), cell.config)

@@ -1,0 +1,87 @@
+"""A matrix: its cells, each with a configuration of its own that is checked like any other."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from fsvae.errors import UserError, nearest
+from pipelines.config import Config, config_dir, key_of, load_config
+
+_OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
+"""What cells may differ in; all else is the same for the whole matrix."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of a matrix."""
+
+    name: str
+    settings: list[str]
+    """What the matrix says of it."""
+    config: Config
+    dataset_keys: frozenset[str]
+    """The keys of `dataset` that are set, by the matrix or on the command line."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Models to be compared."""
+
+    name: str
+    """Of its file in configs/ablation/."""
+    command: str
+    """What was typed."""
+    config: Config
+    """Of the matrix as a whole."""
+    cells: list[Cell]
+
+    @property
+    def reference(self) -> str:
+        """Return the name of the cell that the others are compared with."""
+        return self.config.ablation.reference
+
+
+def matrix_of(overrides: Sequence[str]) -> Matrix:
+    """Return the matrix of a command line such as ``ablation=paper seeds=[1,2,3]``, all of its cells checked.
+
+    Raises:
+        UserError: no matrix is named, it has no such reference, or a cell's settings are wrong; the message names it.
+    """
+    config = load_config(overrides)
+    name = matrix_name(overrides)
+    if not name:
+        files = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
+        raise UserError(f"Say which matrix to run, such as fsvae ablate ablation={files[0]}: {', '.join(files)}.")
+    ablation = config.ablation
+    if ablation.reference not in ablation.cells:
+        raise UserError(
+            f"ablation={name}: the reference '{ablation.reference}' is not one of its cells: "
+            f"{', '.join(ablation.cells)}.{nearest(ablation.reference, ablation.cells)}"
+        )
+    mine = [text for text in overrides if key_of(text) != "ablation"]
+    whole = load_config([*mine])
+    cells = [_cell(name, cell, [*ablation.base, *mine], own, whole) for cell, own in ablation.cells.items()]
+    return Matrix(name, shlex.join(["fsvae", "ablate", *overrides]), config, cells)
+
+
+def matrix_name(overrides: Sequence[str]) -> str:
+    """Return what a command line says behind ``ablation=``; empty: it names no matrix."""
+    named = [text.partition("=")[2] for text in overrides if key_of(text) == "ablation"]
+    return named[-1] if named else ""
+
+
+def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Config) -> Cell:
+    where = f"ablation={matrix}, cell '{name}'"
+    try:
+        config = load_config([*shared, *own])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    for field in fields(config):
+        if field.name not in _OF_A_CELL and getattr(config, field.name) != getattr(whole, field.name):
+            raise UserError(
+                f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(_OF_A_CELL)}."
+            )
+    keys = (key_of(text) for text in [*shared, *own])
+    return Cell(name, own, config, frozenset(key for key in keys if key.startswith("dataset.")))

@@ -1,0 +1,130 @@
+"""A matrix as plots: metrics by slice, learning curves, the latent's dimensions, and what uncertainty is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from scipy.stats import spearmanr
+
+from fsvae.evaluation.latent import ACTIVE
+from fsvae.evaluation.metrics import MISS
+from pipelines.ablation.results import Results
+from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
+
+_COLOURS = ("#e07b39", "#4e8fc7", "#b5484b", "#9a6fc4", "#c9a227", "#2aa198", "#d16ba5", "#8b949e", "#7a5c42")
+_MARKERS = "osD^vPX*<>"
+_BINS = 10
+
+
+def plots(results: Results) -> list[Plot]:
+    """Return the plots of what there are figures for."""
+    found = [
+        _by_slice(results, "l2", "L2 distance by slice", "Lower is better. In brackets: targets in the slice."),
+        _by_slice(results, "recall@10", "Recall@10 by slice", "Higher is better; targets in the catalogue."),
+    ]
+    if any(trial.curves() is not None for trial in _all(results)):
+        found.append(
+            plot(
+                "Learning curves",
+                "L2 distance at the validation positions, a line a seed; the weights of the lowest point are kept.",
+                lambda axes: _curves(axes, results),
+            )
+        )
+    if any(trial.latent() is not None for trial in _all(results)):
+        found.append(
+            plot(
+                "KL per latent dimension",
+                "Mean KL(q || p) over the targets, dimensions in falling order, a line a seed. A dimension is active "
+                f"if its posterior mean varies by more than {ACTIVE} (variance).",
+                lambda axes: _kl(axes, results),
+            )
+        )
+    if any(outcome.uncertainty is not None for outcomes in results.outcomes.values() for outcome in outcomes):
+        found.append(
+            plot(
+                "Calibration of the predicted uncertainty",
+                f"Targets in {_BINS} equal groups by the model's uncertainty (the mean standard deviation of its "
+                "posterior): if it is worth something, errors grow to the right. r: Spearman's rank correlation.",
+                lambda axes: _calibration(axes, results),
+            )
+        )
+    return found
+
+
+def _all(results: Results) -> Iterator[Any]:
+    return (trial for trials in results.trials.values() for trial in trials)
+
+
+def _style(results: Results, cell: str) -> dict[str, Any]:
+    """Return the colour and the marker that a cell has in all plots."""
+    if cell == results.reference:
+        return {"color": ACCENT, "marker": "o"}
+    place = [name for name in results.outcomes if name != results.reference].index(cell)
+    return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[(place + 1) % len(_MARKERS)]}
+
+
+def _by_slice(results: Results, metric: str, title: str, caption: str) -> Plot:
+    rows = [
+        row
+        for row in results.table.iter_rows(named=True)
+        if (row["model"], row["metric"]) == (results.reference, metric) and row["targets"]
+    ]
+    cells = len(results.outcomes)
+
+    def draw(axes: Any) -> None:
+        for cell in results.outcomes:
+            values = [results.row(cell, metric, row["slice"])["value"] for row in rows]
+            above = 4 if cell == results.reference else 3
+            axes.plot(values, range(len(rows)), linestyle="", label=cell, zorder=above, **_style(results, cell))
+        axes.set_yticks(range(len(rows)), [f"{row['slice']} ({row['targets']:,})" for row in rows])
+        axes.invert_yaxis()
+        axes.grid(axis="y", color=GREY, alpha=0.25)
+        axes.set_axisbelow(True)
+        legend_above(axes)
+
+    return plot(title, caption, draw, height=1.0 + 0.26 * len(rows) + 0.2 * -(-cells // 3))
+
+
+def _curves(axes: Any, results: Results) -> None:
+    for cell, trials in results.trials.items():
+        for seed, curves in enumerate(curves for trial in trials if (curves := trial.curves()) is not None):
+            style = _style(results, cell) | {"marker": "", "label": cell if seed == 0 else None}
+            axes.plot(curves["epoch"], curves["val/l2"], linewidth=1.5, alpha=0.8, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.set(xlabel="epoch", ylabel="val/l2")
+    legend_above(axes)
+
+
+def _kl(axes: Any, results: Results) -> None:
+    for cell, trials in results.trials.items():
+        for seed, use in enumerate(use for trial in trials if (use := trial.latent()) is not None):
+            nats = np.sort(use.kl_Z)[::-1]
+            style = _style(results, cell) | {"marker": "", "label": cell if seed == 0 else None}
+            axes.plot(np.arange(1, len(nats) + 1), nats, linewidth=1.5, alpha=0.8, drawstyle="steps-mid", **style)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="dimension, by its KL", ylabel="KL [nats]")
+    legend_above(axes)
+
+
+def _calibration(axes: Any, results: Results) -> None:
+    for cell, outcomes in results.outcomes.items():
+        inside = outcomes[0].ranks != MISS
+        told = [(o.uncertainty[inside], o.l2[inside]) for o in outcomes if o.uncertainty is not None]
+        if not told:
+            continue
+        uncertainty, error = (np.concatenate(part) for part in zip(*told, strict=True))
+        groups = np.array_split(np.argsort(uncertainty, kind="stable"), _BINS)
+        groups = [group for group in groups if len(group)]
+        axes.plot(
+            [uncertainty[group].mean() for group in groups],
+            [error[group].mean() for group in groups],
+            markersize=4,
+            label=f"{cell}, r = {spearmanr(uncertainty, error).statistic:+.2f}",
+            **_style(results, cell),
+        )
+    axes.set(xlabel="predicted uncertainty, mean of the group", ylabel="L2 distance, mean")
+    legend_above(axes)

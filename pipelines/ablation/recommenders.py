@@ -1,0 +1,83 @@
+"""The models that a cell can be, by the name that `recommender` has in its configuration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_model, save_model
+
+from fsvae.baselines import BASELINES, NoSettings
+from fsvae.baselines.networks import NETWORKS
+from fsvae.data.dataset import PreparedDataset
+from fsvae.models.fitting import check_targets, fit
+from fsvae.models.predict import NetworkRecommender
+from fsvae.recommender import Recommender
+
+if TYPE_CHECKING:
+    from pipelines.config import Config
+
+RECOMMENDERS = (*NETWORKS, *BASELINES)
+
+
+def is_random(recommender: str) -> bool:
+    """Return whether the seed makes a difference to a model."""
+    return recommender in NETWORKS
+
+
+def made_of(config: Config, seed: int) -> dict[str, Any]:
+    """Return what a fitted model depends on, but for the dataset, as JSON values."""
+    what = {"recommender": config.recommender, "config": asdict(_settings(config))}
+    return {**what, "train": asdict(config.train), "seed": seed} if is_random(config.recommender) else what
+
+
+def _settings(config: Config) -> Any:
+    if config.recommender == "fsvae":
+        return config.model
+    return getattr(config.baselines, config.recommender, NoSettings())
+
+
+def make_recommender(
+    config: Config,
+    dataset: PreparedDataset,
+    seed: int,
+    folder: Path,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    max_batches: int | None = None,
+) -> Recommender:
+    """Return the configured model, fitted; a network that was interrupted goes on, and a trained one is loaded.
+
+    Args:
+        config: whose `recommender` names the model.
+        dataset: what to learn from.
+        seed: of a network's weights, order and noise.
+        folder: where a network's checkpoints are while it is trained, and its weights (safetensors) then.
+        on_epoch: called with an epoch (from 1) and its metrics.
+        max_batches: of each epoch's training and validation; all by default.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C in a training.
+        UserError: the dataset has nothing to learn from.
+    """
+    name = config.recommender
+    if name in BASELINES:
+        recommender = BASELINES[name](_settings(config))
+        recommender.fit(dataset)
+        return recommender
+    check_targets(dataset)  # before the network, whose normalisation needs a training period
+    torch.manual_seed(seed)
+    network = NETWORKS[name].build(dataset, _settings(config))
+    weights, checkpoints = folder / "model.safetensors", folder / "checkpoints"
+    if weights.exists():
+        load_model(network, weights)
+    else:
+        fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
+        temporary = weights.with_suffix(".tmp")
+        save_model(network.cpu(), str(temporary))
+        temporary.replace(weights)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return NetworkRecommender(NETWORKS[name].title, network)

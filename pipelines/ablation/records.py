@@ -1,0 +1,70 @@
+"""A matrix in MLflow: a run for the whole, and below it one for each cell and seed. None is a registered model.
+
+The process that runs the matrix writes them when a trial has ended, from its files: workers need no store.
+"""
+
+from __future__ import annotations
+
+from pipelines.ablation.cell import Trial
+from pipelines.ablation.run import Plan
+from pipelines.tracking import PARENT, Tracker, git_commit
+
+_MATRIX, _TRIAL = "fsvae.matrix", "fsvae.trial"
+
+
+class MatrixRecord:
+    """The MLflow runs of a matrix; those of an interrupted one are gone on with."""
+
+    def __init__(self, tracker: Tracker, plan: Plan) -> None:
+        """Start the run of the whole, or find it."""
+        self._tracker = tracker
+        self._plan = plan
+        matrix = plan.matrix
+        found = tracker.find({_MATRIX: plan.folder.name})
+        if found:
+            self.run_id = found[0].run_id
+            tracker.resume(self.run_id)
+        else:
+            params = {
+                "ablation": matrix.name,
+                "reference": matrix.reference,
+                "period": matrix.config.evaluate.period,
+                "seeds": matrix.config.seeds,
+                "command": matrix.command,
+                "git_commit": git_commit(),
+            }
+            self.run_id = tracker.start(f"ablation {matrix.name}", params, {_MATRIX: plan.folder.name})
+        self._logged = set()
+        for child in tracker.find({PARENT: self.run_id}):
+            if child.finished:
+                self._logged.add(child.tags[_TRIAL])
+            else:  # killed while it was being written
+                tracker.delete(child.run_id)
+
+    def log(self) -> None:
+        """Write down all trials that are done and not written down yet."""
+        for cell, trials in self._plan.trials.items():
+            for trial in trials:
+                name = f"{cell}, seed {trial.seed}"
+                if name not in self._logged and trial.stored.done:
+                    self._write(name, cell, trial)
+                    self._logged.add(name)
+
+    def finish(self) -> None:
+        """Write down the reports, and that the matrix is finished."""
+        for report in self._plan.folder.glob("report.*"):
+            self._tracker.log_artifact(self.run_id, report)
+        self._tracker.finish(self.run_id)
+
+    def _write(self, name: str, cell: str, trial: Trial) -> None:
+        period, summary, curves = (
+            self._plan.matrix.config.evaluate.period,
+            trial.stored.summary(),
+            trial.stored.curves(),
+        )
+        run_id = self._tracker.start(name, {"cell": cell, **trial.made_of}, {PARENT: self.run_id, _TRIAL: name})
+        if curves is not None:
+            self._tracker.log_curves(run_id, curves.rows(named=True), step="epoch")
+        metrics = {f"{period}/{metric}": value for metric, value in summary.pop("metrics").items()}
+        self._tracker.log_metrics(run_id, {**metrics, **summary})
+        self._tracker.finish(run_id)

@@ -1,0 +1,90 @@
+"""Runs a matrix: what is not done yet of it, whether by another matrix or before a Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fsvae.storage import Folder
+from pipelines.ablation.cell import Ended, Trial, run_trial
+from pipelines.ablation.matrix import Matrix
+from pipelines.ablation.recommenders import is_random
+from pipelines.engine import Engine
+from pipelines.files import fingerprint
+from pipelines.tracking import git_commit
+
+RECORD = "matrix.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A matrix on its datasets: what has to be run, and where it is written down."""
+
+    matrix: Matrix
+    trials: dict[str, list[Trial]]
+    """Cell → one for each seed, or a single one where nothing is random."""
+    folder: Path
+    """Of what is said of the matrix as a whole."""
+
+    @property
+    def to_run(self) -> list[Trial]:
+        """Return the trials, the first seed of every cell first, each once: equal cells share theirs."""
+        longest = max(map(len, self.trials.values()))
+        ordered = (trials[place] for place in range(longest) for trials in self.trials.values() if place < len(trials))
+        return list({trial.name: trial for trial in ordered}.values())
+
+
+def plan_of(matrix: Matrix, datasets: dict[str, Folder], cells: Path, matrices: Path) -> Plan:
+    """Return what a matrix is made of.
+
+    Args:
+        matrix: the matrix.
+        datasets: of each cell.
+        cells: folder of all trials.
+        matrices: folder of all matrices.
+    """
+    seeds, period = matrix.config.seeds, matrix.config.evaluate.period
+    trials = {
+        cell.name: [
+            Trial(cell.config, seed, datasets[cell.name], cells)
+            for seed in (seeds if is_random(cell.config.recommender) else seeds[:1])
+        ]
+        for cell in matrix.cells
+    }
+    made_of = [{name: [trial.name for trial in of_cell] for name, of_cell in trials.items()}, matrix.reference, period]
+    return Plan(matrix, trials, matrices / f"{matrix.name}-{fingerprint(made_of)[:8]}")
+
+
+def write_plan(plan: Plan) -> None:
+    """Write down what a matrix is, for its reports; the one that was written last is the latest."""
+    matrix = plan.matrix
+    Folder.at(plan.folder).write_json(
+        RECORD,
+        {
+            "name": matrix.name,
+            "title": matrix.config.ablation.title,
+            "reference": matrix.reference,
+            "period": matrix.config.evaluate.period,
+            "command": matrix.command,
+            "git_commit": git_commit(),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cells": [
+                {
+                    "name": cell.name,
+                    "settings": cell.settings,
+                    "dataset": plan.trials[cell.name][0].dataset.name,
+                    "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[cell.name]],
+                }
+                for cell in matrix.cells
+            ],
+        },
+    )
+
+
+def run_plan(plan: Plan, engine: Engine, on_end: Callable[[Trial, Ended], None]) -> None:
+    """Run what is not done of a matrix; `on_end` is called in this process as soon as a trial has ended."""
+    waiting = [trial for trial in plan.to_run if not trial.stored.done]
+    for place, ended in engine.as_they_come(run_trial, waiting):
+        on_end(waiting[place], ended)

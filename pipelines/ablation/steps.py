@@ -1,0 +1,126 @@
+"""The verbs `fsvae ablate` and `fsvae report` as a person sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fsvae.errors import UserError
+from pipelines.ablation.cell import Ended, Trial
+from pipelines.ablation.datasets import cell_datasets
+from pipelines.ablation.findings import findings, latent_findings
+from pipelines.ablation.matrix import matrix_name, matrix_of
+from pipelines.ablation.records import MatrixRecord
+from pipelines.ablation.report import write_report
+from pipelines.ablation.results import find_matrix, read_results
+from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
+from pipelines.config import load_config
+from pipelines.engine import engine_of
+from pipelines.locks import held
+from pipelines.steps import console
+from pipelines.words import count
+from pipelines.workspace import Workspace
+
+
+def run_ablate(overrides: Sequence[str]) -> None:
+    """Say what is in a matrix, run what is not done of it, log it, and write its report."""
+    matrix = matrix_of(overrides)
+    workspace = Workspace(matrix.config)
+    with engine_of(matrix.config.engine) as engine:
+        datasets = cell_datasets(
+            matrix.cells,
+            workspace.lake(),
+            workspace.datasets,
+            engine,
+            lambda what: console.print(f"[bold]prepare[/]   {escape(what)}"),
+        )
+        plan = plan_of(matrix, datasets, workspace.cells, workspace.matrices)
+        with held(plan.folder, "run of this very matrix"):
+            write_plan(plan)
+            console.print(_overview(plan))
+            record = MatrixRecord(workspace.tracker, plan)
+            record.log()
+            left = len([trial for trial in plan.to_run if not trial.stored.done])
+            names = {trial.name: cell for cell, trials in reversed(plan.trials.items()) for trial in trials}
+            failed: list[str] = []
+            with _progress() as bar:
+                task = bar.add_task("ablate", total=left)
+
+                def on_end(trial: Trial, ended: Ended) -> None:
+                    bar.advance(task)
+                    console.print(_line(names[trial.name], trial, ended), highlight=False, soft_wrap=True)
+                    if ended.error:
+                        failed.append(names[trial.name])
+                    record.log()
+
+                try:
+                    run_plan(plan, engine, on_end)
+                except KeyboardInterrupt as interrupt:
+                    done = sum(trial.stored.done for trial in plan.to_run)
+                    raise KeyboardInterrupt(
+                        f"interrupted with {done} of {count(len(plan.to_run), 'run')} done; the same command goes on"
+                    ) from interrupt
+            if any(trial.stored.done for trial in plan.trials[matrix.reference]):
+                console.print(f"[bold]report[/]    {_write_report(workspace, plan.folder)}")
+            record.finish()
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {count(left, 'run')} failed ({', '.join(sorted(set(failed)))}); see above. "
+            "The same command runs them again."
+        )
+
+
+def run_report(overrides: Sequence[str]) -> None:
+    """Write the report of the matrix that was run last, or last under a name, as far as it is done, anew."""
+    workspace = Workspace(load_config(overrides))
+    console.print(
+        f"[bold]report[/]    {_write_report(workspace, find_matrix(workspace.matrices, matrix_name(overrides)))}"
+    )
+
+
+def _write_report(workspace: Workspace, matrix: Path) -> Path:
+    results = read_results(matrix, workspace.cells, workspace.datasets)
+    for finding in [*findings(results), *latent_findings(results)]:
+        console.print(f"          {finding}", highlight=False, markup=False, soft_wrap=True)
+    return write_report(results)
+
+
+def _overview(plan: Plan) -> Table:
+    """Return what is in a matrix and how much of it is done."""
+    matrix = plan.matrix
+    table = Table(title=escape(matrix.config.ablation.title), title_justify="left")
+    for heading in ("cell", "what differs", "seeds", "done"):
+        table.add_column(heading)
+    for cell in matrix.cells:
+        trials = plan.trials[cell.name]
+        done = sum(trial.stored.done for trial in trials)
+        name = f"{cell.name} (reference)" if cell.name == matrix.reference else cell.name
+        seeds = " ".join(str(trial.seed) for trial in trials)
+        table.add_row(escape(name), escape(" ".join(cell.settings)), seeds, f"{done} of {len(trials)}")
+    return table
+
+
+def _line(cell: str, trial: Trial, ended: Ended) -> str:
+    where = f"          {escape(cell)}, seed {trial.seed}: "
+    if ended.error:
+        return f"{where}[bold red]failed[/] {escape(ended.error)}"
+    metrics = trial.stored.summary()["metrics"]
+    return (
+        f"{where}L2 {metrics['l2']:.4f}  cosine {metrics['cosine']:.4f}  R@10 {metrics['recall@10']:.4f}  "
+        f"{ended.seconds:.0f} s"
+    )
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,145 @@
+"""A matrix as tables: cells and metrics, cells and slices, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.outcome import SPACE_METRICS
+from fsvae.evaluation.report import COLUMNS, LIST_CAPTION, LIST_COLUMNS
+from fsvae.evaluation.slices import ALL
+from pipelines.ablation.findings import LOWER_IS_BETTER
+from pipelines.ablation.results import Results
+
+_HEADINGS = {**COLUMNS, **LIST_COLUMNS}
+_INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]
+_BEYOND = [metric for metric in _HEADINGS if metric not in _INSIDE]
+_BY_SLICE = ("l2", "recall@10")
+_NOTE = (
+    "± is the standard deviation over seeds. Below it: the difference from the reference and its 95 % interval by the "
+    "paired bootstrap over users, of the models as they were trained; n.s.: the interval holds zero."
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a cell and how it compares with the reference's."""
+
+    value: str
+    spread: str = ""
+    difference: str = ""
+    """Empty where there is nothing to compare."""
+    interval: str = ""
+    best: bool = False
+    significant: bool = True
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """Cells and their figures."""
+
+    title: str
+    note: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Figure]]]
+
+
+def figure_tables(results: Results) -> list[FigureTable]:
+    """Return cells by metrics (over targets in the catalogue; over all, and of the lists) and cells by slices."""
+    outcome = results.outcomes[results.reference][0]
+    inside = int((outcome.ranks != MISS).sum())
+    return [
+        _table(
+            results,
+            "Targets in the catalogue",
+            f"{inside:,} targets, each ranked among all {outcome.n_catalogue:,} tracks. {_NOTE}",
+            [(_HEADINGS[metric], metric, ALL) for metric in _INSIDE],
+        ),
+        _table(
+            results,
+            "All targets, and the lists",
+            f"(all): all {len(outcome.targets):,} targets, those outside the catalogue as misses. {LIST_CAPTION}",
+            [(_HEADINGS[metric], metric, ALL) for metric in _BEYOND],
+        ),
+        *(_of_slices(results, metric) for metric in _BY_SLICE),
+    ]
+
+
+def effort_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return what each cell took: runs, epochs, seconds to fit and to evaluate; means over seeds."""
+    rows = []
+    for cell, trials in results.trials.items():
+        summaries = [trial.summary() for trial in trials]
+        means = [
+            sum(summary[name] for summary in summaries) / len(summaries)
+            for name in ("epochs", "fit_seconds", "evaluate_seconds")
+        ]
+        rows.append((cell, str(len(trials)), f"{means[0]:.1f}" if means[0] else "", *(f"{m:.1f}" for m in means[1:])))
+    return rows
+
+
+EFFORT_HEADINGS = ("cell", "seeds", "epochs", "fit [s]", "evaluate [s]")
+
+
+def markdown(results: Results) -> str:
+    """Return the tables of metrics as Markdown."""
+    return "\n".join(_markdown(table) for table in figure_tables(results)[:2])
+
+
+def _of_slices(results: Results, metric: str) -> FigureTable:
+    sizes = {
+        row["slice"]: row["targets"]
+        for row in results.table.iter_rows(named=True)
+        if (row["model"], row["metric"]) == (results.reference, metric)
+    }
+    columns = [(f"{name} ({size:,})", metric, name) for name, size in sizes.items() if size]
+    return _table(results, f"{_HEADINGS[metric]} by slice", "In brackets: targets in the slice.", columns)
+
+
+def _table(results: Results, title: str, note: str, columns: Sequence[tuple[str, str, str]]) -> FigureTable:
+    """Return a table with a column for each (heading, metric, slice)."""
+    best = [_best_value(results, metric, of) for _, metric, of in columns]
+    rows = [
+        (
+            cell,
+            [_figure(results, cell, metric, of, top) for (_, metric, of), top in zip(columns, best, strict=True)],
+        )
+        for cell in results.outcomes
+    ]
+    return FigureTable(title, note, [heading for heading, _, _ in columns], rows)
+
+
+def _figure(results: Results, cell: str, metric: str, of: str, best: str) -> Figure:
+    row = results.row(cell, metric, of)
+    if row["value"] is None:
+        return Figure("")
+    value, spread = f"{row['value']:.3f}", "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}"
+    if row["difference"] is None:
+        return Figure(value, spread, best=value == best)
+    difference, interval = f"{row['difference']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]"
+    return Figure(value, spread, difference, interval, value == best, row["significant"])
+
+
+def _best_value(results: Results, metric: str, of: str) -> str:
+    """Return the best value as it is printed; empty where none is best."""
+    if metric in LIST_COLUMNS or (metric in SPACE_METRICS and not results.one_space):
+        return ""
+    values = [value for cell in results.outcomes if (value := results.row(cell, metric, of)["value"]) is not None]
+    return f"{(min if metric in LOWER_IS_BETTER else max)(values):.3f}" if values else ""
+
+
+def _markdown(table: FigureTable) -> str:
+    lines = [f"**{table.title}.** {table.note}", ""]
+    lines += ["| cell | " + " | ".join(table.headings) + " |", "|---|" + "---:|" * len(table.headings)]
+    for cell, figures in table.rows:
+        lines.append(f"| {cell} | " + " | ".join(map(_markdown_figure, figures)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _markdown_figure(figure: Figure) -> str:
+    value = f"**{figure.value}**" if figure.best else figure.value
+    if not figure.difference:
+        return f"{value} {figure.spread}".rstrip()
+    doubt = "" if figure.significant else " n.s."
+    return f"{value} {figure.spread}".rstrip() + f"<br>{figure.difference} {figure.interval}{doubt}"

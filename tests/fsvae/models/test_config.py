@@ -1,0 +1,62 @@
+"""The switches: which words there are, and which go together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fsvae.errors import UserError
+from fsvae.models.config import ModelConfig
+from fsvae.models.fsvae import FSVAE
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent": "gausian"}, "model.latent=gausian is not one of gaussian, deterministic. Did you mean 'gaussian'?"),
+        ({"fast": "shufled"}, "model.fast=shufled is not one of on, off, shuffled. Did you mean 'shuffled'?"),
+        ({"prior": "fast"}, "model.prior=fast is not one of standard, slow."),
+        ({"likelihood": "cosin"}, "model.likelihood=cosin is not one of gaussian, cosine, track_softmax. Did you mean"),
+        (
+            {"track_table": "tuned"},
+            "model.track_table=tuned is not one of frozen, finetuned. Did you mean 'finetuned'?",
+        ),
+        ({"slow": False, "fast": "off"}, "model.slow and model.fast are both off: the model needs one of them."),
+        ({"prior": "slow", "slow": False}, "model.prior=slow needs model.slow=on and model.latent=gaussian."),
+        (
+            {"prior": "slow", "latent": "deterministic"},
+            "model.prior=slow needs model.slow=on and model.latent=gaussian.",
+        ),
+        ({"likelihood": "track_softmax", "softmax_weight": 1.0}, "set model.softmax_weight=0."),
+        ({"repeat_head": True}, "model.repeat_head is a part of the track softmax: set model.softmax_weight above 0"),
+        ({"repeat_head": True, "softmax_weight": 1.0, "fast": "shuffled"}, "set model.fast=on."),
+        ({"repeat_head": True, "softmax_weight": 1.0, "fast": "off"}, "set model.fast=on."),
+    ],
+    ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
+    config = ModelConfig(**changes)  # type: ignore[arg-type]
+    for refusing in (config.check, lambda: FSVAE(config, torch.zeros(3, 2), torch.zeros(4), torch.ones(4))):
+        with pytest.raises(UserError) as error:
+            refusing()
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"fast": "shuffled", "prior": "slow", "likelihood": "cosine", "track_table": "finetuned"},
+        {"fast": "off", "latent": "deterministic", "likelihood": "track_softmax"},
+        {"repeat_head": True, "likelihood": "track_softmax"},
+        {"repeat_head": True, "likelihood": "cosine", "softmax_weight": 3.0, "prior": "slow"},
+    ],
+    ids=["default", "shuffled", "off", "softmax", "repeat"],
+)
+def test_what_goes_together_is_taken(changes: dict[str, object]) -> None:
+    ModelConfig(**changes).check()  # type: ignore[arg-type]
+
+
+def test_yaml_booleans_are_the_words_on_and_off() -> None:
+    assert ModelConfig(fast=True).fast == "on" == ModelConfig(fast="True").fast  # type: ignore[arg-type]
+    assert ModelConfig(fast=False).fast == "off" == ModelConfig(fast="False").fast  # type: ignore[arg-type]

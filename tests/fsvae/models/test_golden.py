@@ -1,0 +1,55 @@
+"""The first losses of the paper's model and of the default one are these numbers: a refactor must not move them."""
+
+from __future__ import annotations
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
+
+from fsvae.data.datamodule import ChunkDataModule
+from fsvae.features.slow import DAY_US
+from fsvae.models.module import OptimiserConfig, TrainingModule
+from pipelines.config import load_config
+from pipelines.train import build_model
+
+FOREVER = 2**62
+GOLDEN = {
+    "paper": [-51.995281, -57.76749, -60.423458, -60.395191, -61.039555],
+    "default": [24.016499, 9.755669, 8.644516, 0.58709, 2.267681],
+}
+
+
+class Losses(pl.Callback):
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict[str, torch.Tensor], *_: object
+    ) -> None:
+        self.found.append(float(outputs["loss"]))
+
+
+@pytest.mark.parametrize("name", list(GOLDEN))
+def test_the_first_losses_are_the_known_ones(name: str) -> None:
+    """Ten users, 20 tracks of 80 dimensions, 5 steps of up to 2 chunks."""
+    histories = random_histories([10 + 30 * user for user in range(10)], 22, seed=1)
+    data = dataset_of(histories, unit_vectors(20, 80), FIRST_DAY * DAY_US + 60 * DAY_US, FOREVER, outside=2)
+    config = load_config([f"model={name}"]).model
+    torch.manual_seed(1)
+    module = TrainingModule(build_model(data, config), OptimiserConfig(), seed=1)
+    losses = Losses()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=5,
+        limit_val_batches=0,
+        callbacks=[losses],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+    )
+    trainer.fit(module, ChunkDataModule(data, config.history, 2, seed=1))
+    assert losses.found == pytest.approx(GOLDEN[name], rel=1e-5, abs=1e-5)

@@ -1,0 +1,204 @@
+"""Whole matrices: nothing runs twice, whatever was interrupted; MLflow has nested runs; a report is there then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+from lakes import disk
+from small_matrix import SMALL, with_matrix
+from typer.testing import CliRunner
+
+import pipelines.ablation.run as running
+from pipelines.ablation.cell import Ended, Trial
+from pipelines.cli import app
+from pipelines.lake import Lake
+
+MINE = """
+title: Two models
+base: [model=paper]
+reference: FS-VAE
+cells:
+  FS-VAE: []
+  the same: [model.beta=0.02]
+  Popularity: [recommender=popularity]
+"""
+OTHER = """
+title: Another question
+base: [model=paper]
+reference: FS-VAE
+cells:
+  FS-VAE: []
+  Average: [recommender=average]
+"""
+Ablate = Callable[..., str]
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is run, by the name of its recommender and seed."""
+    told: list[str] = []
+    run_trial = running.run_trial
+
+    def tell(trial: Trial) -> Ended:
+        told.append(f"{trial.config.recommender} {trial.seed}")
+        return run_trial(trial)
+
+    monkeypatch.setattr(running, "run_trial", tell)
+    return told
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def settings(workdir: Path, small_lake: Lake, small_datasets: Path) -> list[str]:
+    return [f"workdir={workdir}", f"lake={disk(small_lake)}", f"datasets={small_datasets}", "engine.workers=1", *SMALL]
+
+
+@pytest.fixture
+def ablate(tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch) -> Ablate:
+    """Run a command and return what it printed, and the message of its error."""
+    with_matrix(tmp_path, monkeypatch, mine=MINE, other=OTHER)
+
+    def run(*arguments: str, command: str = "ablate", status: int = 0) -> str:
+        done = CliRunner().invoke(app, [command, *arguments, *settings])
+        assert done.exit_code == status, f"{done.output}\n{done.exception!r}"
+        return f"{done.output}{done.exception or ''}"
+
+    return run
+
+
+def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], workdir: Path) -> None:
+    printed = ablate("ablation=mine", "seeds=[1,2]")
+    # Two cells are made of the same, and Popularity knows no seeds.
+    assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
+    assert "Two models" in printed and "FS-VAE (reference)" in printed and "0 of 2" in printed
+    assert [line.split(":")[0].strip() for line in printed.splitlines() if " cosine " in line and "R@10" in line] == [
+        "FS-VAE, seed 1",
+        "Popularity, seed 1",
+        "FS-VAE, seed 2",
+    ]
+    (report,) = workdir.glob("matrices/mine-*/report.html")
+    assert str(report) in printed and (report.parent / "report.md").exists()
+
+    assert "2 of 2" in ablate("ablation=mine", "seeds=[1,2]") and len(ran) == 3
+    ablate("ablation=mine", "seeds=[1,2,3]")
+    assert ran[3:] == ["fsvae 3"]
+    ablate("ablation=other", "seeds=[3]")  # the same cell of another matrix
+    assert ran[4:] == ["average 3"]
+
+    assert "other-" in ablate(command="report")
+    again = ablate("ablation=mine", command="report")
+    assert "mine-" in again and "FS-VAE" in again and len(ran) == 5
+
+
+def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
+    ablate: Ablate, ran: list[str], workdir: Path
+) -> None:
+    ablate("ablation=mine", "seeds=[1,2]")
+    ablate("ablation=mine", "seeds=[1,2]")  # nothing is logged twice
+    client = mlflow.MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    experiment = client.get_experiment_by_name("fsvae")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in runs if run.info.run_name == "ablation mine")
+    children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert len(runs) == 6 and sorted(children) == [
+        "FS-VAE, seed 1",
+        "FS-VAE, seed 2",
+        "Popularity, seed 1",
+        "the same, seed 1",
+        "the same, seed 2",
+    ]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert parent.data.params["command"].startswith("fsvae ablate ablation=mine 'seeds=[1,2]'")
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html", "report.md"]
+    child = children["FS-VAE, seed 2"]
+    assert child.data.params["config.history"] == "16" and child.data.params["seed"] == "2"
+    assert [point.step for point in client.get_metric_history(child.info.run_id, "val/l2")] == [1, 2]
+    metrics = [json.loads(path.read_text())["metrics"]["l2"] for path in workdir.glob("cells/*/test/metrics.json")]
+    assert child.data.metrics["test/l2"] in metrics
+    assert client.search_model_versions("name='fsvae'") == []
+
+
+def test_an_interrupted_matrix_goes_on_with_what_is_left(
+    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_trial = running.run_trial
+
+    def interrupt(trial: Trial) -> Ended:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return run_trial(trial)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run_trial", interrupt)
+        printed = ablate("ablation=mine", "seeds=[1,2]", status=130)
+        assert "interrupted with 2 of 3 runs done; the same command goes on" in printed
+    assert "Not done yet: FS-VAE, seed 2; the same, seed 2." in ablate(command="report")
+    ablate("ablation=mine", "seeds=[1,2]")
+    assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(
+    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of paper")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.ablation.cell.latent_use", fail)
+        printed = ablate("ablation=mine", "seeds=[1,2]", status=1)
+        assert "2 of 3 runs failed (FS-VAE); see above" in printed and "RuntimeError('out of paper')" in printed
+    assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
+    ablate("ablation=mine", "seeds=[1,2]")
+    assert ran[3:] == ["fsvae 1", "fsvae 2"]
+
+
+def test_a_cell_with_another_track_space_has_a_dataset_of_its_own(
+    tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch, small_datasets: Path, workdir: Path
+) -> None:
+    cells = "{as it is: [], 3 dimensions: [dataset.track2vec.dim=3], the same: [dataset.track2vec.dim=80]}"
+    with_matrix(tmp_path, monkeypatch, dims=f"reference: as it is\nbase: [recommender=average]\ncells: {cells}\n")
+    current = (small_datasets / "CURRENT").read_text()
+    done = CliRunner().invoke(app, ["ablate", "ablation=dims", *settings])
+    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
+    assert (small_datasets / "CURRENT").read_text() == current
+    (own,) = (path.parent for path in (small_datasets / ".cells").glob("*/manifest.json"))
+    manifests = [
+        json.loads((folder / "manifest.json").read_text()) for folder in (own, small_datasets / current.strip())
+    ]
+    assert manifests[0]["config"]["track2vec"] == manifests[1]["config"]["track2vec"] | {"dim": 3}
+    assert manifests[0]["counts"] == manifests[1]["counts"] and manifests[0]["seed"] == manifests[1]["seed"]
+    assert "track spaces of their own, in which L2 and cosine distances are not comparable" in done.output
+    assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 2
+
+
+def test_a_killed_matrix_goes_on(settings: list[str], workdir: Path) -> None:
+    """Its first cell is done and its second one in training when the process is killed, as by a power cut."""
+    overrides = ["ablation=latent_dim", "seeds=[1]", *settings, "train.max_epochs=10", "train.patience=10"]
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "ablate", *overrides]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
+        while not (done := list(workdir.glob("cells/*/test/metrics.json"))):
+            assert process.poll() is None
+            time.sleep(0.05)
+        while len(list(workdir.glob("cells/*/checkpoints/last.ckpt"))) < 1:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    written = done[0].stat().st_mtime_ns
+    result = CliRunner().invoke(app, ["ablate", *overrides])
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 4
+    assert done[0].stat().st_mtime_ns == written
+    assert not list(workdir.glob("cells/*/checkpoints"))

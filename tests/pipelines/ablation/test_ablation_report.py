@@ -1,0 +1,194 @@
+"""A matrix's report, from outcomes that are written down in the test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fsvae.baselines import NoSettings, Popularity
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.evaluation.comparison import comparison
+from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.protocol import evaluate
+from fsvae.storage import Folder
+from pipelines.ablation.cell import StoredTrial
+from pipelines.ablation.findings import findings, latent_findings
+from pipelines.ablation.plots import plots
+from pipelines.ablation.report import write_report
+from pipelines.ablation.results import Results, find_matrix
+from pipelines.ablation.tables import figure_tables, markdown
+
+
+@pytest.fixture(scope="module")
+def outcome(small_dataset: PreparedDataset) -> Outcome:
+    """An outcome of real targets, all of whose distances are 1 and 0.5."""
+    popularity = Popularity(NoSettings())
+    popularity.fit(small_dataset)
+    found = evaluate(popularity, small_dataset, "test")
+    ones = np.where(np.isnan(found.l2), np.nan, 1.0)
+    return replace(found, l2=ones, cosine=ones / 2)
+
+
+def worse(outcome: Outcome, by: float) -> Outcome:
+    """The outcome with larger distances and the same ranks."""
+    return replace(outcome, l2=outcome.l2 + by, cosine=outcome.cosine + by)
+
+
+def trials_of(folder: Path, cell: str, kl: Sequence[Sequence[float]]) -> list[StoredTrial]:
+    """Runs of a cell with the given KL per dimension; a dimension with any is active."""
+    trials = []
+    for seed, nats in enumerate(kl):
+        trial = StoredTrial(folder / f"{cell}-{seed}", "test")
+        trial.evaluation.write_json("latent.json", {"kl": list(nats), "variance": [float(nat > 0) for nat in nats]})
+        trial.evaluation.write_json("metrics.json", {"epochs": 2, "fit_seconds": 3.0, "evaluate_seconds": 1.0})
+        with Folder.at(trial.folder).writing("curves.parquet") as file:
+            pl.DataFrame({"epoch": [1, 2], "val/l2": [1.0, 0.9]}).write_parquet(file)
+        trials.append(trial)
+    return trials
+
+
+def results_of(folder: Path, dataset: PreparedDataset, outcomes: dict[str, list[Outcome]], **kl: object) -> Results:
+    kl_of = {"full": [[3.0, 0.0], [2.0, 0.0]], **kl}
+    record = {
+        "name": "mine",
+        "title": "Mine & yours",
+        "reference": "full",
+        "period": "test",
+        "command": "fsvae ablate ablation=mine",
+        "git_commit": "c0ffee",
+        "at": "2026-01-02T03:04:05+00:00",
+        "cells": [{"name": name, "settings": ["model.beta=1"]} for name in outcomes],
+    }
+    trials = {name: trials_of(folder, name, kl_of.get(name, [])) for name in outcomes}
+    return Results(folder, record, dataset, trials, outcomes, comparison(outcomes, "full", dataset), [])
+
+
+@pytest.fixture(scope="module")
+def results(outcome: Outcome, small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """The full model with seeds at 1.0 and 1.1; one that is 0.2 worse than that in each; one that is the same."""
+    full = [outcome, worse(outcome, 0.1)]
+    outcomes = {"full": full, "less": [worse(one, 0.2) for one in full], "equal": full}
+    return results_of(tmp_path_factory.mktemp("matrix"), small_dataset, outcomes, equal=[[0.0, 0.0], [0.01, 0.02]])
+
+
+def test_a_figure_has_its_spread_and_its_difference_from_the_reference(results: Results) -> None:
+    table = figure_tables(results)[0]
+    assert table.headings[:2] == ["L2 ↓", "cosine ↓"]
+    (_, full), (_, less), (_, equal) = table.rows
+    # seeds at 1.0 and 1.1: a mean of 1.05 and a deviation of .1 / √2; all users are 0.2 apart, whoever is drawn
+    assert (full[0].value, full[0].spread, full[0].difference, full[0].best) == ("1.050", "±0.071", "", True)
+    assert (less[0].value, less[0].difference, less[0].interval) == ("1.250", "+0.2000", "[+0.2000, +0.2000]")
+    assert less[0].significant and not less[0].best
+    assert (equal[0].difference, equal[0].significant, equal[0].best) == ("+0.0000", False, True)
+
+
+def test_markdown_has_the_best_in_bold_and_what_is_not_significant_marked(results: Results) -> None:
+    lines = markdown(results).splitlines()
+    row = {cells[1].strip(): cells[2].strip() for line in lines if len(cells := line.split("|")) > 2}
+    assert row["full"] in ("**1.050** ±0.071",) or "R@10" in row["full"]
+    first = [line for line in lines if line.startswith("| ")][:4]
+    assert first[1].startswith("| full | **1.050** ±0.071 |")
+    assert first[2].startswith("| less | 1.250 ±0.071<br>+0.2000 [+0.2000, +0.2000] |")
+    assert first[3].startswith("| equal | **1.050** ±0.071<br>+0.0000 [+0.0000, +0.0000] n.s. |")
+
+
+def test_sentences_say_what_is_shown_and_what_is_not(results: Results) -> None:
+    said = findings(results)
+    assert said[0] == (
+        "full is best in L2 and cosine. Not shown to be worse, with a 95 % interval that excludes zero: "
+        "equal (L2, cosine)."
+    )
+    assert said[1] == (
+        "L2: best is full (1.0500). Worse: less (+0.2000 [+0.2000, +0.2000]). "
+        "Not told apart: equal (+0.0000 [+0.0000, +0.0000])."
+    )
+
+
+def test_a_matrix_that_shows_what_was_claimed_says_so(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    shown = results_of(tmp_path, small_dataset, {"full": [outcome], "less": [worse(outcome, 0.1)]})
+    assert findings(shown)[0] == (
+        "full is best in L2 and cosine, and every other cell is worse in both, with a 95 % interval that excludes zero."
+    )
+    refuted = results_of(tmp_path, small_dataset, {"full": [outcome], "more": [worse(outcome, -0.1)]})
+    assert findings(refuted)[0].startswith("full is best in neither. Not shown to be worse")
+    assert "L2: best is more (0.9000); full has 1.0000. Better: more (-0.1000 " in findings(refuted)[1]
+
+
+def test_distances_in_different_track_spaces_are_not_compared(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    other = replace(worse(outcome, 0.1), dataset="another")
+    apart = results_of(tmp_path, small_dataset, {"full": [outcome], "other": [other]})
+    said = findings(apart)
+    assert "not comparable" in said[0] and said[1].startswith("Recall@10: ") and len(said) == 2
+    figures = [figures[0] for _, figures in figure_tables(apart)[0].rows]
+    assert [(figure.value, figure.best, figure.difference) for figure in figures] == [
+        ("1.000", False, ""),
+        ("1.100", False, ""),
+    ]
+
+
+def test_posterior_collapse_is_called_by_its_name(results: Results) -> None:
+    assert latent_findings(results) == [
+        "full: 1 of 2 dimensions active, KL 2.50 nats in all.",
+        "equal: 0 to 2 of 2 dimensions active, KL 0.01 nats in all: "
+        "posterior collapse, the latent tells nothing of the user.",
+    ]
+
+
+class Balance(HTMLParser):
+    """Counts what is opened and not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open[tag] = self.open.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open[tag] -= 1
+
+
+def test_the_page_needs_nothing_else_and_says_what_it_is_of(results: Results, small_dataset: PreparedDataset) -> None:
+    page = write_report(results).read_text()
+    assert "Mine &amp; yours" in page and "fsvae ablate ablation=mine" in page and "c0ffee" in page
+    assert small_dataset.fingerprint in page and "at least 2 training listens" in page
+    assert f"{len(results.outcomes['full'][0].targets):,}" in page
+    assert not re.search(r"https?:|@import|<script", page)
+    parser = Balance()
+    parser.feed(page)
+    assert all(parser.open[tag] == 0 for tag in ("main", "section", "figure", "svg", "table", "tr", "td", "ul", "li"))
+    assert page.count("<svg") == len(plots(results)) == 4  # no model here tells its uncertainty
+    stored = pl.read_parquet(results.folder / "comparison.parquet")
+    assert stored.equals(results.table)
+    assert (results.folder / "report.md").read_text().count("**1.050**") == 2
+
+
+def test_uncertainty_is_drawn_beside_the_errors(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    """The error is what was predicted: the rank correlation is 1."""
+    n = len(outcome.targets)
+    rising = np.where(np.isnan(outcome.l2), np.nan, np.arange(n))
+    sure = replace(outcome, l2=rising, uncertainty=np.arange(n, dtype=np.float32))
+    last = plots(results_of(tmp_path, small_dataset, {"full": [sure]}))[-1]
+    assert last.title == "Calibration of the predicted uncertainty" and "full, r = +1.00" in last.svg
+
+
+def test_the_latest_matrix_is_found_by_name(tmp_path: Path) -> None:
+    for folder, name, at in (("a-1", "a", "2026-01-01"), ("a-2", "a", "2026-01-03"), ("b-1", "b", "2026-01-02")):
+        Folder.at(tmp_path / folder).write_json("matrix.json", {"name": name, "at": at})
+    assert [find_matrix(tmp_path, name).name for name in ("", "a", "b")] == ["a-2", "a-2", "b-1"]
+    with pytest.raises(UserError, match=r"no matrix bb there, only a, b\. Did you mean 'b'\? Run one: fsvae ablate"):
+        find_matrix(tmp_path, "bb")

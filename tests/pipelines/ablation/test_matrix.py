@@ -1,0 +1,90 @@
+"""A matrix is expanded into cells whose settings are checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_matrix import with_matrix
+
+from fsvae.errors import UserError
+from pipelines.ablation.matrix import matrix_of
+from pipelines.config import config_dir
+
+NAMES = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
+MINE = """
+title: Mine
+base: [model=paper, model.beta=0.1, model.history=32]
+reference: one
+cells:
+  one: []
+  two: [model.beta=0.3, dataset.track2vec.dim=8]
+"""
+
+
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *cell: str, reference: str = "one") -> str:
+    text = f"reference: {reference}\ncells:\n  one: []\n  two: [{', '.join(cell)}]\n"
+    with_matrix(tmp_path, monkeypatch, mine=text)
+    with pytest.raises(UserError) as error:
+        matrix_of(["ablation=mine"])
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_matrix_of_the_project_has_a_title_a_reference_and_cells(name: str) -> None:
+    matrix = matrix_of([f"ablation={name}"])
+    assert matrix.config.ablation.title and len(matrix.cells) >= 2
+    assert matrix.reference in [cell.name for cell in matrix.cells]
+
+
+def test_the_papers_matrix_is_the_papers_model_without_each_of_its_parts() -> None:
+    matrix = matrix_of(["ablation=paper", "seeds=[4,5]"])
+    assert matrix.command == "fsvae ablate ablation=paper 'seeds=[4,5]'" and matrix.config.seeds == [4, 5]
+    models = {cell.name: cell.config.model for cell in matrix.cells}
+    assert models["FS-VAE"].softmax_weight == 0 and not models["FS-VAE"].request_time
+    assert models["deterministic latent"].latent == "deterministic" != models["FS-VAE"].latent
+    assert len({repr(model) for model in models.values()}) == len(models)
+
+
+def test_a_cell_wins_over_the_command_line_and_that_over_the_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_matrix(tmp_path, monkeypatch, mine=MINE)
+    one, two = matrix_of(["ablation=mine", "model.beta=0.2", "train.max_epochs=7"]).cells
+    assert (one.config.model.beta, two.config.model.beta) == (0.2, 0.3)
+    assert one.config.model.history == two.config.model.history == 32
+    assert one.config.train.max_epochs == two.config.train.max_epochs == 7
+    assert (one.dataset_keys, two.dataset_keys) == (set(), {"dataset.track2vec.dim"})
+    assert two.settings == ["model.beta=0.3", "dataset.track2vec.dim=8"]
+
+
+def test_a_wrong_setting_is_refused_with_the_cells_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(tmp_path, monkeypatch, "model.betta=0.1")
+    assert message.startswith("ablation=mine, cell 'two': ") and "Did you mean 'model.beta'?" in message
+
+
+@pytest.mark.parametrize("setting", ["seed=2", "engine.workers=1", "evaluate.period=validation"])
+def test_what_is_of_the_whole_matrix_is_not_of_a_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    message = refused(tmp_path, monkeypatch, setting)
+    key = setting.partition("=")[0].partition(".")[0]
+    assert f"cell 'two': {key} is the same for the whole matrix; a cell can set recommender, " in message
+
+
+def test_a_reference_that_is_no_cell_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(tmp_path, monkeypatch, "model.beta=1", reference="oen")
+    assert "the reference 'oen' is not one of its cells: one, two. Did you mean 'one'?" in message
+
+
+def test_a_matrix_must_be_named() -> None:
+    with pytest.raises(UserError, match=f"Say which matrix to run.*: {', '.join(NAMES)}"):
+        matrix_of(["seed=2"])
+    with pytest.raises(UserError, match=r"ablation has no 'papr', only .* Did you mean 'paper'\?"):
+        matrix_of(["ablation=papr"])
+
+
+@pytest.mark.parametrize("seeds", ["[]", "[1,1]", "[-1]"])
+def test_seeds_are_different_numbers(seeds: str) -> None:
+    with pytest.raises(UserError, match="give one or more different numbers"):
+        matrix_of(["ablation=paper", f"seeds={seeds}"])
