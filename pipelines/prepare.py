@@ -189,6 +189,9 @@ def _make(
     with out.writing("tracks.parquet") as file:
         write_parquet(file, [in_schema(tracks, DATASET_TRACKS)], DATASET_TRACKS)
     progress("checksums", 1.0)
+    for name in out.files():
+        if name.endswith(".tmp"):  # of a worker that was lost while it wrote; another one wrote the file anew
+            out.delete(name)
 
     _sweep(cache, {*names, *(name for result in results for name in result.cached)})
     return {
