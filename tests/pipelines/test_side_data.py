@@ -19,9 +19,10 @@ from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.schema import PLAYLISTS, TRACK_EMBEDDINGS
 from pipelines import side_data
+from pipelines.dataset_config import DatasetConfig
 from pipelines.ingest import Counts, ingest
 from pipelines.lake import Lake
-from pipelines.prepare import DatasetConfig, prepare
+from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
 
 
