@@ -70,6 +70,7 @@ def settings(workdir: Path, small_lake: Lake, small_datasets: Path) -> list[str]
 def ablate(tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch) -> Ablate:
     """Run a command and return what it printed, and the message of its error."""
     with_matrix(tmp_path, monkeypatch, mine=MINE, other=OTHER)
+    monkeypatch.setattr("pipelines.ablation.report.plots", lambda results: [])
 
     def run(*arguments: str, command: str = "ablate", status: int = 0) -> str:
         done = CliRunner().invoke(app, [command, *arguments, *settings])
@@ -93,35 +94,27 @@ def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], 
     assert str(report) in printed and (report.parent / "report.md").exists()
 
     assert "2 of 2" in ablate("ablation=mine", "seeds=[1,2]") and len(ran) == 3
-    ablate("ablation=mine", "seeds=[1,2,3]")
-    assert ran[3:] == ["fsvae 3"]
-    ablate("ablation=other", "seeds=[3]")  # the same cell of another matrix
-    assert ran[4:] == ["average 3"]
+    ablate("ablation=other", "seeds=[2]")  # the same cell of another matrix
+    assert ran[3:] == ["average 2"]
 
     assert "other-" in ablate(command="report")
     again = ablate("ablation=mine", command="report")
-    assert "mine-" in again and "FS-VAE" in again and len(ran) == 5
+    assert "mine-" in again and "FS-VAE" in again and len(ran) == 4
 
 
 def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
     ablate: Ablate, ran: list[str], workdir: Path
 ) -> None:
-    ablate("ablation=mine", "seeds=[1,2]")
-    ablate("ablation=mine", "seeds=[1,2]")  # nothing is logged twice
+    ablate("ablation=mine", "seeds=[2]")
+    ablate("ablation=mine", "seeds=[2]")  # nothing is logged twice
     client = mlflow.MlflowClient(f"sqlite:///{workdir}/mlflow.db")
     experiment = client.get_experiment_by_name("fsvae")
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = (run for run in runs if run.info.run_name == "ablation mine")
     children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
-    assert len(runs) == 6 and sorted(children) == [
-        "FS-VAE, seed 1",
-        "FS-VAE, seed 2",
-        "Popularity, seed 1",
-        "the same, seed 1",
-        "the same, seed 2",
-    ]
+    assert len(runs) == 4 and sorted(children) == ["FS-VAE, seed 2", "Popularity, seed 2", "the same, seed 2"]
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert parent.data.params["command"].startswith("fsvae ablate ablation=mine 'seeds=[1,2]'")
+    assert parent.data.params["command"].startswith("fsvae ablate ablation=mine 'seeds=[2]'")
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html", "report.md"]
     child = children["FS-VAE, seed 2"]
     assert child.data.params["config.history"] == "16" and child.data.params["seed"] == "2"
@@ -186,7 +179,7 @@ def test_a_cell_with_another_track_space_has_a_dataset_of_its_own(
 
 def test_a_killed_matrix_goes_on(settings: list[str], workdir: Path) -> None:
     """Its first cell is done and its second one in training when the process is killed, as by a power cut."""
-    overrides = ["ablation=latent_dim", "seeds=[1]", *settings, "train.max_epochs=10", "train.patience=10"]
+    overrides = ["ablation=prior", "seeds=[1]", *settings, "train.max_epochs=10", "train.patience=10"]
     command = [sys.executable, "-c", "from pipelines.cli import main; main()", "ablate", *overrides]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
         while not (done := list(workdir.glob("cells/*/test/metrics.json"))):
@@ -199,6 +192,6 @@ def test_a_killed_matrix_goes_on(settings: list[str], workdir: Path) -> None:
     written = done[0].stat().st_mtime_ns
     result = CliRunner().invoke(app, ["ablate", *overrides])
     assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
-    assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 4
+    assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 2
     assert done[0].stat().st_mtime_ns == written
     assert not list(workdir.glob("cells/*/checkpoints"))

@@ -35,6 +35,8 @@ def test_every_matrix_of_the_project_has_a_title_a_reference_and_cells(name: str
     matrix = matrix_of([f"ablation={name}"])
     assert matrix.config.ablation.title and len(matrix.cells) >= 2
     assert matrix.reference in [cell.name for cell in matrix.cells]
+    different = {repr(cell.config) for cell in matrix.cells}
+    assert len(different) == len(matrix.cells), "two cells are the same"
 
 
 def test_the_papers_matrix_is_the_papers_model_without_each_of_its_parts() -> None:
