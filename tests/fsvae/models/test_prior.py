@@ -9,6 +9,7 @@ from tiny_dataset import dataset_of, random_histories, random_model, small_confi
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.dataset import PreparedDataset
+from fsvae.evaluation.latent import latent_use
 from fsvae.models.latent import Posterior
 from fsvae.models.losses import kl_per_dimension
 from fsvae.models.prior import SlowPrior
@@ -56,3 +57,13 @@ def test_the_loss_is_the_divergence_from_it(data: PreparedDataset, batch: ChunkB
     assert float(terms["kl"]) == pytest.approx(expected, rel=1e-5) == float(figures["kl"])
     assert expected != pytest.approx(to_standard, rel=0.01)
     assert float(terms["loss"]) == pytest.approx(float(terms["nll"] + 0.5 * terms["kl"] + terms["softmax"]), rel=1e-5)
+
+
+def test_the_use_of_the_latent_is_counted_from_it(data: PreparedDataset) -> None:
+    model = random_model(data, small_config(prior="slow"))
+    chunks = training_chunks(data.listens, FOREVER, 100)  # whole histories of up to 14 listens, as in evaluation
+    with torch.inference_mode():
+        prediction = model(Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))])
+        expected = kl_per_dimension(prediction.posterior, prediction.prior).mean(dim=0)
+    model.config.history = 100
+    np.testing.assert_allclose(latent_use(model, data, "train").kl_Z, expected.numpy(), rtol=1e-4)
