@@ -29,7 +29,6 @@ from fsvae.latent.paths import (
 from fsvae.latent.states import States, encode, latest_listens, some_listens
 from fsvae.latent.surprise import Surprise, anomalies, surprise
 from fsvae.latent.tastes import last_heard, slow_taste
-from fsvae.latent.units import Units
 from fsvae.models.fsvae import FSVAE
 from pipelines.latent_figures import (
     CLUSTERS,
@@ -98,16 +97,15 @@ def latent_figures(
     followed = follow(model, data, chosen, users, latest, stage("drift", 0.6, 0.7))
     stage("walks", 0.7, 0.75)
     ends = np.searchsorted(users, chosen if len(chosen) > 1 else np.append(chosen, users[users != chosen[0]][:1]))
-    units = Units.of(states)
     walk = _walk(model, data, labels, users, latest, (int(ends[0]), int(ends[1])), seed)
-    moved = _traversal(model, labels, space, units)
+    moved = _traversal(model, labels, space, states)
     surprises = surprise(model, data, since, np.iinfo(np.int64).max, stage("surprises", 0.75, 1.0))
     return LatentFigures(
         run=run,
         model=model.config,
         since_us=since,
         space=space,
-        units=units,
+        use=states.use,
         maps=maps,
         chosen=followed,
         walk=walk,
@@ -182,8 +180,9 @@ def _walk(
     )
 
 
-def _traversal(model: FSVAE, labels: list[str], space: Space, units: Units) -> Traversal:
-    dimensions = units.by_kl[units.active_Z[units.by_kl]]
+def _traversal(model: FSVAE, labels: list[str], space: Space, states: States) -> Traversal:
+    use = states.use
+    dimensions = use.by_kl[use.is_active[use.by_kl]]
     directions = decode(model, traversal(space.centre_Z, space.sigma_Z, dimensions))
     turn = np.degrees(np.arccos(cosine(directions[:, 0], directions[:, -1]).clip(-1, 1)))
     return Traversal(dimensions, [[labels[track] for track in row] for row in nearest_track(model, directions)], turn)

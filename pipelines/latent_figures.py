@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.evaluation.latent import LatentUse
 from fsvae.latent.maps import Clusters, Space
 from fsvae.latent.paths import Path, Smoothness
 from fsvae.latent.surprise import Anomalies, Surprise
-from fsvae.latent.units import Units
 from fsvae.models.config import ModelConfig
 
 MOMENTS = 2000
@@ -140,9 +140,9 @@ class LatentFigures:
     run: str
     model: ModelConfig
     since_us: int
-    """The maps, the units and the surprises are of listens from here on, which the model has not learned from."""
+    """The maps, the use of the latent and the surprises are of listens from here on, new to the model."""
     space: Space
-    units: Units
+    use: LatentUse
     maps: Maps
     chosen: list[Chosen]
     walk: Walk

@@ -40,13 +40,13 @@ def unit_plots(what: LatentFigures) -> list[Plot]:
 
 
 def _kl(axes: Any, what: LatentFigures) -> None:
-    order, units = what.units.by_kl, what.units
+    order, use = what.use.by_kl, what.use
     place = np.arange(len(order))
     for active, colour, label in ((True, ACCENT, "active"), (False, GREY, "collapsed")):
-        shown = units.active_Z[order] == active
+        shown = use.is_active[order] == active
         if shown.any():
-            axes.bar(place[shown], units.kl_Z[order][shown], width=0.85, color=colour, label=label)
-    if units.collapsed:
+            axes.bar(place[shown], use.kl_Z[order][shown], width=0.85, color=colour, label=label)
+    if use.active < len(order):
         legend_above(axes)
     axes.set_xlim(-1, len(order))
     axes.set_ylim(bottom=0)
@@ -57,7 +57,7 @@ def _kl(axes: Any, what: LatentFigures) -> None:
 def _turns(axes: Any, what: LatentFigures) -> None:
     moved = what.traversal
     gaussian = what.model.latent == "gaussian"
-    x = (what.units.kl_Z if gaussian else what.units.variance_Z)[moved.dimensions]
+    x = (what.use.kl_Z if gaussian else what.use.variance_Z)[moved.dimensions]
     axes.scatter(x, moved.turn, color=ACCENT, s=26, alpha=0.8, linewidths=0)
     axes.set_xlabel("KL [nats]" if gaussian else "variance of the state")
     axes.set_ylabel("turn [degrees]")

@@ -18,10 +18,9 @@ _NONE = "-"
 
 def headline(what: LatentFigures) -> list[tuple[str, str]]:
     """Return the figures that a reader wants first: (value, what it is)."""
-    dimensions, active = len(what.units.active_Z), int(what.units.active_Z.sum())
-    found = [(f"{active} of {dimensions}", "dimensions active")]
+    found = [(f"{what.use.active} of {len(what.use.kl_Z)}", "dimensions active")]
     if what.model.latent == "gaussian":
-        found.append((decimal(float(what.units.kl_Z.sum())), "nats KL in all"))
+        found.append((decimal(float(what.use.kl_Z.sum())), "nats KL in all"))
     smooth = what.walk.smoothness
     return [
         *found,
@@ -38,12 +37,10 @@ def headline(what: LatentFigures) -> list[tuple[str, str]]:
 
 def collapse(what: LatentFigures) -> str:
     """Say how many dimensions are used, and call it posterior collapse where they are not."""
-    units = what.units
-    dimensions, kl = len(units.active_Z), float(units.kl_Z.sum())
-    used = dimensions - units.collapsed
+    dimensions, used, kl = len(what.use.kl_Z), what.use.active, float(what.use.kl_Z.sum())
     if what.model.latent != "gaussian":
         return f"The latent is deterministic, so there is no KL; {used} of {dimensions} dimensions vary between users."
-    if units.collapsed == 0:
+    if used == dimensions:
         return f"No posterior collapse: all {dimensions} dimensions are active, with {decimal(kl)} nats of KL in all."
     if used == 0:
         return (
@@ -51,8 +48,8 @@ def collapse(what: LatentFigures) -> str:
             "and the decoder does without the latent. Lower model.beta, or set model.free_bits."
         )
     return (
-        f"Posterior collapse in part: {units.collapsed} of {dimensions} dimensions are the same for every user and say "
-        f"nothing; {used} are active, with {decimal(kl)} nats of KL in all."
+        f"Posterior collapse in part: {dimensions - used} of {dimensions} dimensions are the same for every user and "
+        f"say nothing; {used} are active, with {decimal(kl)} nats of KL in all."
     )
 
 
@@ -152,7 +149,7 @@ def smoothness_sentence(what: LatentFigures) -> str:
 
 def traversal_table(what: LatentFigures) -> Table:
     """Return the tracks along each active dimension."""
-    moved, kl = what.traversal, what.units.kl_Z
+    moved, kl = what.traversal, what.use.kl_Z
     rows = [
         (f"{dimension}", f"{kl[dimension]:.2f}", f"{turn:.0f}°", *tracks)
         for dimension, turn, tracks in zip(moved.dimensions.tolist(), moved.turn, moved.tracks, strict=True)

@@ -28,9 +28,19 @@ class LatentUse:
     """[Z] variance of the posterior's mean over the targets."""
 
     @property
+    def is_active(self) -> NDArray[np.bool_]:
+        """Return which dimensions tell users or moments apart, [Z]."""
+        return self.variance_Z > ACTIVE
+
+    @property
     def active(self) -> int:
-        """Return how many dimensions tell users or moments apart."""
-        return int((self.variance_Z > ACTIVE).sum())
+        """Return how many they are."""
+        return int(self.is_active.sum())
+
+    @property
+    def by_kl(self) -> NDArray[np.int64]:
+        """Return the dimensions, those that tell most first, [Z]."""
+        return np.lexsort((-self.variance_Z, -self.kl_Z)).astype(np.int64)
 
 
 @torch.inference_mode()
@@ -42,9 +52,8 @@ def latent_use(model: FSVAE, dataset: PreparedDataset, period: str) -> LatentUse
     model.eval()
     for rows in OrderedBatches(chunks.length, _CHUNKS):
         prediction = model(batcher[rows])
-        posterior = prediction.posterior
-        mean_NZ = posterior.mean.double()
-        terms = (kl_per_dimension(posterior, prediction.prior), mean_NZ, mean_NZ**2)
+        mean_NZ = prediction.posterior.mean.double()
+        terms = (kl_per_dimension(prediction.posterior, prediction.prior), mean_NZ, mean_NZ**2)
         sums += np.stack([term.double().sum(dim=0).numpy() for term in terms])
         targets += len(mean_NZ)
     kl_Z, mean_Z, square_Z = sums / max(targets, 1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fsvae.data.chunks import Batcher, Chunks, OrderedBatches, anchor
 from fsvae.data.dataset import PreparedDataset
 from fsvae.data.listens import Listens
+from fsvae.evaluation.latent import LatentUse
 from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.losses import kl_per_dimension
@@ -43,6 +44,11 @@ class States:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def use(self) -> LatentUse:
+        """Return what they make of each dimension."""
+        return LatentUse(self.kl_NZ.astype(np.float64).mean(axis=0), self.mean_NZ.astype(np.float64).var(axis=0))
 
 
 @torch.inference_mode()
