@@ -125,6 +125,30 @@ def evaluate(
 
 
 @app.command()
+def latent(
+    overrides: Overrides = None,
+    run: Annotated[str, typer.Option(help="Folder name of a run.", show_default="the latest")] = "",
+    users: Annotated[
+        str, typer.Option(help="Whom to follow, with commas between.", show_default="those with most active days")
+    ] = "",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The HTML page; report/latent.html in the working folder by default."),
+    ] = None,
+) -> None:
+    """Show the latent space of a trained model as one HTML page: maps, drift, neighbours, dimensions, surprises.
+
+    Example: [bold]fsvae latent --users u00042,u00007 workdir=work/quickstart[/]
+    """
+    workspace = workspace_of(overrides).trained()
+    from pipelines.steps import run_latent
+    from pipelines.train import open_run
+
+    chosen = [user.strip() for user in users.split(",") if user.strip()]
+    run_latent(workspace, open_run(workspace.runs, run), workspace.dataset(), chosen, out)
+
+
+@app.command()
 def ablate(overrides: Overrides = None) -> None:
     """Train and compare the models of a matrix (configs/ablation/), each with every seed; goes on where it stopped.
 

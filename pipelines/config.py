@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,10 +81,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
     """
     _check_keys(overrides)
     overrides = [f"++{text}" if text.startswith(_OPEN) else text for text in overrides]
-    store = ConfigStore.instance()
-    store.store("schema", Config)
-    for reader in READERS:  # each is an option of the group source, without a file of its own
-        store.store(reader, {"reader": reader}, group="source")
+    _register()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("config", overrides=list(overrides))
@@ -99,6 +97,15 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"config: {error}") from error
     check_ranges(config)
     return config
+
+
+@cache
+def _register() -> None:
+    """Tell Hydra of what is no file: the types, and an option of the group source for each reader."""
+    store = ConfigStore.instance()
+    store.store("schema", Config)
+    for reader in READERS:
+        store.store(reader, {"reader": reader}, group="source")
 
 
 def key_of(text: str) -> str:
@@ -148,6 +155,7 @@ def _parsed(text: str) -> Override:
         raise UserError(f"{text}: the value cannot be read. {how}") from error
 
 
+@cache
 def _keys() -> set[str]:
     return set(_dotted(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(Config)))))
 

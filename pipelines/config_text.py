@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 
@@ -22,7 +23,11 @@ def commented_yaml(config: Any) -> str:
             lines.append(textwrap.indent(commented_yaml(value).strip("\n"), "  "))
         else:
             lines += _comment(words.get(field.name))
-            lines.append(OmegaConf.to_yaml(OmegaConf.create({field.name: value})).rstrip("\n"))
+            if isinstance(value, list):
+                value = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
+                lines.append(f"{field.name}: {value}".rstrip("\n"))
+            else:
+                lines.append(OmegaConf.to_yaml(OmegaConf.create({field.name: value})).rstrip("\n"))
     return "\n".join(lines) + "\n"
 
 

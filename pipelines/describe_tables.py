@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -27,6 +27,8 @@ class Table:
     note: str = ""
     bars: Sequence[float] = ()
     """For each row a length from 0 to 1 to be drawn behind it, or none at all."""
+    texts: Collection[int] = ()
+    """Other columns than the first that are texts, not numbers."""
 
 
 def headline(what: Description) -> list[tuple[str, str]]:

@@ -251,6 +251,32 @@ def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
     console.print(f"[bold]describe[/]  the same with plots → {out}")
 
 
+def run_latent(workspace: Workspace, run: Run, dataset: PreparedDataset, user_ids: list[str], out: Path | None) -> None:
+    """Look at the latent space of a run, say what is most important and write all of it as an HTML page."""
+    from fsvae.bundle import load_bundle  # as above
+    from pipelines.latent import latent_figures
+    from pipelines.latent_report import html, summary
+
+    with _progress() as bar:
+        task = bar.add_task("latent", total=1.0)
+        what = latent_figures(
+            run.folder.name,
+            load_bundle(run.bundle),
+            dataset,
+            user_ids,
+            workspace.config.seed,
+            lambda stage, share: bar.update(task, completed=share, description=f"latent: {stage}"),
+        )
+    out = out or workspace.root / "report" / "latent.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(html(what), encoding="utf-8")
+    first, *others = summary(what)
+    console.print(f"[bold]latent[/]    {escape(first)}", highlight=False)
+    for line in others:
+        console.print(f"          {escape(line)}", highlight=False)
+    console.print(f"          maps, drift, dimensions and surprises → {out}")
+
+
 def _rich(figures: Figures) -> Table:
     table = Table(title=escape(figures.title), title_justify="left", box=SIMPLE_HEAD, show_header=any(figures.headings))
     table.caption, table.caption_justify = escape(figures.note), "left"

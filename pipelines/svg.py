@@ -16,6 +16,8 @@ GREY = "#8b949e"
 """Between light and dark: it shows on both."""
 _WIDTH = 6.4
 """Inches."""
+_DOTS_PER_INCH = 200
+"""Of what is drawn as pixels."""
 _INK = "#010203"
 """A colour that no plot has otherwise: in its place the page's text colour is put."""
 
@@ -27,21 +29,28 @@ class Plot:
     title: str
     caption: str
     svg: str
+    wide: bool = False
+    """As wide as the page."""
 
 
-def plot(title: str, caption: str, draw: Callable[[Any], None], height: float = 3.0) -> Plot:
-    """Return what `draw` draws on the axes that it is given."""
+def plot(title: str, caption: str, draw: Callable[[Any], None], height: float = 3.0, panels: int = 0) -> Plot:
+    """Return what `draw` draws on the axes that it is given: on a list of them side by side, of a wide plot of panels.
+
+    What it draws with `rasterized=True` becomes pixels: thousands of points would make a heavy page.
+    """
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     # Text stays text: it can be read aloud and copied, and the file is small.
     style = {**ink, "svg.fonttype": "none", "svg.hashsalt": title, "font.size": 10, "axes.titlesize": 10}
+    style["text.parse_math"] = False  # the dollars of a name are dollars
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        draw(axes)
+        figure = Figure(figsize=(2 * _WIDTH if panels else _WIDTH, height), layout="constrained")
+        axes = figure.subplots(1, max(panels, 1), squeeze=False)[0].tolist()
+        for one in axes:
+            one.spines[["top", "right"]].set_visible(False)
+        draw(axes if panels else axes[0])
         data = io.StringIO()
-        figure.savefig(data, format="svg", transparent=True, metadata={"Date": None})
-    return Plot(title, caption, _inline(data.getvalue()))
+        figure.savefig(data, format="svg", transparent=True, metadata={"Date": None}, dpi=_DOTS_PER_INCH)
+    return Plot(title, caption, _inline(data.getvalue()), wide=panels > 0)
 
 
 def legend_above(axes: Any) -> None:

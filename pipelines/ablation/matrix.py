@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from fsvae.errors import UserError, nearest
+from pipelines.ablation.config import AblationConfig
 from pipelines.config import Config, config_dir, key_of, load_config
 
 _OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
@@ -61,8 +62,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
             f"{', '.join(ablation.cells)}.{nearest(ablation.reference, ablation.cells)}"
         )
     mine = [text for text in overrides if key_of(text) != "ablation"]
-    whole = load_config([*mine])
-    cells = [_cell(name, cell, [*ablation.base, *mine], own, whole) for cell, own in ablation.cells.items()]
+    cells = [_cell(name, cell, [*ablation.base, *mine], own, config) for cell, own in ablation.cells.items()]
     return Matrix(name, shlex.join(["fsvae", "ablate", *overrides]), config, cells)
 
 
@@ -79,7 +79,8 @@ def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Conf
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     for field in fields(config):
-        if field.name not in _OF_A_CELL and getattr(config, field.name) != getattr(whole, field.name):
+        same = AblationConfig() if field.name == "ablation" else getattr(whole, field.name)
+        if field.name not in _OF_A_CELL and getattr(config, field.name) != same:
             raise UserError(
                 f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(_OF_A_CELL)}."
             )

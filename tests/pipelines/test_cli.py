@@ -143,7 +143,7 @@ def test_k_is_bounded_as_at_the_endpoint() -> None:
     assert "500" in fsvae("recommend", "u1", "--k", "501", status=2)
 
 
-@pytest.mark.parametrize("command", [["recommend", "u1"], ["serve"], ["evaluate"], ["promote"], ["runs"]])
+@pytest.mark.parametrize("command", [["recommend", "u1"], ["serve"], ["evaluate"], ["promote"], ["runs"], ["latent"]])
 def test_commands_that_only_read_make_nothing_where_nothing_is(tmp_path: Path, command: list[str]) -> None:
     with pytest.raises(UserError, match=r"no trained model there\. Train one: fsvae train workdir="):
         fsvae(*command, f"workdir={tmp_path / 'mistyped'}")

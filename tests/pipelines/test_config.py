@@ -153,8 +153,8 @@ def test_on_and_off_are_read_as_they_are_written() -> None:
     model = load_config(["model.slow=off", "model.request_time=off"]).model
     assert (model.slow, model.request_time, model.fast) == (False, False, "on")
     for off in ("off", "false"):
-        assert load_config([f"model.fast={off}"]).model.fast == "off"
-    assert load_config(["model.fast=shuffled"]).model.fast == "shuffled"
+        assert load_config(["model=paper", f"model.fast={off}"]).model.fast == "off"
+    assert load_config(["model=paper", "model.fast=shuffled"]).model.fast == "shuffled"
 
 
 def test_on_and_off_in_a_file_are_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

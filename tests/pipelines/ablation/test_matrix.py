@@ -63,7 +63,7 @@ def test_a_wrong_setting_is_refused_with_the_cells_name(tmp_path: Path, monkeypa
     assert message.startswith("ablation=mine, cell 'two': ") and "Did you mean 'model.beta'?" in message
 
 
-@pytest.mark.parametrize("setting", ["seed=2", "engine.workers=1", "evaluate.period=validation"])
+@pytest.mark.parametrize("setting", ["seed=2", "engine.workers=1", "evaluate.period=validation", "ablation=paper"])
 def test_what_is_of_the_whole_matrix_is_not_of_a_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:

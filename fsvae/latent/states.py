@@ -1,0 +1,145 @@
+"""The states of users: what the model knows just before a listen, by the code that evaluates it.
+
+A state may be encoded from both sides, or from one of them alone: from the slow features without the recent listens,
+or from these without those. The other side is then what it is for a user that nothing is known of, as in modality
+dropout. Every state sees the time of its request, unless the model does not.
+
+Shape suffixes: N states, Z latent, D track space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsvae.data.chunks import Batcher, Chunks, OrderedBatches, anchor
+from fsvae.data.dataset import PreparedDataset
+from fsvae.data.listens import Listens
+from fsvae.features.slow import DAY_US
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.losses import kl_per_dimension
+
+Done = Callable[[int, int], None]
+"""Called with (what is done, what is to be done in all)."""
+_CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class States:
+    """The posteriors of N listens, each from what came before it."""
+
+    positions: NDArray[np.int64]
+    """[N] flat positions of the listens."""
+    mean_NZ: NDArray[np.float32]
+    """[N, Z] means of the posteriors."""
+    variance_NZ: NDArray[np.float32]
+    """[N, Z] their variances; 0 for a deterministic latent."""
+    kl_NZ: NDArray[np.float32]
+    """[N, Z] KL to the prior [nats]; 0 for a deterministic latent."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@torch.inference_mode()
+def encode(
+    model: FSVAE,
+    dataset: PreparedDataset,
+    positions: NDArray[np.int64],
+    slow: bool = True,
+    fast: bool = True,
+    done: Done = lambda done, of: None,
+) -> States:
+    """Return the states before some listens.
+
+    Args:
+        model: a trained model, in evaluation mode.
+        dataset: a dataset in the model's track space.
+        positions: [N] flat positions, ascending.
+        slow: read the slow features.
+        fast: read the recent listens.
+        done: told of the progress.
+    """
+    assert (np.diff(positions) > 0).all(), "positions are ascending"
+    begin = _anchors(dataset.listens, positions, model.history) if fast else positions
+    start, first, size = np.unique(begin, return_index=True, return_counts=True)  # states of one anchor share a run
+    chunks = Chunks(start, positions[first + size - 1] - start + 1, positions[first] - start)
+    batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
+    mean_NZ = np.zeros((len(positions), model.config.latent_dim), dtype=np.float32)
+    variance_NZ, kl_NZ = np.zeros_like(mean_NZ), np.zeros_like(mean_NZ)
+    finished = 0
+    for rows in OrderedBatches(chunks.length, _CHUNKS):
+        batch = batcher[rows]
+        if not slow:
+            batch = batch._replace(slow_SD=torch.zeros_like(batch.slow_SD))
+        wanted = torch.from_numpy(np.isin(batch.listen_BT.numpy(), positions))
+        batch = batch._replace(target_BT=batch.target_BT & wanted)
+        row = np.searchsorted(positions, batch.listen_BT[batch.target_BT].numpy())
+        prediction = model(batch)
+        mean_NZ[row] = prediction.posterior.mean.numpy()
+        kl_NZ[row] = kl_per_dimension(prediction.posterior, prediction.prior).numpy()
+        if prediction.posterior.log_variance is not None:
+            variance_NZ[row] = prediction.posterior.log_variance.exp().numpy()
+        finished += len(rows)
+        done(finished, len(chunks))
+    return States(positions, mean_NZ, variance_NZ, kl_NZ)
+
+
+def _anchors(listens: Listens, positions: NDArray[np.int64], history: int) -> NDArray[np.int64]:
+    """Return the flat position from which the fast state before each position is run."""
+    within = listens.position[positions]
+    return np.asarray(positions - within + anchor(within, history), dtype=np.int64)
+
+
+def some_listens(dataset: PreparedDataset, begin_us: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Return the flat positions of at most so many listens from a time on, drawn by chance, ascending.
+
+    Every user has one before any has two, and so on: a map of them is not one of a few users who listen all day.
+    """
+    since = np.flatnonzero(dataset.listens.played_at >= begin_us)
+    since = np.random.default_rng(seed).permutation(since)
+    since = since[np.argsort(dataset.listens.user[since], kind="stable")]
+    user = dataset.listens.user[since]
+    turn = np.arange(len(since)) - np.searchsorted(user, user)
+    return np.sort(since[np.argsort(turn, kind="stable")][:most])
+
+
+def latest_listens(
+    dataset: PreparedDataset, users: NDArray[np.int64], most: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return some users and the flat position of each one's last listen.
+
+    Args:
+        dataset: the listens.
+        users: these are among them.
+        most: so many in all; the others are drawn by chance.
+        seed: of the chance.
+    """
+    others = np.setdiff1d(np.arange(dataset.listens.n_users), users)
+    if len(others) > most - len(users):
+        others = np.random.default_rng(seed).choice(others, max(0, most - len(users)), replace=False)
+    found = np.sort(np.concatenate([users, others])).astype(np.int64)
+    return found, dataset.listens.offsets[found + 1] - 1
+
+
+def most_active(dataset: PreparedDataset, days: int, count: int) -> NDArray[np.int64]:
+    """Return the users with most active days among the last ones; of equals those with more listens, then the first."""
+    recent = latest_days(dataset, np.arange(dataset.listens.n_users), days)
+    user, day = dataset.listens.user[recent], dataset.listens.played_at[recent] // DAY_US
+    active = np.unique(np.stack([user, day]), axis=1)[0]
+    n = dataset.listens.n_users
+    order = np.lexsort((np.arange(n), -np.bincount(user, minlength=n), -np.bincount(active, minlength=n)))
+    return np.asarray(order[:count], dtype=np.int64)
+
+
+def latest_days(dataset: PreparedDataset, users: NDArray[np.int64], days: int) -> NDArray[np.int64]:
+    """Return the flat positions of some users' listens of the last days that the dataset reaches, ascending."""
+    first = (dataset.manifest["as_of_day"] - days) * DAY_US
+    listens = dataset.listens
+    spans = [np.arange(listens.offsets[user], listens.offsets[user + 1]) for user in np.sort(users)]
+    positions = np.concatenate(spans) if spans else np.zeros(0, dtype=np.int64)
+    return np.asarray(positions[listens.played_at[positions] >= first], dtype=np.int64)

@@ -1,0 +1,172 @@
+"""States: those of the evaluation, with one side or both, and of whom they are."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny_dataset import (
+    FIRST_DAY,
+    HOUR_US,
+    dataset_of,
+    random_histories,
+    random_model,
+    small_config,
+    unit_vectors,
+)
+
+from fsvae.data.chunks import Batcher, OrderedBatches, evaluation_chunks
+from fsvae.data.dataset import PreparedDataset
+from fsvae.features.slow import DAY_US
+from fsvae.latent.states import encode, latest_days, latest_listens, most_active, some_listens
+from fsvae.models.fsvae import FSVAE
+
+CATALOGUE, DIM = 12, 6
+FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+ALL = slice(None)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> PreparedDataset:
+    """Users with fewer, as many and many more listens than the model's history of 4."""
+    histories = random_histories([1, 3, 9, 23, 40], CATALOGUE + 2, seed=1)
+    return dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1, outside=2)
+
+
+@pytest.fixture(scope="module")
+def model(dataset: PreparedDataset) -> FSVAE:
+    return random_model(dataset, small_config())
+
+
+@torch.inference_mode()
+def evaluated(model: FSVAE, dataset: PreparedDataset) -> NDArray[np.float32]:
+    """The posterior's mean before every listen, from the chunks that evaluation runs."""
+    chunks = evaluation_chunks(dataset.listens, *FOREVER, model.history)
+    batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
+    mean_NZ = np.full((len(dataset.listens), model.config.latent_dim), np.nan, dtype=np.float32)
+    for rows in OrderedBatches(chunks.length, 3):
+        batch = batcher[rows]
+        mean_NZ[batch.listen_BT[batch.target_BT].numpy()] = model(batch).posterior.mean.numpy()
+    return mean_NZ
+
+
+@pytest.mark.parametrize(
+    ("every", "changes"), [(1, {}), (3, {}), (50, {}), (3, {"fast": "shuffled"}), (3, {"repeat_head": True})]
+)
+def test_states_are_those_that_evaluation_predicts_from(
+    dataset: PreparedDataset, every: int, changes: dict[str, object]
+) -> None:
+    model = random_model(dataset, small_config(**changes))
+    positions = np.arange(len(dataset.listens))[::every]
+    states = encode(model, dataset, positions)
+    np.testing.assert_allclose(states.mean_NZ, evaluated(model, dataset)[positions], rtol=0, atol=1e-5)
+    assert np.array_equal(states.positions, positions)
+
+
+def test_a_state_reads_nothing_from_its_listen_on(model: FSVAE, dataset: PreparedDataset) -> None:
+    """What is heard at and after a listen is something else, and later: the state before it stays as it was."""
+    offsets = dataset.listens.offsets
+    for user in range(dataset.listens.n_users):
+        at = int(offsets[user + 1] - 1 - (offsets[user + 1] - offsets[user]) // 3)
+        track, played_at = dataset.listens.track.copy(), dataset.listens.played_at.copy()
+        track[at:] = (track[at:] + 1) % CATALOGUE
+        later = np.arange(len(track)) > at
+        played_at[later & (dataset.listens.user == user)] += DAY_US // 100
+        listens = dataclasses.replace(dataset.listens, track=track, played_at=played_at)
+        changed = dataclasses.replace(dataset, listens=listens)
+        some = np.array([at])
+        assert np.array_equal(encode(model, changed, some).mean_NZ, encode(model, dataset, some).mean_NZ)
+        behind = np.array([at + 1]) if at + 1 < offsets[user + 1] else None
+        if behind is not None:
+            assert not np.allclose(encode(model, changed, behind).mean_NZ, encode(model, dataset, behind).mean_NZ)
+
+
+def test_one_side_alone_does_not_read_the_other(model: FSVAE, dataset: PreparedDataset) -> None:
+    """Without recent listens they may be any; without slow features a user is as unknown as one can be."""
+    positions = dataset.listens.offsets[1:] - 1
+    listens = dataclasses.replace(dataset.listens, track=(dataset.listens.track + 3) % CATALOGUE)
+    heard_otherwise = dataclasses.replace(dataset, listens=listens)
+    sums = dataclasses.replace(dataset.snapshots.sums, total=0 * dataset.snapshots.sums.total)
+    blank = dataclasses.replace(dataset.snapshots, habits=0 * dataset.snapshots.habits, sums=sums)
+    unknown = dataclasses.replace(dataset, snapshots=blank)
+
+    slow = encode(model, dataset, positions, fast=False).mean_NZ
+    assert np.allclose(slow, encode(model, heard_otherwise, positions, fast=False).mean_NZ)
+    fast = encode(model, dataset, positions, slow=False).mean_NZ
+    assert np.allclose(fast, encode(model, unknown, positions).mean_NZ, atol=1e-6)
+    both = encode(model, dataset, positions).mean_NZ
+    known = np.diff(dataset.listens.offsets) > 8  # several days with listens
+    for one_side in (slow, fast):
+        assert (np.abs(one_side - both).max(axis=1) > 1e-3)[known].all()
+
+
+def test_kl_and_variance_are_the_posteriors(model: FSVAE, dataset: PreparedDataset) -> None:
+    """KL(N(m, v) || N(0, 1)) = (v + m^2 - 1 - log v) / 2, in each dimension."""
+    states = encode(model, dataset, np.array([0, 7]))
+    mean, variance = states.mean_NZ, states.variance_NZ
+    np.testing.assert_allclose(states.kl_NZ, (variance + mean**2 - 1 - np.log(variance)) / 2, rtol=1e-4)
+    point = encode(random_model(dataset, small_config(latent="deterministic")), dataset, np.array([0, 7]))
+    assert not point.kl_NZ.any() and not point.variance_NZ.any() and point.mean_NZ.any()
+
+
+def test_kl_is_to_the_prior_that_the_model_has(dataset: PreparedDataset) -> None:
+    """A user of whom nothing is known has the same prior in both; with a slow prior it is the heads' biases.
+
+    KL(N(m, v) || N(a, b)) = ((v + (m - a)^2) / b - 1 + log b - log v) / 2.
+    """
+    model = random_model(dataset, small_config(prior="slow"))
+    assert model.prior is not None
+    some = np.array([0, 7])
+    states = encode(model, dataset, some, slow=False)
+    a, b = (head.bias.detach().numpy() for head in (model.prior.mean, model.prior.log_variance))
+    mean, variance = states.mean_NZ, states.variance_NZ
+    expected = ((variance + (mean - a) ** 2) / np.exp(b) - 1 + b - np.log(variance)) / 2
+    np.testing.assert_allclose(states.kl_NZ, expected, rtol=1e-3)
+
+
+def of_times(histories: dict[str, list[float]]) -> PreparedDataset:
+    """Users and the hours of their listens, counted from the first day."""
+    return dataset_of(
+        {
+            user: [(index % 3, FIRST_DAY * DAY_US + round(hour * HOUR_US)) for index, hour in enumerate(hours)]
+            for user, hours in histories.items()
+        },
+        unit_vectors(3, 4),
+        train_until=0,
+        validation_until=1,
+    )
+
+
+def test_every_user_has_one_state_on_the_map_before_any_has_two() -> None:
+    """ann has ten listens, bob two, cat one before the time from which they are drawn."""
+    data = of_times({"ann": [24 + hour for hour in range(10)], "bob": [25, 26], "cat": [3]})
+    begin = (FIRST_DAY + 1) * DAY_US
+    two = some_listens(data, begin, 2, seed=1)
+    assert data.listens.user[two].tolist() == [0, 1]
+    five = some_listens(data, begin, 5, seed=1)
+    assert data.listens.user[five].tolist() == [0, 0, 0, 1, 1] and (np.diff(five) > 0).all()
+    assert some_listens(data, begin, 99, seed=1).tolist() == list(range(12))
+    assert not np.array_equal(five, some_listens(data, begin, 5, seed=2))
+
+
+def test_the_last_listens_are_of_the_users_named_and_of_others() -> None:
+    data = of_times({"ann": [0, 1, 2], "bob": [1], "cat": [1, 2], "dan": [5]})
+    users, positions = latest_listens(data, np.array([2, 0]), most=4, seed=1)
+    assert users.tolist() == [0, 1, 2, 3] and positions.tolist() == [2, 3, 5, 6]
+    users, positions = latest_listens(data, np.array([2, 0]), most=3, seed=1)
+    assert len(users) == 3 and {0, 2} < set(users.tolist())
+
+
+def test_the_most_active_users_listen_on_most_of_the_last_days() -> None:
+    """The dataset reaches to the end of day 4. In its last two days ann has one active day, bob and cat two; cat
+    listens more. dan listened every day before."""
+    data = of_times(
+        {"ann": [73, 74, 75, 76, 77], "bob": [73, 119], "cat": [73, 74, 119], "dan": [*range(70)], "eve": [73, 119]}
+    )
+    assert data.manifest["as_of_day"] == FIRST_DAY + 5
+    assert most_active(data, days=2, count=4).tolist() == [2, 1, 4, 0]
+    assert data.listens.user[latest_days(data, np.array([0, 3]), 2)].tolist() == [0] * 5
+    assert data.listens.user[latest_days(data, np.array([3]), 3)].tolist() == [3] * 22

@@ -1,0 +1,245 @@
+"""Latent: the figures of a model on a small log, odd models and users, and a page that needs nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fsvae.bundle import Bundle, load_bundle, save_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
+from pipelines import latent as gathering
+from pipelines.cli import app
+from pipelines.latent import latent_figures
+from pipelines.latent_figures import LatentFigures
+from pipelines.latent_report import html, sections, summary
+from pipelines.latent_tables import collapse
+
+SIZES = {
+    "history": 8,
+    "slow_hidden": 8,
+    "slow_dim": 6,
+    "fast_hidden": 8,
+    "latent_dim": 5,
+    "decoder_hidden": 12,
+    "softmax_weight": 1.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at fewer states than usual."""
+    monkeypatch.setattr(gathering, "MOMENTS", 120)
+
+
+def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bundle:
+    """The bundle of an untrained model whose latent depends on everything it sees."""
+    torch.manual_seed(0)
+    model = build_model(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    save_bundle(folder, model, dataset, {})
+    return load_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundle_of(small_dataset, tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def figures(bundle: Bundle, small_dataset: PreparedDataset) -> LatentFigures:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathering, "MOMENTS", 120)
+        return latent_figures("run", bundle, small_dataset, [], seed=1)
+
+
+def test_all_that_is_shown_is_of_listens_that_the_model_has_not_learned_from(
+    figures: LatentFigures, small_dataset: PreparedDataset
+) -> None:
+    begin = small_dataset.period("test")[0]
+    assert figures.since_us == begin
+    assert (small_dataset.listens.played_at[figures.surprise.positions] >= begin).all()
+    assert len(figures.maps.user_N) == 120
+    assert all(one.played_at >= begin for one in figures.surprising)
+
+
+def test_users_are_followed_from_both_sides_and_from_each(figures: LatentFigures) -> None:
+    assert len(figures.chosen) == 3
+    for chosen in figures.chosen:
+        assert list(chosen.paths) == ["slow", "fast", "both"] and list(chosen.neighbours) == ["both", "slow"]
+        days = chosen.paths["both"].day_T
+        assert 20 <= len(days) <= 28
+        for near in chosen.neighbours.values():
+            *named, mean = near
+            assert len(named) == 5 and mean.user_id == "mean of all others"
+            assert chosen.user_id not in {one.user_id for one in named}
+            assert [one.distance for one in named] == sorted(one.distance for one in named)
+            assert named[-1].distance < mean.distance
+
+
+def test_the_most_surprising_listens_come_first(figures: LatentFigures) -> None:
+    errors = [one.nll for one in figures.surprising]
+    assert errors == sorted(errors, reverse=True) and errors[0] == figures.surprise.nll.max()
+
+
+def test_the_walk_begins_and_ends_at_the_chosen_users(figures: LatentFigures) -> None:
+    walk = figures.walk
+    assert (walk.begin, walk.end) == (figures.chosen[0].user_id, figures.chosen[1].user_id)
+    assert len(walk.tracks) == len(walk.to_next) + 1 == 11
+    assert walk.to_begin[0] == pytest.approx(1) and walk.to_end[-1] == pytest.approx(1)
+
+
+def test_the_same_seed_gives_the_same_figures(
+    figures: LatentFigures, bundle: Bundle, small_dataset: PreparedDataset
+) -> None:
+    again = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert figures.maps.tsne_N2 is not None and again.maps.tsne_N2 is not None
+    assert np.array_equal(again.maps.tsne_N2, figures.maps.tsne_N2)
+    assert np.array_equal(again.maps.taste.label_N, figures.maps.taste.label_N)
+    assert np.array_equal(again.walk.smoothness.ends, figures.walk.smoothness.ends)
+    assert again.surprising == figures.surprising and again.traversal.tracks == figures.traversal.tracks
+    other = latent_figures("run", bundle, small_dataset, [], seed=2)
+    assert not np.array_equal(other.maps.principal_N2, figures.maps.principal_N2)
+
+
+class _Loads(HTMLParser):
+    """Collects what a browser would fetch or run; pixels that stand in the page are none of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str | None]] = []
+        self.balance: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.balance[tag] = self.balance.get(tag, 0) + 1
+        self.found += [(tag, None)] * (tag in ("script", "link", "iframe", "img", "object", "embed"))
+        for name, value in attrs:
+            inside = (value or "").startswith(("#", "data:image/png;base64,"))
+            if name in ("src", "href", "xlink:href", "data", "srcset") and not inside:
+                self.found.append((tag, value))
+            self.found += [(tag, url) for url in re.findall(r"url\((?!#)[^)]*\)", value or "")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.balance[tag] = self.balance.get(tag, 0) - 1
+
+
+def test_the_page_is_whole_and_loads_nothing(figures: LatentFigures) -> None:
+    page = html(figures)
+    assert "http:" not in page and "https:" not in page and "@import" not in page
+    parser = _Loads()
+    parser.feed(page)
+    assert parser.found == []
+    assert all(parser.balance[tag] == 0 for tag in ("main", "section", "figure", "svg", "table", "tr", "td", "div"))
+    assert "currentColor" in page and "#010203" not in page
+    parts = sections(figures)
+    assert page.count("<svg") == sum(len(part.plots) for part in parts) == 6 + 2 + 3 + 2 + 2
+    for part in parts:
+        assert f"<h2>{part.title}</h2>" in page
+        for table in part.tables:
+            assert f"<h3>{table.title}</h3>" in page
+            assert all(len(row) == len(table.headings) for row in table.rows)
+
+
+def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+    assert collapse(figures).startswith("No posterior collapse: all 5 dimensions are active")
+    bundle = bundle_of(small_dataset, tmp_path)
+    with torch.no_grad():  # the posterior is the prior, but for one dimension
+        assert bundle.model.latent.log_variance is not None
+        bundle.model.latent.mean.weight[1:] = 0
+        bundle.model.latent.mean.bias[1:] = 0
+        bundle.model.latent.log_variance.weight.zero_()
+        bundle.model.latent.log_variance.bias.zero_()
+    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert collapse(found).startswith("Posterior collapse in part: 4 of 5 dimensions are the same for every user")
+    assert found.traversal.dimensions.tolist() == [0]
+    with torch.no_grad():
+        bundle.model.latent.mean.weight.zero_()
+    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert collapse(found).startswith("Posterior collapse: all 5 dimensions are the same")
+    assert "Traversal of each active dimension" not in html(found) and summary(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sides", "says"),
+    [
+        ({"latent": "deterministic"}, ["slow", "fast", "both"], "there is no KL"),
+        ({"slow": False}, ["both"], "active"),
+        ({"fast": "off"}, ["both"], "active"),
+        ({"repeat_head": True, "prior": "slow", "track_table": "finetuned"}, ["slow", "fast", "both"], "active"),
+        (
+            {"likelihood": "track_softmax", "softmax_weight": 0.0, "fast": "shuffled"},
+            ["slow", "fast", "both"],
+            "active",
+        ),
+        ({"fast_dropout": 0.0}, ["slow", "fast", "both"], "never left out the recent listens"),
+    ],
+)
+def test_other_models_have_a_page_too(
+    small_dataset: PreparedDataset, tmp_path: Path, changes: dict[str, object], sides: list[str], says: str
+) -> None:
+    found = latent_figures("run", bundle_of(small_dataset, tmp_path, **changes), small_dataset, [], seed=1)
+    assert list(found.chosen[0].paths) == sides
+    page = html(found)
+    assert says in page
+    assert ("KL per dimension" in page) == (changes.get("latent") != "deterministic")
+
+
+def test_users_can_be_named(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+    one = small_dataset.user_ids[4]
+    found = latent_figures("run", bundle, small_dataset, [one, one], seed=1)
+    assert [chosen.user_id for chosen in found.chosen] == [one]
+    assert found.walk.begin == one != found.walk.end
+    with pytest.raises(UserError, match=f"--users {one}x: there is no such user in the dataset. Did you mean"):
+        latent_figures("run", bundle, small_dataset, [f"{one}x"], seed=1)
+
+
+def test_a_model_that_has_seen_all_listens_is_refused(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+    late = dataclasses.replace(bundle, info={**bundle.info, "validation_until_us": 1 << 60})
+    with pytest.raises(UserError, match="has not learned from"):
+        latent_figures("run", late, small_dataset, [], seed=1)
+
+
+def test_names_are_drawn_as_they_are(figures: LatentFigures) -> None:
+    """Dollars in names are no formula, and angle brackets no element."""
+    walk = dataclasses.replace(figures.walk, begin="<b>$x^{2}$", end="$")
+    page = html(dataclasses.replace(figures, walk=walk))
+    assert "to &lt;b&gt;$x^{2}$" in page and "<b>$" not in page
+
+
+def test_the_command_writes_the_page_and_says_what_matters(
+    figures: LatentFigures,
+    small_datasets: Path,
+    small_dataset: PreparedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(small_datasets, tmp_path / "datasets")
+    settings = [f"workdir={tmp_path}", *(f"model.{name}={value}" for name, value in SIZES.items())]
+    trained = CliRunner().invoke(app, ["train", "train.max_epochs=1", *settings])
+    assert trained.exit_code == 0, trained.output
+    users = small_dataset.user_ids[:2]
+    answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), *settings])
+    assert answer.exit_code == 0, answer.output
+    assert "KL in all" in answer.output and f"{users[1]} moves from day to day" in answer.output
+    assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
+
+    monkeypatch.setattr("pipelines.latent.latent_figures", lambda *_: figures)
+    monkeypatch.setattr("pipelines.latent_report.html", lambda what: "the page")
+    out = tmp_path / "elsewhere" / "page.html"
+    run = next(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), *settings]).exit_code == 0
+    assert out.read_text() == "the page"
+    none = CliRunner().invoke(app, ["latent", "--run", "none", *settings])
+    assert isinstance(none.exception, UserError) and "no finished run" in str(none.exception)
