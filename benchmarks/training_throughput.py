@@ -69,7 +69,7 @@ def _measure(dataset: PreparedDataset, name: str) -> tuple[str, str, str, str]:
     config = load_config([f"model={name}"])
     torch.manual_seed(config.seed)
     model = build_model(dataset, config.model)
-    data = ChunkDataModule(dataset, config.model.history, config.train.batch_size, config.seed)
+    data = ChunkDataModule(dataset, config.model.history, config.train.batch_listens, config.seed)
     batches = [batch for batch, _ in zip(data.train_dataloader(), range(_BATCHES), strict=False)]
     targets = sum(int(batch.target_BT.sum()) for batch in batches)
 

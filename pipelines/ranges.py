@@ -47,7 +47,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.fast_dropout": (0, 1),
     "train.max_epochs": (1, 1_000_000),
     "train.patience": (0, _MANY),
-    "train.batch_size": (1, _MANY),
+    "train.batch_listens": (1, _MANY),
     "train.gradient_clip": (0, _MANY),
     "train.num_workers": (0, 1_000),
     "train.optimiser.learning_rate": (1e-12, 1e3),

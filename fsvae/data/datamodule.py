@@ -21,15 +21,18 @@ class ChunkDataModule(pl.LightningDataModule):
     """Batches of anchored chunks; each item of the loaders is one `ChunkBatch`."""
 
     def __init__(
-        self, dataset: PreparedDataset, history: int, batch_size: int, seed: int, num_workers: int = 0
+        self, dataset: PreparedDataset, history: int, batch_listens: int, seed: int, num_workers: int = 0
     ) -> None:
-        """Cut the dataset; `history` is the model's L, `batch_size` the chunks in a batch."""
+        """Cut the dataset; `history` is the model's L.
+
+        A batch has as many chunks as have `batch_listens` on average: users with short histories make no small batches.
+        """
         super().__init__()
-        self._batch_size = batch_size
         self._seed = seed
         self._num_workers = num_workers
-        until = dataset.period("train")[1]
-        self.training = Batcher(dataset, training_chunks(dataset.listens, until, history), catalogue_targets_only=True)
+        chunks = training_chunks(dataset.listens, dataset.period("train")[1], history)
+        self._batch_size = max(1, round(batch_listens * len(chunks) / max(1, chunks.length.sum())))
+        self.training = Batcher(dataset, chunks, catalogue_targets_only=True)
         validation = evaluation_chunks(dataset.listens, *dataset.period("validation"), history)
         self.validation = Batcher(dataset, validation, catalogue_targets_only=True)
 

@@ -32,8 +32,8 @@ class TrainConfig:
     """Passes over the training chunks, at most."""
     patience: int = 4
     """Epochs without a better val/l2 after which training stops."""
-    batch_size: int = 16
-    """Chunks (of up to 2 L listens) in a batch."""
+    batch_listens: int = 1024
+    """Listens in a batch, about: as many chunks (of up to 2 L listens) as have so many on average."""
     gradient_clip: float = 1.0
     """Longest gradient, by L2 norm."""
     num_workers: int = 0
@@ -127,7 +127,7 @@ def fit(
         log_every_n_steps=10,
         plugins=[_WholeCheckpoints()],
     )
-    data = ChunkDataModule(dataset, network.history, config.batch_size, seed, config.num_workers)
+    data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers)
     try:
         # Lightning's own loader of checkpoints is told to read tensors and plain values only.
         trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)

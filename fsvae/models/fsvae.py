@@ -27,7 +27,7 @@ from fsvae.models.losses import (
     kl_per_dimension,
 )
 from fsvae.models.network import Network
-from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_scores
+from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_mean, mixture_scores
 from fsvae.models.prior import Prior, SlowPrior
 from fsvae.models.shuffled import shuffled_states
 from fsvae.recommender import Predictions
@@ -117,6 +117,11 @@ class FSVAE(Network):
         outside = (track >= self.n_catalogue).to(features.dtype)
         return torch.cat([table[row], outside[..., None], features], dim=-1)
 
+    def past(self, x_BTX: Tensor, track_BT: Tensor, history_N: Tensor, position_N: Tensor) -> Past:
+        """Return what a repeat head looks back on before position_N of history_N, for listens `x_BTX`."""
+        vector_BTD = self.tracks[track_BT.clamp(max=len(self.tracks) - 1)]
+        return Past(x_BTX, track_BT < self.n_catalogue, track_BT, vector_BTD, history_N, position_N)
+
     def predict(
         self, fast_NH: Tensor, slow_NE: Tensor, request_NR: Tensor, past: Past | None = None, sample: bool = False
     ) -> Prediction:
@@ -134,12 +139,14 @@ class FSVAE(Network):
         z_NZ = posterior.sample() if sample else posterior.mean
         point_ND, query_ND = self.decoder(z_NZ)
         y_ND = normalize(point_ND, dim=-1) if self.likelihood is None else self.likelihood.expected(point_ND)
+        query_ND = y_ND if query_ND is point_ND else query_ND
+        repeat = None if self.repeat_head is None or past is None else self.repeat_head(z_NZ, past)
         return Prediction(
-            y_ND=y_ND,
-            query_ND=y_ND if query_ND is point_ND else query_ND,
+            y_ND=y_ND if repeat is None else mixture_mean(y_ND, repeat),
+            query_ND=query_ND,
             posterior=posterior,
             prior=None if self.prior is None else self.prior(slow_NE),
-            repeat=None if self.repeat_head is None or past is None else self.repeat_head(z_NZ, past),
+            repeat=repeat,
         )
 
     def forward(self, batch: ChunkBatch, sample: bool = False) -> Prediction:
@@ -153,7 +160,7 @@ class FSVAE(Network):
         chunk_N, position_N = batch.target_BT.nonzero(as_tuple=True)
         fast_NH = self._fast_states(x_BTX, chunk_N, position_N)
         slow_NE = slow_SE.index_select(0, batch.slow_index_BT[chunk_N, position_N])
-        past = Past(x_BTX, batch.track_BT < self.n_catalogue, batch.track_BT, chunk_N, position_N)
+        past = self.past(x_BTX, batch.track_BT, chunk_N, position_N)
         if self.training:
             chunks = len(batch.track_BT)
             keep_fast = torch.rand(chunks, device=fast_NH.device) >= self.config.fast_dropout

@@ -13,7 +13,6 @@ from fsvae.features.fast import LISTEN_FEATURES, listen_features, request_featur
 from fsvae.features.sessions import NEVER
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAE, Prediction
-from fsvae.models.pointer import Past
 
 
 @dataclass(frozen=True)
@@ -94,11 +93,6 @@ def answer(model: FSVAE, state: UserState, slow_1E: Tensor, at: int) -> Predicti
     """
     request = torch.from_numpy(request_features(np.array([at]), np.array([state.last_played_at])))
     ring, only = state.ring, torch.zeros(1, dtype=torch.int64)
-    past = Past(
-        x_BTX=model.listen_inputs(ring.track, ring.features)[None],
-        allowed_BT=(ring.track < model.n_catalogue)[None],
-        track_BT=ring.track[None],
-        history_N=only,
-        position_N=only + len(ring.track),
-    )
+    inputs = model.listen_inputs(ring.track, ring.features)
+    past = model.past(inputs[None], ring.track[None], only, only + len(ring.track))
     return model.predict(state.current[0][-1], slow_1E, request, past)

@@ -114,7 +114,7 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
     "override",
     [
         "train.max_epochs=0",
-        "train.batch_size=0",
+        "train.batch_listens=0",
         "model.history=0",
         "model.softmax_weight=-1",
         "dataset.track2vec.window=0",

@@ -36,7 +36,7 @@ from pipelines.train import Run, train
 MODEL = ModelConfig(
     history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
 )
-TRAIN = TrainConfig(max_epochs=2, batch_size=16, optimiser=OptimiserConfig(learning_rate=1e-2))
+TRAIN = TrainConfig(max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
 
 
 @pytest.fixture(scope="module")

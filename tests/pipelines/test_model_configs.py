@@ -27,7 +27,7 @@ def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> No
     torch.manual_seed(0)
     model = build_model(dataset, config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fit(model, dataset, TrainConfig(max_epochs=1, batch_size=4), 1, folder, max_batches=2)
+    fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, max_batches=2)
     after = model.state_dict()
     moved = {name for name in after if not torch.equal(before[name], after[name])}
     assert {"latent.mean.weight", "decoder.point.weight"} <= moved and "tracks" not in moved

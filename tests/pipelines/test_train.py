@@ -39,7 +39,7 @@ MODEL = ModelConfig(
     slow_dropout=0.2,
     fast_dropout=0.2,
 )
-TRAIN = TrainConfig(max_epochs=3, batch_size=32, optimiser=OptimiserConfig(learning_rate=5e-3))
+TRAIN = TrainConfig(max_epochs=3, batch_listens=2048, optimiser=OptimiserConfig(learning_rate=5e-3))
 
 
 class Told:

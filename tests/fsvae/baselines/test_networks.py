@@ -179,7 +179,7 @@ BF16 = [("bf16-mixed", kind) for kind in BASELINES]  # not FS-VAE: not every CPU
 def test_every_default_config_trains_for_a_batch(kind: str, precision: str, tmp_path: Path) -> None:
     data = pattern()
     network = NETWORKS[kind].build(data, NETWORKS[kind].config())
-    config = TrainConfig(max_epochs=1, batch_size=2, precision=precision)
+    config = TrainConfig(max_epochs=1, batch_listens=16, precision=precision)
     fitted = fit(network, data, config, 1, tmp_path, max_batches=1)
     assert fitted.epochs == 1 and 0.1 < fitted.val_l2 < 3
     assert np.isfinite(predicted(network, data)).all()
@@ -202,7 +202,7 @@ def test_without_a_softmax_the_query_is_the_point_and_the_loss_is_the_likelihood
 
 def test_a_recommender_is_fitted_the_same_each_time_and_goes_on_where_it_was(tmp_path: Path) -> None:
     data = pattern()
-    train = TrainConfig(max_epochs=2, batch_size=8)
+    train = TrainConfig(max_epochs=2, batch_listens=64)
     figures = []
     for folder in (None, tmp_path, tmp_path):
         recommender = NeuralRecommender("gru4rec", small("gru4rec"), train, seed=5, folder=folder)

@@ -175,7 +175,7 @@ def test_the_data_module_trains_before_the_cut_and_validates_after_it() -> None:
     times = sorted(time for history in histories.values() for _, time, *_ in history)
     cuts = times[30], times[45]
     data = dataset_of(histories, unit_vectors(6, 4), *cuts, outside=2)
-    module = ChunkDataModule(data, history=4, batch_size=2, seed=0)
+    module = ChunkDataModule(data, history=4, batch_listens=12, seed=0)
 
     def heard(loader: object) -> Counter[int]:
         return Counter(flat for batch in loader for flat in batch.listen_BT[batch.target_BT].tolist())  # type: ignore[attr-defined]
@@ -185,3 +185,11 @@ def test_the_data_module_trains_before_the_cut_and_validates_after_it() -> None:
     assert set(heard(module.train_dataloader())) == set(train.tolist())
     validation = data.targets("validation")
     assert heard(module.val_dataloader()) == Counter(validation[inside[validation]].tolist())
+
+
+@pytest.mark.parametrize(("batch_listens", "chunks"), [(1, [1, 1, 1, 1]), (7, [2, 2]), (100, [4])])
+def test_a_batch_has_as_many_chunks_as_have_the_listens_on_average(batch_listens: int, chunks: list[int]) -> None:
+    """Four users of three listens each."""
+    data = dataset_of(random_histories([3] * 4, 6, seed=4), unit_vectors(6, 4), 2**62, 2**62)
+    module = ChunkDataModule(data, history=4, batch_listens=batch_listens, seed=0)
+    assert [len(batch.track_BT) for batch in module.train_dataloader()] == chunks

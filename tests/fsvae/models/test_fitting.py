@@ -27,7 +27,7 @@ def test_the_network_has_the_weights_of_its_best_epoch_not_of_the_last(tmp_path:
     data, told = pattern(), []
     network = model(data)
     wild = OptimiserConfig(learning_rate=0.5, warmup_share=0.0, final_share=1.0)
-    config = TrainConfig(max_epochs=9, patience=1, batch_size=8, optimiser=wild)
+    config = TrainConfig(max_epochs=9, patience=1, batch_listens=64, optimiser=wild)
     fitted = fit(network, data, config, 1, tmp_path, on_epoch=lambda epoch, metrics: told.append(metrics["val/l2"]))
     assert fitted.epochs == len(told) < 9 and fitted.val_l2 == min(told) < told[-1]
     weights = {f"model.{name}": weight for name, weight in network.state_dict().items()}
@@ -38,7 +38,7 @@ def test_the_network_has_the_weights_of_its_best_epoch_not_of_the_last(tmp_path:
 
 def test_a_config_can_be_tried_on_a_few_batches(tmp_path: Path) -> None:
     data = pattern()
-    fit(model(data), data, TrainConfig(max_epochs=2, batch_size=2), 1, tmp_path, max_batches=3)
+    fit(model(data), data, TrainConfig(max_epochs=2, batch_listens=16), 1, tmp_path, max_batches=3)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
 
 

@@ -17,9 +17,9 @@ from pipelines.train import build_model
 
 FOREVER = 2**62
 GOLDEN = {
-    "model=paper": [-51.995281, -57.76749, -60.423458, -60.395191, -61.039555],
-    "model=default": [34.135532, 12.606491, 4.798386, 4.123363, 5.273846],
-    "model.repeat_head=false": [24.016499, 9.755669, 8.644516, 0.58709, 2.267681],
+    "model=paper": [-51.756443, -58.604828, -60.333912, -61.79591, -61.454762],
+    "model=default": [14.881798, 3.608086, 9.456684, 5.723427],
+    "model.repeat_head=false": [17.632584, 2.585709, 9.338497, 4.826969],
 }
 
 
@@ -54,5 +54,6 @@ def test_the_first_losses_are_the_known_ones(override: str) -> None:
         enable_model_summary=False,
         gradient_clip_val=1.0,
     )
-    trainer.fit(module, ChunkDataModule(data, config.history, 2, seed=1))
-    assert losses.found == pytest.approx(GOLDEN[override], rel=1e-5, abs=1e-5)
+    trainer.fit(module, ChunkDataModule(data, config.history, 256, seed=1))
+    # sums differ a little with the number of threads
+    assert losses.found == pytest.approx(GOLDEN[override], rel=1e-4, abs=1e-4)

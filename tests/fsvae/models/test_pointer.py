@@ -11,7 +11,7 @@ from tiny_dataset import dataset_of, random_histories, random_model, small_confi
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_scores
+from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_mean, mixture_scores
 
 FOREVER = np.iinfo(np.int64).max
 CATALOGUE = 8
@@ -21,38 +21,95 @@ def by_hand() -> RepeatHead:
     """A head with one input and keys of one number: key = x + 10 * (x of the listen before), query = state."""
     head = RepeatHead(state=1, inputs=1, dim=1, history=2)
     with torch.no_grad():
-        for layer in (head.key, head.query, head.gate):
+        for layer in (head.key, head.query, head.sentinel):
             layer.bias.zero_()
-            layer.weight.fill_(1.0)
         head.key.weight.copy_(torch.tensor([[1.0, 10.0]]))
+        head.query.weight.copy_(torch.tensor([[1.0, 0.0, 0.0]]))
+        head.sentinel.weight.fill_(1.0)
+        head.followed.zero_()
         head.age.copy_(torch.tensor([0.5, 0.0, 0.0, 0.0]))
     return head
 
 
 X = torch.tensor([[[0.1], [0.2], [0.3], [0.0]], [[0.4], [0.5], [0.0], [0.0]]])
 TRACKS = torch.tensor([[7, 5, 7, 3], [2, 9, 4, 4]])
+VECTORS = torch.eye(10)[TRACKS]
 
 
 def past(targets: list[tuple[int, int]]) -> Past:
     history, position = torch.tensor(targets).T
-    return Past(X, TRACKS < CATALOGUE, TRACKS, history, position)
+    return Past(X, TRACKS < CATALOGUE, TRACKS, VECTORS, history, position)
 
 
 def test_shares_by_hand() -> None:
     """Two histories; keys .1, .2 + 1, .3 + 2 and .4, .5 + 4 (whose track is outside the catalogue).
 
-    The latest listen before a target has 0.5 more.
+    The latest listen before a target has 0.5 more; the sentinel has the state, 1, 2 and 1.
     """
     with torch.inference_mode():
         found = by_hand()(torch.tensor([[1.0], [2.0], [1.0]]), past([(0, 2), (0, 3), (1, 2)]))
     first = [math.exp(0.1), math.exp(1.2 + 0.5)]
     second = [math.exp(2 * 0.1), math.exp(2 * 1.2), math.exp(2 * 2.3 + 0.5)]
+    third = [math.exp(0.4)]
     assert found.share_NT[0].tolist() == pytest.approx([share / sum(first) for share in first] + [0, 0])
     assert found.share_NT[1].tolist() == pytest.approx([share / sum(second) for share in second] + [0])
     assert found.share_NT[2].tolist() == [1, 0, 0, 0]
     assert found.track_NT[:, 0].tolist() == [7, 7, 2]
-    assert found.log_gate_N.exp().tolist() == pytest.approx([1 / (1 + math.exp(-g)) for g in (1, 2, 1)])
-    assert found.log_rest_N.exp().tolist() == pytest.approx([1 / (1 + math.exp(g)) for g in (1, 2, 1)])
+    rest = [math.exp(s) / (math.exp(s) + sum(listens)) for s, listens in ((1, first), (2, second), (1, third))]
+    assert found.log_rest_N.exp().tolist() == pytest.approx(rest)
+    assert found.log_gate_N.exp().tolist() == pytest.approx([1 - share for share in rest])
+    mean = [0.0] * 10
+    mean[7], mean[5] = (second[0] + second[2]) / sum(second), second[1] / sum(second)
+    assert found.mean_ND[1].tolist() == pytest.approx(mean)
+
+
+def test_the_query_is_read_off_the_state_and_the_last_two_listens() -> None:
+    """Behind .1 and .2 with the state 3 it is 3 + 10 * .2 + 100 * .1 = 15; keys are .1 and 1.2, and .5 more."""
+    head = by_hand()
+    with torch.inference_mode():
+        head.query.weight.copy_(torch.tensor([[1.0, 10.0, 100.0]]))
+        found = head(torch.tensor([[3.0]]), past([(0, 2)]))
+    assert float(found.share_NT[0, 0]) == pytest.approx(1 / (1 + math.exp(15 * 1.1 + 0.5)))
+
+
+def test_what_followed_the_last_tracks_has_a_bonus() -> None:
+    """1 2 3 1 2 9 2: bonuses .1 behind the last track, .2 behind the last two, and .4, .8 for the latest such listen.
+
+    The 9 is not in the catalogue: it is not pointed at, and nothing follows it.
+    """
+    track = torch.tensor([[1, 2, 3, 1, 2, 9, 2]])
+    head = RepeatHead(state=1, inputs=1, dim=1, history=4)
+    at = torch.tensor([4, 5, 6, 7])
+    x = Past(torch.zeros(1, 7, 1), track < CATALOGUE, track, torch.eye(10)[track], torch.zeros_like(at), at)
+    with torch.inference_mode():
+        for weights in head.parameters():
+            weights.zero_()
+        head.followed.copy_(torch.tensor([0.1, 0.2, 0.4, 0.8]))
+        found = head(torch.zeros(4, 1), x)
+    latest, both = math.exp(0.1 + 0.4), math.exp(0.1 + 0.2 + 0.4 + 0.8)
+    expected = [
+        [1, latest, 1, 1, 0, 0, 0],  # 3 1 -> ?: the 2 behind the 1, never behind 3 1
+        [1, 1, both, 1, 1, 0, 0],  # 1 2 -> ?: the 3
+        [1, 1, 1, 1, 1, 0, 0],  # 2 9 -> ?
+        [1, 1, latest, 1, 1, 0, 1],  # 9 2 -> ?: the 3; the 9 came later
+    ]
+    for found_T, weights_T in zip(found.share_NT.tolist(), expected, strict=True):
+        assert found_T == pytest.approx([weight / sum(weights_T) for weight in weights_T])
+
+
+def test_only_the_latest_follower_has_the_second_bonus() -> None:
+    """1 2 1 3 1 -> ?: the 3 was the latest to follow a 1, the 2 an earlier one."""
+    track = torch.tensor([[1, 2, 1, 3, 1]])
+    head = RepeatHead(state=1, inputs=1, dim=1, history=4)
+    at = torch.tensor([5])
+    x = Past(torch.zeros(1, 5, 1), track < CATALOGUE, track, torch.eye(10)[track], torch.zeros_like(at), at)
+    with torch.inference_mode():
+        for weights in head.parameters():
+            weights.zero_()
+        head.followed.copy_(torch.tensor([0.1, 0.2, 0.4, 0.8]))
+        found = head(torch.zeros(1, 1), x)
+    weights_T = [1, math.exp(0.1), 1, math.exp(0.5), 1]
+    assert found.share_NT[0].tolist() == pytest.approx([weight / sum(weights_T) for weight in weights_T])
 
 
 def test_where_nothing_can_be_repeated_the_softmax_is_all() -> None:
@@ -70,9 +127,17 @@ def test_where_nothing_can_be_repeated_the_softmax_is_all() -> None:
 REPEAT = Repeat(
     share_NT=torch.tensor([[0.5, 0.2, 0.3], [1.0, 0.0, 0.0]]),
     track_NT=torch.tensor([[1, 3, 1], [0, 0, 0]]),
+    mean_ND=torch.tensor([[1.0, 0.0], [0.0, 4.0]]),
     log_gate_N=torch.tensor([0.25, 0.5]).log(),
     log_rest_N=torch.tensor([0.75, 0.5]).log(),
 )
+
+
+def test_the_expected_vector_is_that_of_the_mixture() -> None:
+    mean = mixture_mean(torch.tensor([[0.0, 1.0], [2.0, 0.0]]), REPEAT)
+    assert mean.tolist() == [pytest.approx([0.25, 0.75]), pytest.approx([1.0, 2.0])]
+
+
 SOFTMAX = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]])
 MIXED = [
     [0.75 * 0.1, 0.75 * 0.2 + 0.25 * 0.8, 0.75 * 0.3, 0.75 * 0.4 + 0.25 * 0.2],

@@ -18,7 +18,7 @@ SMALL = [
     "model.latent_dim=4",
     "model.decoder_hidden=8",
     "train.max_epochs=2",
-    "train.batch_size=32",
+    "train.batch_listens=2048",
 ]
 
 
