@@ -39,7 +39,7 @@ SMALL = (
     "model.fast_layers=1",
     "model.latent_dim=16",
     "model.decoder_hidden=64",
-    "train.batch_size=16",
+    "train.batch_listens=512",
     "train.max_epochs=3",
     "engine.workers=1",
 )
