@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: quickstart test check bench bench-data bench-eval bench-peers wheel clean
+.PHONY: quickstart test check bench bench-data bench-eval bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ bench-eval: .venv/.installed  ## evaluation beside the bare product of queries a
 LOG ?= ../shared/data/lastfm-fragment/lastfm.csv
 bench-peers: .venv/.installed  ## our models beside RecTools and RecBole, in environments of their own, in one run
 	$(BIN)/python -m benchmarks.peers $(LOG)
+
+notebooks: .venv/.installed  ## execute the notebooks in place, pictures included
+	$(BIN)/python notebooks/execute.py
 
 wheel: .venv/.installed
 	$(BIN)/python -m build --wheel

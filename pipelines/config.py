@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
@@ -77,14 +78,20 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         UserError: an override cannot be read, or names a key, group or option that there is not, or gives a value of
-            the wrong type or outside its range; the message names it and the nearest valid one.
+            the wrong type or outside its range; the message names it and the nearest valid one. Or a matrix of the
+            user's own (``ablation=mine.yaml``) cannot be read.
     """
     _check_keys(overrides)
+    own_matrix = [Path(text.partition("=")[2]) for text in overrides if names_a_file(text)]
+    overrides = ["ablation=[]" if names_a_file(text) else text for text in overrides]
     overrides = [f"++{text}" if text.startswith(_OPEN) else text for text in overrides]
     _register()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("config", overrides=list(overrides))
+        for path in own_matrix:
+            empty = OmegaConf.create({"ablation": OmegaConf.structured(AblationConfig)})
+            composed.ablation = OmegaConf.merge(empty, {"ablation": _read_yaml(path)}).ablation
         config = cast(Config, OmegaConf.to_object(composed))
     except (OmegaConfBaseException, HydraException) as error:
         cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)
@@ -117,6 +124,23 @@ def key_of(text: str) -> str:
     return str(_parsed(text).key_or_group)
 
 
+def names_a_file(text: str) -> bool:
+    """Return whether an override names a matrix by a file of the user's own, such as ``ablation=mine.yaml``."""
+    return text.startswith("ablation=") and text.endswith(".yaml")
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    try:
+        found = OmegaConf.load(path)
+    except OSError as error:
+        raise UserError(f"{path}: not readable: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(found, DictConfig):
+        raise UserError(f"{path}: a matrix has the keys title, base, reference and cells.")
+    return found
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -129,6 +153,8 @@ def _check_keys(overrides: Sequence[str]) -> None:
     keys = _keys()
     for override in parsed:
         key = override.key_or_group
+        if names_a_file(str(override.input_line)):
+            continue
         if key in groups and isinstance(override.value(), str):
             files = {path.stem for path in (config_dir() / key).glob("*.yaml")}
             options = sorted(files | set(READERS) if key == "source" else files)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fsvae.schema import KINDS
 from pipelines.description import Description
 from pipelines.statistics import zipf_exponent
-from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
+from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9", "#b5484b", "#c9a6d6"), strict=True))
 _SESSION_EDGES = (1, 2, 3, 5, 9, 17, 33, 65)
@@ -47,7 +47,7 @@ def plots(what: Description) -> list[Plot]:
 
 
 def _plot(title: str, caption: str, draw: Callable[[Any, Description], None], what: Description) -> Plot:
-    return plot(title, caption, lambda axes: draw(axes, what))
+    return Plot(title, caption, lambda axes: draw(axes, what))
 
 
 def _calendar(what: Description, column: pl.Series) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -59,6 +59,7 @@ def latent_figures(
     user_ids: Sequence[str],
     seed: int,
     done: Done = lambda stage, share: None,
+    moments: int = MOMENTS,
 ) -> LatentFigures:
     """Look at the latent space of a trained model through a dataset, which may be another than it was trained on.
 
@@ -69,6 +70,7 @@ def latent_figures(
         user_ids: whom to follow; none: those with most active days.
         seed: of everything drawn by chance.
         done: told of the progress.
+        moments: so many states are on the maps; t-SNE takes most of the time.
 
     Raises:
         UserError: there is no such user, or there are not enough listens that the model has not learned from.
@@ -77,8 +79,8 @@ def latent_figures(
     chosen = users_of(dataset, user_ids)
     since = max(dataset.period("test")[0], bundle.learned_until("test"))
     labels = track_labels(bundle.tracks)
-    moments = some_listens(data, since, MOMENTS, seed)
-    if len(np.unique(data.listens.user[moments])) < 2:
+    positions = some_listens(data, since, moments, seed)
+    if len(np.unique(data.listens.user[positions])) < 2:
         raise UserError(
             "There are fewer than two users with listens that the model has not learned from: nothing to compare. "
             "Train on the present dataset: fsvae train."
@@ -88,7 +90,7 @@ def latent_figures(
         done(name, begin)
         return lambda finished, of: done(name, begin + (end - begin) * finished / max(of, 1))
 
-    states = encode(model, data, moments, done=stage("states", 0, 0.2))
+    states = encode(model, data, positions, done=stage("states", 0, 0.2))
     space = Space.of(states)
     users, last = latest_listens(data, chosen, USERS, seed)
     latest = encode(model, data, last, done=stage("users", 0.2, 0.4))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fsvae.latent.maps import NO_TASTE, Clusters, principal_axes
 from pipelines.latent_figures import Chosen, LatentFigures
-from pipelines.svg import GREY, Plot, plot
+from pipelines.svg import GREY, Plot
 
 CLUSTER_COLOURS = ("#1f9e4b", "#d1495b", "#3a6ea5", "#e09f3e", "#7b5ea7", "#1aa6a6", "#b5739d", "#8a7a3c")
 """Of clusters, by size; they are told apart on light and on dark."""
@@ -53,7 +53,7 @@ def map_plots(what: LatentFigures) -> list[Plot]:
         ),
     )
     return [
-        plot(f"{title}, {name}", f"{caption} {how}", _on_map(colour, xy, name), height=4.6)
+        Plot(f"{title}, {name}", f"{caption} {how}", _on_map(colour, xy, name), height=4.6)
         for title, caption, colour in colourings
         for name, xy, how in projections
         if xy is not None
@@ -114,7 +114,7 @@ def _no_ticks(axes: Any, name: str) -> None:
 def drift_plots(what: LatentFigures) -> list[Plot]:
     """Return the paths of the chosen users, a panel for each side."""
     return [
-        plot(
+        Plot(
             f"Drift of {chosen.user_id}",
             "One dot a day (the mean of the day's states), joined in order from the ring to the square, on the PCA map "
             "of all states (grey): a short path is taste that stays, a long one is mood that comes and goes.",

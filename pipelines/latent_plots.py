@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from fsvae.latent.paths import SIGMAS
 from pipelines.latent_figures import LatentFigures
-from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
+from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _BEGIN, _END = "#3a6ea5", "#d1495b"
 
@@ -20,16 +21,16 @@ def unit_plots(what: LatentFigures) -> list[Plot]:
     found = []
     if what.model.latent == "gaussian":
         found.append(
-            plot(
+            Plot(
                 "KL per dimension",
                 "How much each dimension says of a user [nats], most first; a bar near 0 is a dimension that has "
-                "collapsed onto the prior.",
+                "collapsed onto the prior, and a grey one is the same for every user.",
                 lambda axes: _kl(axes, what),
             )
         )
     if len(what.traversal.dimensions):
         found.append(
-            plot(
+            Plot(
                 "What a dimension moves",
                 f"Each dot is an active dimension: how far what is decoded turns when it goes from {SIGMAS[0]:+.0f} to "
                 f"{SIGMAS[-1]:+.0f} standard deviations; a high dot chooses the music.",
@@ -42,7 +43,7 @@ def unit_plots(what: LatentFigures) -> list[Plot]:
 def _kl(axes: Any, what: LatentFigures) -> None:
     order, use = what.use.by_kl, what.use
     place = np.arange(len(order))
-    for active, colour, label in ((True, ACCENT, "active"), (False, GREY, "collapsed")):
+    for active, colour, label in ((True, ACCENT, "active"), (False, GREY, "not active")):
         shown = use.is_active[order] == active
         if shown.any():
             axes.bar(place[shown], use.kl_Z[order][shown], width=0.85, color=colour, label=label)
@@ -67,13 +68,13 @@ def _turns(axes: Any, what: LatentFigures) -> None:
 def walk_plots(what: LatentFigures) -> list[Plot]:
     """Return the way between two users, and how smooth such ways are."""
     return [
-        plot(
+        Plot(
             f"From {what.walk.begin} to {what.walk.end}",
             "Cosine of what is decoded at each stop: curves that cross once and never jump are a smooth way from one "
             "user's music to the other's.",
             lambda axes: _walk(axes, what),
         ),
-        plot(
+        Plot(
             "Smoothness",
             "A step on the way between two random users (green) should land near 1; two random users (grey) are as far "
             "apart as the ends of such ways.",
@@ -111,7 +112,7 @@ def surprise_plots(what: LatentFigures) -> list[Plot]:
     found = []
     if len(what.anomalies.user) > 1:
         found.append(
-            plot(
+            Plot(
                 "Anomaly score of users",
                 "Users by the mean reconstruction error of their latest listens, in robust standard deviations from "
                 "the median user; what stands alone on the right is unlike what the model has learned.",
@@ -120,10 +121,10 @@ def surprise_plots(what: LatentFigures) -> list[Plot]:
         )
     if len(what.surprise.nll):
         found.append(
-            plot(
+            Plot(
                 "Reconstruction error of listens",
                 "Negative log likelihood of each listen [nats]; the right tail is what surprised the model, and the "
-                "dashed line is the mean.",
+                "dashed line is the mean. The axis of listens is logarithmic.",
                 lambda axes: _errors(axes, what.surprise.nll),
             )
         )
@@ -132,7 +133,7 @@ def surprise_plots(what: LatentFigures) -> list[Plot]:
 
 def _scores(axes: Any, what: LatentFigures) -> None:
     scores = what.anomalies.score
-    axes.hist(scores, bins=40, color=ACCENT)
+    axes.hist(scores, bins=min(40, 5 + len(scores) // 10), color=ACCENT)
     _named(axes, scores[:3], [what.user_ids[user] for user in what.anomalies.user[:3]])
     axes.set_xlabel("robust standard deviations above the median user")
     axes.set_ylabel("users")
@@ -148,5 +149,7 @@ def _named(axes: Any, values: NDArray[np.float64], names: Sequence[str]) -> None
 def _errors(axes: Any, nll: NDArray[np.float64]) -> None:
     axes.hist(nll, bins=60, color=ACCENT)
     axes.axvline(float(nll.mean()), color=GREY, linestyle="--")
+    axes.set_yscale("log")  # most listens are expected, and the few that are not are what one looks for
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda listens, _: f"{listens:,.0f}"))
     axes.set_xlabel("reconstruction error [nats]")
     axes.set_ylabel("listens")

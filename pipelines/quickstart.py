@@ -42,7 +42,7 @@ def quickstart(
     run_evaluate(workspace, run, dataset)
     run_promote(workspace, run.version, dataset)
     with serving(workspace) as url:
-        question = _question(dataset)
+        question = question_of(dataset)
         answer = ask(url, question)
         console.print(f"[bold]serve[/]     POST {url}/v1/next-tracks")
         console.print_json(json.dumps(question), indent=None)
@@ -53,7 +53,7 @@ def quickstart(
             wait()
 
 
-def _question(dataset: PreparedDataset) -> dict[str, Any]:
+def question_of(dataset: PreparedDataset) -> dict[str, Any]:
     """Return a request for the user with the most listens in the test period, made right after the last of them."""
     targets = dataset.targets("test")
     user = int(np.bincount(dataset.listens.user[targets]).argmax())

@@ -62,9 +62,15 @@ def simulate(config: SimulateConfig, out_dir: Path) -> SimulationSummary:
     counts, overflow = np.zeros(len(KINDS), np.int64), Events.none()
     days = zip(paths, days_seed.spawn(config.days), strict=True)
     console = Console(stderr=True)
-    for day, (path, seed) in enumerate(
-        track(days, description="Simulating days", total=config.days, console=console, transient=True)
-    ):
+    shown = track(
+        days,
+        description="Simulating days",
+        total=config.days,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    for day, (path, seed) in enumerate(shown):
         events = Events.concat([overflow, *_day(day, blocks, world, seed)])
         today, later = events.in_order(until=(day + 1) * DAY_MS)
         # What sessions of this day hold past midnight is written with the days to come.

@@ -104,7 +104,12 @@ def train(
 
 def is_trained(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
     """Return whether `train` would find the run finished."""
-    return (runs / fingerprint(_made_of(dataset, model_config, config, seed)) / "run.json").exists()
+    return (runs / run_name(dataset, model_config, config, seed) / "run.json").exists()
+
+
+def run_name(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> str:
+    """Return the name of the run's folder."""
+    return fingerprint(_made_of(dataset, model_config, config, seed))
 
 
 def _made_of(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from fsvae.errors import UserError, nearest
 from pipelines.ablation.config import AblationConfig
@@ -31,7 +32,7 @@ class Matrix:
     """Models to be compared."""
 
     name: str
-    """Of its file in configs/ablation/."""
+    """Of its file in configs/ablation/, or of the user's own."""
     command: str
     """What was typed."""
     config: Config
@@ -67,9 +68,10 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
 
 
 def matrix_name(overrides: Sequence[str]) -> str:
-    """Return what a command line says behind ``ablation=``; empty: it names no matrix."""
+    """Return what a command line says behind ``ablation=``, without the folder and the ending of a file of one's own;
+    empty: it names no matrix."""
     named = [text.partition("=")[2] for text in overrides if key_of(text) == "ablation"]
-    return named[-1] if named else ""
+    return Path(named[-1]).name.removesuffix(".yaml") if named else ""
 
 
 def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Config) -> Cell:

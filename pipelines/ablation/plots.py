@@ -11,23 +11,29 @@ from scipy.stats import spearmanr
 
 from fsvae.evaluation.latent import ACTIVE
 from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.outcome import SPACE_METRICS
+from fsvae.evaluation.report import COLUMNS
+from pipelines.ablation.findings import is_better
 from pipelines.ablation.results import Results
-from pipelines.svg import ACCENT, GREY, Plot, legend_above, plot
+from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _COLOURS = ("#e07b39", "#4e8fc7", "#b5484b", "#9a6fc4", "#c9a227", "#2aa198", "#d16ba5", "#8b949e", "#7a5c42")
+_WORSE = "#b5484b"
 _MARKERS = "osD^vPX*<>"
 _BINS = 10
+_DIFFERENCES = ("l2", "cosine", "recall@10")
 
 
 def plots(results: Results) -> list[Plot]:
     """Return the plots of what there are figures for."""
-    found = [
+    found = [_differences(results)] if len(results.outcomes) > 1 else []
+    found += [
         _by_slice(results, "l2", "L2 distance by slice", "Lower is better. In brackets: targets in the slice."),
         _by_slice(results, "recall@10", "Recall@10 by slice", "Higher is better; targets in the catalogue."),
     ]
     if any(trial.curves() is not None for trial in _all(results)):
         found.append(
-            plot(
+            Plot(
                 "Learning curves",
                 "L2 distance at the validation positions, a line a seed; the weights of the lowest point are kept.",
                 lambda axes: _curves(axes, results),
@@ -35,7 +41,7 @@ def plots(results: Results) -> list[Plot]:
         )
     if any(trial.latent() is not None for trial in _all(results)):
         found.append(
-            plot(
+            Plot(
                 "KL per latent dimension",
                 "Mean KL(q || p) over the targets, dimensions in falling order, a line a seed. A dimension is active "
                 f"if its posterior mean varies by more than {ACTIVE} (variance).",
@@ -44,7 +50,7 @@ def plots(results: Results) -> list[Plot]:
         )
     if any(outcome.uncertainty is not None for outcomes in results.outcomes.values() for outcome in outcomes):
         found.append(
-            plot(
+            Plot(
                 "Calibration of the predicted uncertainty",
                 f"Targets in {_BINS} equal groups by the model's uncertainty (the mean standard deviation of its "
                 "posterior): if it is worth something, errors grow to the right. r: Spearman's rank correlation.",
@@ -66,6 +72,44 @@ def _style(results: Results, cell: str) -> dict[str, Any]:
     return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[(place + 1) % len(_MARKERS)]}
 
 
+def _differences(results: Results) -> Plot:
+    metrics = [metric for metric in _DIFFERENCES if results.one_space or metric not in SPACE_METRICS]
+    others = [cell for cell in results.outcomes if cell != results.reference]
+
+    def draw(panels: list[Any]) -> None:
+        for panel, metric in zip(panels, metrics, strict=True):
+            for place, cell in enumerate(others):
+                row = results.row(cell, metric)
+                if row["low"] is not None:
+                    _interval(panel, place, row, is_better(metric, row["difference"]))
+            panel.axvline(0, color=GREY, linestyle="--", linewidth=1)
+            panel.set_title(f"difference in {COLUMNS[metric]}", loc="left")
+            panel.set_yticks(range(len(others)), others if panel is panels[0] else [""] * len(others))
+            panel.set_ylim(len(others) - 0.5, -0.7)
+            low, high = panel.get_xlim()
+            panel.set_xlim(low, high + 0.3 * (high - low))  # room for the figures
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
+
+    return Plot(
+        "Differences from the reference",
+        f"Each cell less {results.reference}, with the 95 % interval: red is worse, green is better, and a grey ring "
+        "(n.s.) has an interval that holds zero.",
+        draw,
+        height=1.0 + 0.4 * len(others),
+        panels=len(metrics),
+    )
+
+
+def _interval(axes: Any, place: int, row: dict[str, Any], better: bool) -> None:
+    """Draw the difference of a cell and its interval, and say it."""
+    colour = GREY if not row["significant"] else ACCENT if better else _WORSE
+    axes.plot((row["low"], row["high"]), (place, place), color=colour, linewidth=3, alpha=0.6)
+    filled = colour if row["significant"] else "none"
+    axes.plot(row["difference"], place, marker="o", color=colour, markerfacecolor=filled, markersize=7)
+    text = f"{row['difference']:+.4f}" + ("" if row["significant"] else " n.s.")
+    axes.annotate(text, (row["high"], place), (9, 0), textcoords="offset points", va="center", fontsize=8)
+
+
 def _by_slice(results: Results, metric: str, title: str, caption: str) -> Plot:
     rows = [
         row
@@ -85,7 +129,7 @@ def _by_slice(results: Results, metric: str, title: str, caption: str) -> Plot:
         axes.set_axisbelow(True)
         legend_above(axes)
 
-    return plot(title, caption, draw, height=1.0 + 0.26 * len(rows) + 0.2 * -(-cells // 3))
+    return Plot(title, caption, draw, height=1.0 + 0.26 * len(rows) + 0.2 * -(-cells // 3))
 
 
 def _curves(axes: Any, results: Results) -> None:

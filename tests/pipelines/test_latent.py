@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -36,10 +37,13 @@ SIZES = {
 }
 
 
+look = partial(latent_figures, moments=120)
+
+
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at fewer states than usual."""
-    monkeypatch.setattr(gathering, "MOMENTS", 120)
+    """Look at fewer states than usual, on the command line too."""
+    monkeypatch.setattr(gathering, "latent_figures", look)
 
 
 def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bundle:
@@ -60,9 +64,7 @@ def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def figures(bundle: Bundle, small_dataset: PreparedDataset) -> LatentFigures:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gathering, "MOMENTS", 120)
-        return latent_figures("run", bundle, small_dataset, [], seed=1)
+    return look("run", bundle, small_dataset, [], seed=1)
 
 
 def test_all_that_is_shown_is_of_listens_that_the_model_has_not_learned_from(
@@ -104,13 +106,13 @@ def test_the_walk_begins_and_ends_at_the_chosen_users(figures: LatentFigures) ->
 def test_the_same_seed_gives_the_same_figures(
     figures: LatentFigures, bundle: Bundle, small_dataset: PreparedDataset
 ) -> None:
-    again = latent_figures("run", bundle, small_dataset, [], seed=1)
+    again = look("run", bundle, small_dataset, [], seed=1)
     assert figures.maps.tsne_N2 is not None and again.maps.tsne_N2 is not None
     assert np.array_equal(again.maps.tsne_N2, figures.maps.tsne_N2)
     assert np.array_equal(again.maps.taste.label_N, figures.maps.taste.label_N)
     assert np.array_equal(again.walk.smoothness.ends, figures.walk.smoothness.ends)
     assert again.surprising == figures.surprising and again.traversal.tracks == figures.traversal.tracks
-    other = latent_figures("run", bundle, small_dataset, [], seed=2)
+    other = look("run", bundle, small_dataset, [], seed=2)
     assert not np.array_equal(other.maps.principal_N2, figures.maps.principal_N2)
 
 
@@ -161,12 +163,12 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
         bundle.model.latent.mean.bias[1:] = 0
         bundle.model.latent.log_variance.weight.zero_()
         bundle.model.latent.log_variance.bias.zero_()
-    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    found = look("run", bundle, small_dataset, [], seed=1)
     assert collapse(found).startswith("Posterior collapse in part: 4 of 5 dimensions are the same for every user")
     assert found.traversal.dimensions.tolist() == [0]
     with torch.no_grad():
         bundle.model.latent.mean.weight.zero_()
-    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    found = look("run", bundle, small_dataset, [], seed=1)
     assert collapse(found).startswith("Posterior collapse: all 5 dimensions are the same")
     assert "Traversal of each active dimension" not in html(found) and summary(found)
 
@@ -189,7 +191,7 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
 def test_other_models_have_a_page_too(
     small_dataset: PreparedDataset, tmp_path: Path, changes: dict[str, object], sides: list[str], says: str
 ) -> None:
-    found = latent_figures("run", bundle_of(small_dataset, tmp_path, **changes), small_dataset, [], seed=1)
+    found = look("run", bundle_of(small_dataset, tmp_path, **changes), small_dataset, [], seed=1)
     assert list(found.chosen[0].paths) == sides
     page = html(found)
     assert says in page
@@ -198,17 +200,17 @@ def test_other_models_have_a_page_too(
 
 def test_users_can_be_named(bundle: Bundle, small_dataset: PreparedDataset) -> None:
     one = small_dataset.user_ids[4]
-    found = latent_figures("run", bundle, small_dataset, [one, one], seed=1)
+    found = look("run", bundle, small_dataset, [one, one], seed=1)
     assert [chosen.user_id for chosen in found.chosen] == [one]
     assert found.walk.begin == one != found.walk.end
     with pytest.raises(UserError, match=f"--users {one}x: there is no such user in the dataset. Did you mean"):
-        latent_figures("run", bundle, small_dataset, [f"{one}x"], seed=1)
+        look("run", bundle, small_dataset, [f"{one}x"], seed=1)
 
 
 def test_a_model_that_has_seen_all_listens_is_refused(bundle: Bundle, small_dataset: PreparedDataset) -> None:
     late = dataclasses.replace(bundle, info={**bundle.info, "validation_until_us": 1 << 60})
     with pytest.raises(UserError, match="has not learned from"):
-        latent_figures("run", late, small_dataset, [], seed=1)
+        look("run", late, small_dataset, [], seed=1)
 
 
 def test_names_are_drawn_as_they_are(figures: LatentFigures) -> None:

@@ -171,10 +171,21 @@ def test_the_page_needs_nothing_else_and_says_what_it_is_of(results: Results, sm
     parser = Balance()
     parser.feed(page)
     assert all(parser.open[tag] == 0 for tag in ("main", "section", "figure", "svg", "table", "tr", "td", "ul", "li"))
-    assert page.count("<svg") == len(plots(results)) == 4  # no model here tells its uncertainty
+    assert page.count("<svg") == len(plots(results)) == 5  # no model here tells its uncertainty
     stored = pl.read_parquet(results.folder / "comparison.parquet")
     assert stored.equals(results.table)
     assert (results.folder / "report.md").read_text().count("**1.050**") == 2
+
+
+def test_differences_are_drawn_with_their_verdicts(
+    results: Results, outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    first = plots(results)[0]
+    assert first.title == "Differences from the reference" and first.panels == 3
+    assert first.svg.count("+0.2000") == 2 and first.svg.count("+0.0000 n.s.") == 4  # of 2 and 3 metrics, and a rank
+    other = replace(worse(outcome, 0.1), dataset="another")
+    assert plots(results_of(tmp_path, small_dataset, {"full": [outcome], "other": [other]}))[0].panels == 1
+    assert plots(results_of(tmp_path, small_dataset, {"full": [outcome]}))[0].title == "L2 distance by slice"
 
 
 def test_uncertainty_is_drawn_beside_the_errors(

@@ -86,6 +86,34 @@ def test_a_matrix_must_be_named() -> None:
         matrix_of(["ablation=papr"])
 
 
+def test_a_matrix_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINE)
+    matrix = matrix_of([f"ablation={file}", "model.beta=0.2"])
+    assert (matrix.name, matrix.reference) == ("mine", "one") and matrix.command.startswith(
+        f"fsvae ablate ablation={file}"
+    )
+    assert [cell.config.model.beta for cell in matrix.cells] == [0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"mine\.yaml: not readable: No such file"),
+        ("[one, two]", r"mine\.yaml: a matrix has the keys title, base, reference and cells"),
+        ("cells: [", r"mine\.yaml: no YAML: "),
+        ("referense: one", r"Did you mean 'ablation\.reference'\?"),
+        ("cells: {one: 5}", r"ablation\.cells\.one: "),
+        ("", "the reference '' is not one of its cells"),
+    ],
+)
+def test_a_file_that_is_no_matrix_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        matrix_of([f"ablation={tmp_path / 'mine.yaml'}"])
+
+
 @pytest.mark.parametrize("seeds", ["[]", "[1,1]", "[-1]"])
 def test_seeds_are_different_numbers(seeds: str) -> None:
     with pytest.raises(UserError, match="give one or more different numbers"):
