@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
+from whole_page import assert_whole
 
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
@@ -116,34 +115,9 @@ def test_the_same_seed_gives_the_same_figures(
     assert not np.array_equal(other.maps.principal_N2, figures.maps.principal_N2)
 
 
-class _Loads(HTMLParser):
-    """Collects what a browser would fetch or run; pixels that stand in the page are none of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, str | None]] = []
-        self.balance: dict[str, int] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.balance[tag] = self.balance.get(tag, 0) + 1
-        self.found += [(tag, None)] * (tag in ("script", "link", "iframe", "img", "object", "embed"))
-        for name, value in attrs:
-            inside = (value or "").startswith(("#", "data:image/png;base64,"))
-            if name in ("src", "href", "xlink:href", "data", "srcset") and not inside:
-                self.found.append((tag, value))
-            self.found += [(tag, url) for url in re.findall(r"url\((?!#)[^)]*\)", value or "")]
-
-    def handle_endtag(self, tag: str) -> None:
-        self.balance[tag] = self.balance.get(tag, 0) - 1
-
-
 def test_the_page_is_whole_and_loads_nothing(figures: LatentFigures) -> None:
     page = html(figures)
-    assert "http:" not in page and "https:" not in page and "@import" not in page
-    parser = _Loads()
-    parser.feed(page)
-    assert parser.found == []
-    assert all(parser.balance[tag] == 0 for tag in ("main", "section", "figure", "svg", "table", "tr", "td", "div"))
+    assert_whole(page)
     assert "currentColor" in page and "#010203" not in page
     parts = sections(figures)
     assert page.count("<svg") == sum(len(part.plots) for part in parts) == 6 + 2 + 3 + 2 + 2
