@@ -26,7 +26,7 @@ from fsvae.recommender import Predictions
 class SequenceConfig:
     """What every neural baseline is made of."""
 
-    history: int = 64
+    history: int = 128
     """L: a state sees between L and 2 L of the latest listens."""
     decoder_hidden: int = 256
     """Hidden units of the decoder; 0: a linear one."""

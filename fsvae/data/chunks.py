@@ -9,7 +9,6 @@ Shape suffixes: B chunks, T positions, F listen features, R request features, S 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -133,49 +132,3 @@ class Batcher:
             target_BT=torch.from_numpy(target),
             listen_BT=torch.from_numpy(flat),
         )
-
-
-class ShuffledBatches:
-    """Batches of chunk rows in an order that depends on (seed, epoch) alone; chunks of like length go together."""
-
-    _POOL = 50
-
-    def __init__(self, length: NDArray[np.int64], batch_size: int, seed: int) -> None:
-        """Remember the chunk lengths [C] and how many chunks make a batch."""
-        self._length = length
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; Lightning calls this before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-len(self._length) // self._batch_size)
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        rng = np.random.default_rng([self._seed, self._epoch])
-        order = rng.permutation(len(self._length))
-        pool = self._batch_size * self._POOL  # sorting within pools saves padding and keeps batches mixed
-        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
-        by_length = np.concatenate([rows[np.argsort(self._length[rows], kind="stable")] for rows in pools])
-        starts = rng.permutation(np.arange(0, len(order), self._batch_size))
-        for start in starts:
-            yield by_length[start : start + self._batch_size]
-
-
-class OrderedBatches:
-    """Batches of chunk rows, long chunks first; every chunk once."""
-
-    def __init__(self, length: NDArray[np.int64], batch_size: int) -> None:
-        """Remember the chunk lengths [C] and how many chunks make a batch."""
-        self._order = np.argsort(-length, kind="stable")
-        self._batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self._order) // self._batch_size)
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        for start in range(0, len(self._order), self._batch_size):
-            yield self._order[start : start + self._batch_size]

@@ -6,14 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from fsvae.data.chunks import (
-    Batcher,
-    ChunkBatch,
-    OrderedBatches,
-    ShuffledBatches,
-    evaluation_chunks,
-    training_chunks,
-)
+from fsvae.data.batches import OrderedBatches, ShuffledBatches
+from fsvae.data.chunks import Batcher, ChunkBatch, evaluation_chunks, training_chunks
 from fsvae.data.dataset import PreparedDataset
 
 
@@ -23,27 +17,24 @@ class ChunkDataModule(pl.LightningDataModule):
     def __init__(
         self, dataset: PreparedDataset, history: int, batch_listens: int, seed: int, num_workers: int = 0
     ) -> None:
-        """Cut the dataset; `history` is the model's L.
-
-        A batch has as many chunks as have `batch_listens` on average: users with short histories make no small batches.
-        """
+        """Cut the dataset; `history` is the model's L, `batch_listens` about what a batch has."""
         super().__init__()
+        self._batch_listens = batch_listens
         self._seed = seed
         self._num_workers = num_workers
-        chunks = training_chunks(dataset.listens, dataset.period("train")[1], history)
-        self._batch_size = max(1, round(batch_listens * len(chunks) / max(1, chunks.length.sum())))
-        self.training = Batcher(dataset, chunks, catalogue_targets_only=True)
+        until = dataset.period("train")[1]
+        self.training = Batcher(dataset, training_chunks(dataset.listens, until, history), catalogue_targets_only=True)
         validation = evaluation_chunks(dataset.listens, *dataset.period("validation"), history)
         self.validation = Batcher(dataset, validation, catalogue_targets_only=True)
 
     def train_dataloader(self) -> DataLoader[ChunkBatch]:
         """Return the shuffled training chunks."""
-        batches = ShuffledBatches(self.training.chunks.length, self._batch_size, self._seed)
+        batches = ShuffledBatches(self.training.chunks.length, self._batch_listens, self._seed)
         return self._loader(self.training, batches)
 
     def val_dataloader(self) -> DataLoader[ChunkBatch]:
         """Return the chunks whose targets are the validation positions, each once."""
-        return self._loader(self.validation, OrderedBatches(self.validation.chunks.length, 2 * self._batch_size))
+        return self._loader(self.validation, OrderedBatches(self.validation.chunks.length, 4 * self._batch_listens))
 
     def _loader(self, batcher: Batcher, batches: ShuffledBatches | OrderedBatches) -> DataLoader[ChunkBatch]:
         return DataLoader(

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.chunks import Batcher, OrderedBatches, evaluation_chunks
+from fsvae.data.batches import one_pass
+from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.losses import kl_per_dimension
 
 ACTIVE = 0.01
 """A dimension whose posterior mean varies more than this is active (Burda et al., ICLR 2016, section 5.2)."""
-_CHUNKS = 64
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def latent_use(model: FSVAE, dataset: PreparedDataset, period: str) -> LatentUse
     batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
     targets, sums = 0, np.zeros((3, model.config.latent_dim))
     model.eval()
-    for rows in OrderedBatches(chunks.length, _CHUNKS):
-        prediction = model(batcher[rows])
+    for batch in one_pass(batcher):
+        prediction = model(batch)
         mean_NZ = prediction.posterior.mean.double()
         terms = (kl_per_dimension(prediction.posterior, prediction.prior), mean_NZ, mean_NZ**2)
         sums += np.stack([term.double().sum(dim=0).numpy() for term in terms])

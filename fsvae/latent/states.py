@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.chunks import Batcher, Chunks, OrderedBatches, anchor
+from fsvae.data.batches import one_pass
+from fsvae.data.chunks import Batcher, Chunks, anchor
 from fsvae.data.dataset import PreparedDataset
 from fsvae.data.listens import Listens
 from fsvae.evaluation.latent import LatentUse
@@ -26,7 +27,6 @@ from fsvae.models.losses import kl_per_dimension
 
 Done = Callable[[int, int], None]
 """Called with (what is done, what is to be done in all)."""
-_CHUNKS = 64
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def encode(
     mean_NZ = np.zeros((len(positions), model.config.latent_dim), dtype=np.float32)
     variance_NZ, kl_NZ = np.zeros_like(mean_NZ), np.zeros_like(mean_NZ)
     finished = 0
-    for rows in OrderedBatches(chunks.length, _CHUNKS):
-        batch = batcher[rows]
+    for batch in one_pass(batcher):
         if not slow:
             batch = batch._replace(slow_SD=torch.zeros_like(batch.slow_SD))
         wanted = torch.from_numpy(np.isin(batch.listen_BT.numpy(), positions))
@@ -90,8 +89,8 @@ def encode(
         kl_NZ[row] = kl_per_dimension(prediction.posterior, prediction.prior).numpy()
         if prediction.posterior.log_variance is not None:
             variance_NZ[row] = prediction.posterior.log_variance.exp().numpy()
-        finished += len(rows)
-        done(finished, len(chunks))
+        finished += len(row)
+        done(finished, len(positions))
     return States(positions, mean_NZ, variance_NZ, kl_NZ)
 
 

@@ -16,13 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsvae.data.chunks import Batcher, OrderedBatches, evaluation_chunks
+from fsvae.data.batches import one_pass
+from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.latent.states import Done
 from fsvae.models.fsvae import FSVAE, Prediction
-
-_CHUNKS = 64
-_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,14 @@ def surprise(
     chunks = evaluation_chunks(dataset.listens, begin_us, end_us, model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=True)
     table_CD = model.search_table
-    scored = len(table_CD) if model.likelihood is None else 1
-    at_once = min(_CHUNKS, max(1, _SCORES_AT_ONCE // (2 * model.history * scored)))
     positions, nll = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-    finished = 0
-    for rows in OrderedBatches(chunks.length, at_once):
-        batch = batcher[rows]
+    finished, of = 0, int((chunks.length - chunks.first_target).sum())
+    for batch in one_pass(batcher, scored=len(table_CD) if model.likelihood is None else 0):
         target_N = batch.track_BT[batch.target_BT]
         positions.append(batch.listen_BT[batch.target_BT].numpy())
         nll.append(_reconstruction_error(model, model(batch), target_N, table_CD).numpy().astype(np.float64))
-        finished += len(rows)
-        done(finished, len(chunks))
+        finished += len(target_N)
+        done(finished, of)
     at = np.concatenate(positions)
     order = np.argsort(at)
     return Surprise(at[order], np.concatenate(nll)[order])

@@ -20,7 +20,7 @@ CHOICES = {
 class ModelConfig:
     """What the model is made of."""
 
-    history: int = 64
+    history: int = 128
     """L: the fast state sees between L and 2 L of the latest listens."""
     slow: bool = True
     """Read the slow features."""

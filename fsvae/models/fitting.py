@@ -33,7 +33,7 @@ class TrainConfig:
     patience: int = 4
     """Epochs without a better val/l2 after which training stops."""
     batch_listens: int = 1024
-    """Listens in a batch, about: as many chunks (of up to 2 L listens) as have so many on average."""
+    """Listens in a batch, about: of a few long histories or of many short ones."""
     gradient_clip: float = 1.0
     """Longest gradient, by L2 norm."""
     num_workers: int = 0

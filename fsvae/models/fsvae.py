@@ -153,7 +153,7 @@ class FSVAE(Network):
         """Predict the targets of a batch, in row-major order of target_BT.
 
         In training mode whole chunks lose their slow or fast side at random (modality dropout), so that the model
-        can do with either.
+        can do with either; one that has a single side keeps it.
         """
         x_BTX = self.listen_inputs(batch.track_BT, batch.features_BTF)
         slow_SE = self.slow(batch.slow_SD)
@@ -161,7 +161,7 @@ class FSVAE(Network):
         fast_NH = self._fast_states(x_BTX, chunk_N, position_N)
         slow_NE = slow_SE.index_select(0, batch.slow_index_BT[chunk_N, position_N])
         past = self.past(x_BTX, batch.track_BT, chunk_N, position_N)
-        if self.training:
+        if self.training and self.config.slow and self.config.fast != "off":
             chunks = len(batch.track_BT)
             keep_fast = torch.rand(chunks, device=fast_NH.device) >= self.config.fast_dropout
             keep_slow = torch.rand(chunks, device=fast_NH.device) >= self.config.slow_dropout
@@ -220,7 +220,8 @@ class FSVAE(Network):
         if self.likelihood is not None:
             found["nll"] = self.likelihood(prediction.y_ND, self.tracks[target_N])
         if self.softmax is not None:
-            softmax_N = self.softmax(prediction.query_ND, target_N, self.search_table)
+            table_VD = self.tracks if self.table is None else self.table
+            softmax_N = self.softmax(prediction.query_ND, target_N, table_VD[: self.n_catalogue])
             if prediction.repeat is not None:
                 softmax_N = mixture_loss(softmax_N, prediction.repeat, target_N)
             found["nll" if self.likelihood is None else "softmax"] = softmax_N

@@ -90,17 +90,17 @@ class TrackSoftmax(nn.Module):
         self._max_tracks = max_tracks
 
     def forward(self, query_ND: Tensor, target_N: Tensor, tracks_CD: Tensor) -> Tensor:
-        """Return the cross-entropy of each target (index of `tracks_CD`, unit vectors), [N].
+        """Return the cross-entropy of each target (index of `tracks_CD`, of which only the directions count), [N].
 
         Drawn tracks stand for C / max_tracks tracks each (Bengio and Senecal, 2008), and never for the target.
         """
         unit_ND = self.log_scale.exp() * normalize(query_ND, dim=-1)
         if len(tracks_CD) <= self._max_tracks:
-            return cross_entropy(unit_ND @ tracks_CD.T, target_N, reduction="none")
+            return cross_entropy(unit_ND @ normalize(tracks_CD, dim=-1).T, target_N, reduction="none")
         drawn_M = torch.randint(len(tracks_CD), (self._max_tracks,), device=target_N.device)
-        logits_NM = unit_ND @ tracks_CD[drawn_M].T + math.log(len(tracks_CD) / self._max_tracks)
+        logits_NM = unit_ND @ normalize(tracks_CD[drawn_M], dim=-1).T + math.log(len(tracks_CD) / self._max_tracks)
         logits_NM = logits_NM.masked_fill(drawn_M == target_N[:, None], -torch.inf)
-        of_target_N = (unit_ND * tracks_CD[target_N]).sum(dim=-1)
+        of_target_N = (unit_ND * normalize(tracks_CD[target_N], dim=-1)).sum(dim=-1)
         return torch.logaddexp(of_target_N, logits_NM.logsumexp(dim=-1)) - of_target_N
 
 

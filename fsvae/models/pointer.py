@@ -133,7 +133,7 @@ def _per_history(x_NK: Tensor, y_BKJ: Tensor, history_N: Tensor) -> Tensor:
     first_B = torch.cumsum(size_B, dim=0) - size_B
     flat_N = history_N * most + torch.arange(len(history_N), device=history_N.device) - first_B[history_N]
     x_BMK = x_NK.new_zeros(len(y_BKJ) * most, x_NK.shape[-1]).index_copy(0, flat_N, x_NK)
-    return (x_BMK.view(len(y_BKJ), most, -1) @ y_BKJ).flatten(0, 1).index_select(0, flat_N)
+    return (x_BMK.view(len(y_BKJ), most, x_NK.shape[-1]) @ y_BKJ).flatten(0, 1).index_select(0, flat_N)
 
 
 def mixture_loss(softmax_N: Tensor, repeat: Repeat, target_N: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.chunks import Batcher, Chunks, OrderedBatches, anchor, evaluation_chunks
+from fsvae.data.batches import one_pass
+from fsvae.data.chunks import Batcher, Chunks, anchor, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.fast import listen_features
 from fsvae.models.encoders import State
@@ -19,7 +20,6 @@ from fsvae.models.stepping import Ring
 from fsvae.recommender import Predictions
 
 _CHUNKS = 64
-_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 
 
 class NetworkRecommender:
@@ -37,10 +37,8 @@ class NetworkRecommender:
         """Predict every listen in the span; the dataset must be in the network's track space."""
         chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self.network.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
-        of_a_chunk = max(1, 2 * self.network.history * self.network.scored)
-        at_once = min(_CHUNKS, max(1, _SCORES_AT_ONCE // of_a_chunk))
-        for rows in OrderedBatches(chunks.length, at_once):
-            yield self.network.predictions(batcher[rows])
+        for batch in one_pass(batcher, self.network.scored):
+            yield self.network.predictions(batch)
 
 
 @dataclass(frozen=True)

@@ -246,14 +246,14 @@ def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_featu
             assert set(given.unknown_tracks) == outside
 
 
-def test_scores_of_a_large_catalogue_come_a_few_chunks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two chunks of 2 * 4 positions and 12 tracks fit into 200 scores."""
+def test_scores_of_a_large_catalogue_come_a_few_targets_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 scores are those of five targets, fewer than a chunk has."""
     data = dataset(4)
     model = random_model(data, small_config(repeat_head=True))
     expected = one_pass_path(model, data)
-    monkeypatch.setattr("fsvae.models.predict._SCORES_AT_ONCE", 200)
+    monkeypatch.setattr("fsvae.data.batches._SCORES_AT_ONCE", 5 * CATALOGUE)
     parts = [part.scores for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER)]
-    assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 200
+    assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 5 * CATALOGUE
     found = one_pass_path(model, data)
     assert found.keys() == expected.keys()
     for n, row in found.items():

@@ -13,8 +13,6 @@ from tiny_dataset import FIRST_DAY, all_slow, dataset_of, random_histories, unit
 from fsvae.data.chunks import (
     Batcher,
     Chunks,
-    OrderedBatches,
-    ShuffledBatches,
     anchor,
     evaluation_chunks,
     training_chunks,
@@ -136,40 +134,6 @@ def test_the_first_listen_of_a_chunk_still_knows_the_pause_before_it() -> None:
     assert batch.features_BTF[0, 0, 0].item() == pytest.approx(gap, rel=1e-6)
 
 
-LENGTHS = np.random.default_rng(0).integers(1, 9, size=103)
-
-
-def order(batches: ShuffledBatches | OrderedBatches) -> list[list[int]]:
-    return [batch.tolist() for batch in batches]
-
-
-@pytest.mark.parametrize(("size", "count"), [(1, 103), (8, 13), (103, 1), (500, 1)])
-def test_every_chunk_is_in_one_batch_of_an_epoch(size: int, count: int) -> None:
-    for batches in (ShuffledBatches(LENGTHS, size, seed=1), OrderedBatches(LENGTHS, size)):
-        found = order(batches)
-        assert len(found) == len(batches) == count
-        assert sorted(chunk for batch in found for chunk in batch) == list(range(103))
-        assert sum(len(batch) == min(size, 103) for batch in found) >= count - 1
-
-
-def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
-    def epoch(seed: int, number: int) -> list[list[int]]:
-        batches = ShuffledBatches(LENGTHS, 8, seed)
-        batches.set_epoch(number)
-        return order(batches)
-
-    batches = ShuffledBatches(LENGTHS, 8, seed=1)
-    for number in (2, 0, 1, 2):  # epochs that were run before do not matter: a resumed run has not run them
-        np.random.default_rng().random()
-        batches.set_epoch(number)
-        assert order(batches) == epoch(1, number) == order(batches)
-    assert len({str(epoch(seed, number)) for seed in (1, 2) for number in (0, 1, 2)}) == 6
-
-
-def test_ordered_batches_begin_with_the_longest() -> None:
-    assert order(OrderedBatches(np.array([3, 9, 1, 9, 4]), 2)) == [[1, 3], [4, 0], [2]]
-
-
 def test_the_data_module_trains_before_the_cut_and_validates_after_it() -> None:
     histories = random_histories([9, 30, 14], 8, seed=4)
     times = sorted(time for history in histories.values() for _, time, *_ in history)
@@ -185,11 +149,3 @@ def test_the_data_module_trains_before_the_cut_and_validates_after_it() -> None:
     assert set(heard(module.train_dataloader())) == set(train.tolist())
     validation = data.targets("validation")
     assert heard(module.val_dataloader()) == Counter(validation[inside[validation]].tolist())
-
-
-@pytest.mark.parametrize(("batch_listens", "chunks"), [(1, [1, 1, 1, 1]), (7, [2, 2]), (100, [4])])
-def test_a_batch_has_as_many_chunks_as_have_the_listens_on_average(batch_listens: int, chunks: list[int]) -> None:
-    """Four users of three listens each."""
-    data = dataset_of(random_histories([3] * 4, 6, seed=4), unit_vectors(6, 4), 2**62, 2**62)
-    module = ChunkDataModule(data, history=4, batch_listens=batch_listens, seed=0)
-    assert [len(batch.track_BT) for batch in module.train_dataloader()] == chunks

@@ -18,7 +18,7 @@ from tiny_dataset import (
     unit_vectors,
 )
 
-from fsvae.data.chunks import Batcher, OrderedBatches, evaluation_chunks
+from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.slow import DAY_US
 from fsvae.latent.states import encode, latest_days, latest_listens, most_active, some_listens
@@ -47,8 +47,8 @@ def evaluated(model: FSVAE, dataset: PreparedDataset) -> NDArray[np.float32]:
     chunks = evaluation_chunks(dataset.listens, *FOREVER, model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
     mean_NZ = np.full((len(dataset.listens), model.config.latent_dim), np.nan, dtype=np.float32)
-    for rows in OrderedBatches(chunks.length, 3):
-        batch = batcher[rows]
+    for row in range(len(chunks)):
+        batch = batcher[np.array([row])]
         mean_NZ[batch.listen_BT[batch.target_BT].numpy()] = model(batch).posterior.mean.numpy()
     return mean_NZ
 

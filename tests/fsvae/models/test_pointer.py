@@ -218,3 +218,10 @@ def test_every_part_learns(data: PreparedDataset, batch: ChunkBatch) -> None:
     model.loss(batch, epochs=1.0)["loss"].backward()
     for name, parameter in model.repeat_head.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+def test_a_batch_without_a_target_has_a_loss_of_zero(data: PreparedDataset, batch: ChunkBatch) -> None:
+    model = random_model(data, CONFIG).train()
+    loss = model.loss(batch._replace(target_BT=torch.zeros_like(batch.target_BT)), epochs=1.0)["loss"]
+    loss.backward()
+    assert loss.item() == 0

@@ -1,0 +1,100 @@
+"""Which chunks go together: batches of about as many listens, shuffled for training, in one pass for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsvae.data.chunks import Batcher, ChunkBatch
+
+_LISTENS_AT_ONCE = 1 << 13
+_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
+
+
+class ShuffledBatches:
+    """Batches of about as many listens, in an order that depends on (seed, epoch) alone; chunks of like length meet."""
+
+    _POOL = 50
+
+    def __init__(self, length: NDArray[np.int64], batch_listens: int, seed: int) -> None:
+        """Remember the chunk lengths [C] and how many listens a batch has at least, but for a small log's only one."""
+        self._length = length
+        self._batches = _batches_of(length, batch_listens)
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order; Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        order = rng.permutation(len(self._length))
+        # sorting within pools saves padding and keeps batches mixed
+        pool = _part(self._length[order], max(1, self._batches // self._POOL))
+        by_length = order[np.lexsort((self._length[order], pool))]
+        batches = _split(by_length, self._length, self._batches)
+        for batch in rng.permutation(len(batches)):
+            yield batches[batch]
+
+
+class OrderedBatches:
+    """Batches of chunk rows with about as many listens, long chunks first; every chunk once."""
+
+    def __init__(self, length: NDArray[np.int64], batch_listens: int) -> None:
+        """Cut chunks of these lengths [C] into batches with so many listens, or more where a single chunk has more."""
+        order = np.argsort(-length, kind="stable")
+        self._rows = _split(order, length, _batches_of(length, batch_listens))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        yield from self._rows
+
+
+def _batches_of(length: NDArray[np.int64], batch_listens: int) -> int:
+    """Return how many batches have at least `batch_listens` each, and at least the listens of the longest chunk."""
+    return max(1, int(length.sum()) // max(batch_listens, int(length.max(initial=1)))) if len(length) else 0
+
+
+def _part(length: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
+    """Return the part of each of the chunks in order, where all parts have about as many listens.
+
+    No part is empty while none would have fewer listens than the longest chunk.
+    """
+    total = np.cumsum(length)
+    return np.asarray((total - length) * parts // max(1, int(length.sum())))
+
+
+def _split(rows: NDArray[np.int64], length: NDArray[np.int64], parts: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each part."""
+    return np.split(rows, np.flatnonzero(np.diff(_part(length[rows], parts))) + 1) if parts else []
+
+
+def one_pass(batcher: Batcher, scored: int = 0) -> Iterator[ChunkBatch]:
+    """Yield batches with every target once.
+
+    Args:
+        batcher: the chunks.
+        scored: tracks that each target has a score for; batches are so small that their scores fit in 128 MiB.
+    """
+    most = _SCORES_AT_ONCE // scored if scored else np.iinfo(np.int64).max
+    for rows in OrderedBatches(batcher.chunks.length, max(1, min(_LISTENS_AT_ONCE, most))):
+        yield from _some_targets(batcher[rows], max(1, most))
+
+
+def _some_targets(batch: ChunkBatch, most: int) -> Iterator[ChunkBatch]:
+    """Yield a batch again and again, each time with the next targets, at most so many."""
+    targets = int(batch.target_BT.sum())
+    if targets <= most:
+        yield batch
+        return
+    order_BT = batch.target_BT.flatten().cumsum(0).view_as(batch.target_BT) - 1
+    for first in range(0, targets, most):
+        yield batch._replace(target_BT=batch.target_BT & (order_BT >= first) & (order_BT < first + most))
