@@ -117,7 +117,8 @@ def drift_plots(what: LatentFigures) -> list[Plot]:
         Plot(
             f"Drift of {chosen.user_id}",
             "One dot a day (the mean of the day's states), joined in order from the ring to the square, on the PCA map "
-            "of all states (grey): a short path is taste that stays, a long one is mood that comes and goes.",
+            "of all states (grey). All are asked for at the same time of day and week. A slow path that goes far is a "
+            "taste that changes, a fast one a mood; compare the steps in the table.",
             lambda panels, chosen=chosen: _drift(panels, what, chosen),  # type: ignore[misc]
             height=3.5,
             panels=len(chosen.paths) + ("slow" in chosen.paths),

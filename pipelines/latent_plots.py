@@ -23,8 +23,9 @@ def unit_plots(what: LatentFigures) -> list[Plot]:
         found.append(
             Plot(
                 "KL per dimension",
-                "How much each dimension says of a user [nats], most first; a bar near 0 is a dimension that has "
-                "collapsed onto the prior, and a grey one is the same for every user.",
+                "What each dimension costs [nats], most first: for a mean that differs between users, but for a small "
+                "variance too, which tells nothing of them. A grey bar is the same for every user: near 0 it has "
+                "collapsed onto the prior, else it is not used yet.",
                 lambda axes: _kl(axes, what),
             )
         )

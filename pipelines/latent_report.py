@@ -89,7 +89,10 @@ def _about(what: LatentFigures) -> str:
 
 
 def _drift_text(what: LatentFigures) -> str:
-    text = "Each user's state day by day, encoded from one side of the model alone and from both."
+    text = (
+        "Each user's state day by day, encoded from one side of the model alone and from both, as if always asked for "
+        "at the same time (the user's mean hour, weekday and pause): no step comes from the time of the request."
+    )
     unused = [
         side
         for side, share in (("slow features", what.model.slow_dropout), ("recent listens", what.model.fast_dropout))

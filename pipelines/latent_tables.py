@@ -36,21 +36,25 @@ def headline(what: LatentFigures) -> list[tuple[str, str]]:
 
 
 def collapse(what: LatentFigures) -> str:
-    """Say how many dimensions are used, and call it posterior collapse where they are not."""
+    """Say how many dimensions are active; the others have collapsed onto the prior, or are not used yet."""
     dimensions, used, kl = len(what.use.kl_Z), what.use.active, float(what.use.kl_Z.sum())
+    collapsed, unused = what.use.collapsed, what.use.unused
     if what.model.latent != "gaussian":
         return f"The latent is deterministic, so there is no KL; {used} of {dimensions} dimensions vary between users."
     if used == dimensions:
         return f"No posterior collapse: all {dimensions} dimensions are active, with {decimal(kl)} nats of KL in all."
-    if used == 0:
+    if collapsed == dimensions:
         return (
             f"Posterior collapse: all {dimensions} dimensions are the same for every user ({kl:.2f} nats of KL), "
             "and the decoder does without the latent. Lower model.beta, or set model.free_bits."
         )
-    return (
-        f"Posterior collapse in part: {dimensions - used} of {dimensions} dimensions are the same for every user and "
-        f"say nothing; {used} are active, with {decimal(kl)} nats of KL in all."
-    )
+    verdict = "Posterior collapse in part" if collapsed else "No posterior collapse" if used else "Not used yet"
+    said = f"{verdict}: {used} of {dimensions} dimensions are active, with {decimal(kl)} nats of KL in all."
+    if collapsed:
+        said += f" Collapsed onto the prior: {collapsed} (the same for every user, and nearly no KL)."
+    if unused:
+        said += f" Not used yet: {unused} (the same for every user, so that the KL there tells nothing)."
+    return said
 
 
 def agreement_sentence(what: LatentFigures) -> str:
@@ -166,7 +170,10 @@ def traversal_table(what: LatentFigures) -> Table:
 
 def neighbour_tables(what: LatentFigures) -> list[Table]:
     """Return the users nearest to each chosen one, by the whole state and by its slow side alone."""
-    by = {"both": "by the states before their last listens", "slow": "by the same states from the slow side alone"}
+    by = {
+        "both": "by the states before their last listens",
+        "slow": "by the same states from the slow side alone, all asked for at the same time",
+    }
     titles = {"both": "Nearest users", "slow": "Nearest users by the slow features alone"}
     found = []
     for side in what.chosen[0].neighbours:

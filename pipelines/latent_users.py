@@ -11,7 +11,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError, nearest
 from fsvae.latent.maps import Space, neighbours
 from fsvae.latent.paths import Path, path
-from fsvae.latent.states import Done, States, encode, latest_days, most_active
+from fsvae.latent.states import Done, States, encode, latest_days, mean_request, most_active
 from fsvae.latent.tastes import slow_taste
 from fsvae.models.fsvae import FSVAE
 from pipelines.latent_figures import CHOSEN, DAYS, NEAREST, Chosen, Neighbour
@@ -48,7 +48,8 @@ def follow(
     """
     by_side = {"both": latest}
     if "slow" in _sides(model):
-        by_side["slow"] = encode(model, dataset, latest.positions, fast=False)
+        request_R = mean_request(dataset.listens, latest.positions)
+        by_side["slow"] = encode(model, dataset, latest.positions, fast=False, request_R=request_R)
     near = {side: _neighbours(dataset, users, states, chosen) for side, states in by_side.items()}
     followed = []
     for row, user in enumerate(chosen):
@@ -66,12 +67,16 @@ def _sides(model: FSVAE) -> list[str]:
 
 
 def _drift(model: FSVAE, dataset: PreparedDataset, user: int) -> tuple[dict[str, Path], int]:
-    """Return a user's paths and the number of listens in the last days."""
+    """Return a user's paths and the number of listens in the last days.
+
+    All points are asked for with one request: a path shows the user, and not the hours and weekdays of the listens.
+    """
     recent = latest_days(dataset, np.array([user]), DAYS)
     known = recent[slow_taste(dataset, recent).any(axis=1)]  # from an unknown taste to a known one is no drift
     paths = {}
     for side in _sides(model) if len(known) else []:
-        states = encode(model, dataset, known, slow=side != "fast", fast=side != "slow")
+        request_R = mean_request(dataset.listens, known)
+        states = encode(model, dataset, known, slow=side != "fast", fast=side != "slow", request_R=request_R)
         paths[side] = path(dataset.listens, states)
     return paths, len(recent)
 

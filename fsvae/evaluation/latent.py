@@ -16,6 +16,8 @@ from fsvae.models.losses import kl_per_dimension
 
 ACTIVE = 0.01
 """A dimension whose posterior mean varies more than this is active (Burda et al., ICLR 2016, section 5.2)."""
+COLLAPSED = 0.1
+"""With less KL than this [nats] a posterior is about the prior: (v - 1 - log v) / 2 is 0.1 at half of its variance."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,18 @@ class LatentUse:
         return int(self.is_active.sum())
 
     @property
+    def collapsed(self) -> int:
+        """Return how many are the same for every target, with a posterior that is about the prior."""
+        return int((~self.is_active & (self.kl_Z < COLLAPSED)).sum())
+
+    @property
+    def unused(self) -> int:
+        """Return how many are the same for every target, and still pay KL: most often for a variance that is small."""
+        return len(self.kl_Z) - self.active - self.collapsed
+
+    @property
     def by_kl(self) -> NDArray[np.int64]:
-        """Return the dimensions, those that tell most first, [Z]."""
+        """Return the dimensions, those with most KL first, [Z]."""
         return np.lexsort((-self.variance_Z, -self.kl_Z)).astype(np.int64)
 
 

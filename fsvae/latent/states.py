@@ -2,9 +2,10 @@
 
 A state may be encoded from both sides, or from one of them alone: from the slow features without the recent listens,
 or from these without those. The other side is then what it is for a user that nothing is known of, as in modality
-dropout. Every state sees the time of its request, unless the model does not.
+dropout. Every state sees the time of its request, unless the model does not; states that are compared may be asked for
+with one request, so that it is not the hour or the weekday that tells them apart.
 
-Shape suffixes: N states, Z latent, D track space.
+Shape suffixes: N states, Z latent, D track space, R request features.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fsvae.data.chunks import Batcher, Chunks, anchor
 from fsvae.data.dataset import PreparedDataset
 from fsvae.data.listens import Listens
 from fsvae.evaluation.latent import LatentUse
+from fsvae.features.fast import request_features
 from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.losses import kl_per_dimension
@@ -58,6 +60,7 @@ def encode(
     positions: NDArray[np.int64],
     slow: bool = True,
     fast: bool = True,
+    request_R: NDArray[np.float32] | None = None,
     done: Done = lambda done, of: None,
 ) -> States:
     """Return the states before some listens.
@@ -68,6 +71,7 @@ def encode(
         positions: [N] flat positions, ascending.
         slow: read the slow features.
         fast: read the recent listens.
+        request_R: what all of them see as the time of the request; None: each that of its listen.
         done: told of the progress.
     """
     assert (np.diff(positions) > 0).all(), "positions are ascending"
@@ -81,6 +85,8 @@ def encode(
     for batch in one_pass(batcher):
         if not slow:
             batch = batch._replace(slow_SD=torch.zeros_like(batch.slow_SD))
+        if request_R is not None:
+            batch = batch._replace(request_BTR=torch.from_numpy(request_R).expand_as(batch.request_BTR))
         wanted = torch.from_numpy(np.isin(batch.listen_BT.numpy(), positions))
         batch = batch._replace(target_BT=batch.target_BT & wanted)
         row = np.searchsorted(positions, batch.listen_BT[batch.target_BT].numpy())
@@ -98,6 +104,15 @@ def _anchors(listens: Listens, positions: NDArray[np.int64], history: int) -> ND
     """Return the flat position from which the fast state before each position is run."""
     within = listens.position[positions]
     return np.asarray(positions - within + anchor(within, history), dtype=np.int64)
+
+
+def mean_request(listens: Listens, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the mean of the request features of some listens, [R].
+
+    The posterior's mean is linear in them: asked with their mean, a state is what it is on average over the requests.
+    """
+    requests_NR = request_features(listens.played_at[positions], listens.previous_at[positions])
+    return np.asarray(requests_NR.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
 def some_listens(dataset: PreparedDataset, begin_us: int, most: int, seed: int) -> NDArray[np.int64]:

@@ -9,8 +9,6 @@ from pipelines.ablation.results import Results
 from pipelines.words import count
 
 LOWER_IS_BETTER = ("l2", "cosine")
-_ACTIVE_KL = 0.1
-"""A latent that tells less than this about the user [nats] is not made use of."""
 _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 
 
@@ -31,7 +29,7 @@ def findings(results: Results) -> list[str]:
 
 
 def latent_findings(results: Results) -> list[str]:
-    """Return how many dimensions of each latent are active; posterior collapse is called by its name."""
+    """Return how many dimensions of each latent are active, and where none is, whether all have collapsed."""
     found = []
     for cell, trials in results.trials.items():
         uses = [use for trial in trials if (use := trial.latent()) is not None]
@@ -40,10 +38,15 @@ def latent_findings(results: Results) -> list[str]:
         size, active = len(uses[0].kl_Z), [use.active for use in uses]
         nats = sum(float(use.kl_Z.sum()) for use in uses) / len(uses)
         of = f"{_range(active)} of {count(size, 'dimension')} active, KL {nats:.2f} nats in all"
-        collapsed = sum(use.active == 0 or float(use.kl_Z.sum()) < _ACTIVE_KL for use in uses)
-        if collapsed:
-            which = "" if collapsed == len(uses) else f" with {collapsed} of {len(uses)} seeds"
-            of += f": posterior collapse{which}, the latent tells nothing of the user"
+        collapsed = sum(use.collapsed == size for use in uses)
+        unused = sum(use.active == 0 for use in uses) - collapsed
+        silent = [
+            name if seeds == len(uses) else f"{name} with {seeds} of {len(uses)} seeds"
+            for seeds, name in ((collapsed, "posterior collapse"), (unused, "not used yet"))
+            if seeds
+        ]
+        if silent:
+            of += f": {' and '.join(silent)}, the latent tells nothing of the user"
         found.append(f"{cell}: {of}.")
     return found
 

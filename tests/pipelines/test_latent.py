@@ -16,6 +16,9 @@ from whole_page import assert_whole
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
+from fsvae.evaluation.latent import LatentUse
+from fsvae.features.fast import REQUEST_FEATURES
+from fsvae.latent.states import encode
 from fsvae.models.build import build_model
 from fsvae.models.config import ModelConfig
 from pipelines import latent as gathering
@@ -24,6 +27,7 @@ from pipelines.latent import latent_figures
 from pipelines.latent_figures import LatentFigures
 from pipelines.latent_report import html, sections, summary
 from pipelines.latent_tables import collapse
+from pipelines.latent_users import follow, users_of
 
 SIZES = {
     "history": 8,
@@ -138,13 +142,53 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
         bundle.model.latent.log_variance.weight.zero_()
         bundle.model.latent.log_variance.bias.zero_()
     found = look("run", bundle, small_dataset, [], seed=1)
-    assert collapse(found).startswith("Posterior collapse in part: 4 of 5 dimensions are the same for every user")
+    assert collapse(found).startswith("Posterior collapse in part: 1 of 5 dimensions are active")
+    assert "Collapsed onto the prior: 4 (" in collapse(found) and "Not used yet" not in collapse(found)
     assert found.traversal.dimensions.tolist() == [0]
     with torch.no_grad():
         bundle.model.latent.mean.weight.zero_()
     found = look("run", bundle, small_dataset, [], seed=1)
     assert collapse(found).startswith("Posterior collapse: all 5 dimensions are the same")
     assert "Traversal of each active dimension" not in html(found) and summary(found)
+
+
+def test_a_dimension_that_pays_for_a_small_variance_has_not_collapsed(figures: LatentFigures) -> None:
+    """2.0 nats is what a log variance of -5 costs, whatever is said with it."""
+
+    def said(kl: list[float], variance: list[float]) -> str:
+        return collapse(dataclasses.replace(figures, use=LatentUse(np.array(kl), np.array(variance))))
+
+    assert said([2.5, 2.0], [1.0, 0.0]) == (
+        "No posterior collapse: 1 of 2 dimensions are active, with 4.5 nats of KL in all. "
+        "Not used yet: 1 (the same for every user, so that the KL there tells nothing)."
+    )
+    assert said([2.5, 2.0, 0.0], [1.0, 0.0, 0.0]) == (
+        "Posterior collapse in part: 1 of 3 dimensions are active, with 4.5 nats of KL in all. "
+        "Collapsed onto the prior: 1 (the same for every user, and nearly no KL). "
+        "Not used yet: 1 (the same for every user, so that the KL there tells nothing)."
+    )
+    assert said([2.0, 2.0], [0.0, 0.0]).startswith("Not used yet: 0 of 2 dimensions are active")
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_path_and_the_slow_neighbours_do_not_follow_the_calendar(
+    small_dataset: PreparedDataset, tmp_path: Path, slow: bool
+) -> None:
+    """The latent sees nothing but the request, or the slow features beside it, which are one snapshot a day."""
+    model = bundle_of(small_dataset, tmp_path).model
+    chosen = users_of(small_dataset, [])
+    with torch.no_grad():
+        model.latent.mean.weight[:, : model.config.fast_hidden] = 0
+        if not slow:
+            model.latent.mean.weight[:, : -len(REQUEST_FEATURES)] = 0
+    latest = encode(model, small_dataset, small_dataset.listens.offsets[1:] - 1)
+    assert (latest.mean_NZ.std(axis=0) > 0.01).all()
+    users = np.arange(small_dataset.listens.n_users)
+    for one in follow(model, small_dataset, chosen, users, latest, lambda done, of: None):
+        for side in ("slow", "both"):
+            assert (one.paths[side].net > 0.01) == slow
+        assert one.paths["fast"].net == pytest.approx(0, abs=1e-5)
+        assert (one.neighbours["slow"][-1].distance > 0.01) == slow
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,14 @@ def test_a_dimension_is_active_when_its_mean_varies_between_states() -> None:
     assert use.by_kl.tolist() == [1, 0, 2]
 
 
+def test_a_dimension_has_collapsed_when_its_mean_stays_and_its_posterior_is_about_the_prior() -> None:
+    """Active, whatever its KL; collapsed; and a mean that stays, with a variance of e^-5: (e^-5 + 4) / 2 nats."""
+    initial = (np.exp(-5) - 1 + 5) / 2
+    assert initial == pytest.approx(2.003, abs=1e-3)
+    use = LatentUse(np.array([0.01, 0.09, initial, 0.0, 0.11]), np.array([0.02, 0.01, 0.0, 0.0, 0.0]))
+    assert (use.active, use.collapsed, use.unused) == (1, 2, 2)
+
+
 def test_without_kl_the_dimensions_are_in_order_of_variance() -> None:
     assert LatentUse(np.zeros(3), np.array([1.0, 25.0, 0.0])).by_kl.tolist() == [1, 0, 2]
 

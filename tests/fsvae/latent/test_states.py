@@ -21,7 +21,7 @@ from tiny_dataset import (
 from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.slow import DAY_US
-from fsvae.latent.states import encode, latest_days, latest_listens, most_active, some_listens
+from fsvae.latent.states import encode, latest_days, latest_listens, mean_request, most_active, some_listens
 from fsvae.models.fsvae import FSVAE
 
 CATALOGUE, DIM = 12, 6
@@ -125,6 +125,31 @@ def test_kl_is_to_the_prior_that_the_model_has(dataset: PreparedDataset) -> None
     mean, variance = states.mean_NZ, states.variance_NZ
     expected = ((variance + (mean - a) ** 2) / np.exp(b) - 1 + b - np.log(variance)) / 2
     np.testing.assert_allclose(states.kl_NZ, expected, rtol=1e-3)
+
+
+def test_states_can_be_asked_for_with_one_request(model: FSVAE, dataset: PreparedDataset) -> None:
+    """The posterior's mean is W (fast, slow, request) + b: between two requests it moves by W of their difference.
+
+    Asked with the mean request, the states are on average where they are on average with their own.
+    """
+    positions = np.flatnonzero(dataset.listens.user == 4)[1:]
+    weight_ZR = model.latent.mean.weight[:, -6:].detach().numpy()
+    mean_R = mean_request(dataset.listens, positions)
+    own, asked = encode(model, dataset, positions), encode(model, dataset, positions, request_R=mean_R)
+    at_zero = encode(model, dataset, positions, request_R=np.zeros(6, dtype=np.float32))
+    moved_NZ = np.tile(weight_ZR @ mean_R, (len(positions), 1))
+    np.testing.assert_allclose(asked.mean_NZ - at_zero.mean_NZ, moved_NZ, atol=1e-5)
+    np.testing.assert_allclose(asked.mean_NZ.mean(axis=0), own.mean_NZ.mean(axis=0), atol=1e-5)
+    assert np.abs(asked.mean_NZ - own.mean_NZ).max() > 0.1
+
+
+def test_the_mean_request_is_one_between_the_hours() -> None:
+    """At 6 h and at 18 h of one day: sines of 1 and -1, cosines of 0; the first listen has the longest gap (1, a new
+    session), 12 hours are log(1 + 43,200) / log(1 + 2,419,200) = .7262, a new session too. Day 20,000 is a Friday."""
+    data = of_times({"ann": [6, 18]})
+    friday = 4 / 7 * 2 * np.pi
+    expected = [(1 + 0.7262) / 2, 1, 0, 0, np.sin(friday), np.cos(friday)]
+    np.testing.assert_allclose(mean_request(data.listens, np.arange(2)), expected, atol=1e-4)
 
 
 def of_times(histories: dict[str, list[float]]) -> PreparedDataset:

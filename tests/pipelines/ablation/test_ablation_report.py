@@ -79,7 +79,7 @@ def results(outcome: Outcome, small_dataset: PreparedDataset, tmp_path_factory: 
     """The full model with seeds at 1.0 and 1.1; one that is 0.2 worse than that in each; one that is the same."""
     full = [outcome, worse(outcome, 0.1)]
     outcomes = {"full": full, "less": [worse(one, 0.2) for one in full], "equal": full}
-    return results_of(tmp_path_factory.mktemp("matrix"), small_dataset, outcomes, equal=[[0.0, 0.0], [0.01, 0.02]])
+    return results_of(tmp_path_factory.mktemp("matrix"), small_dataset, outcomes, equal=[[0.0, 0.0], [0.0, 0.02]])
 
 
 def test_a_figure_has_its_spread_and_its_difference_from_the_reference(results: Results) -> None:
@@ -142,8 +142,21 @@ def test_distances_in_different_track_spaces_are_not_compared(
 def test_posterior_collapse_is_called_by_its_name(results: Results) -> None:
     assert latent_findings(results) == [
         "full: 1 of 2 dimensions active, KL 2.50 nats in all.",
-        "equal: 0 to 2 of 2 dimensions active, KL 0.01 nats in all: "
-        "posterior collapse, the latent tells nothing of the user.",
+        "equal: 0 to 1 of 2 dimensions active, KL 0.01 nats in all: "
+        "posterior collapse with 1 of 2 seeds, the latent tells nothing of the user.",
+    ]
+
+
+def test_a_latent_that_only_pays_for_its_small_variance_is_not_used_yet(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    """No mean varies: with 2 nats in a dimension it has not collapsed, as all do that have next to none."""
+    found = results_of(tmp_path, small_dataset, {"full": [outcome, outcome, outcome]}, full=[[0.0, 0.0]] * 3)
+    for trial, kl in zip(found.trials["full"], ([2.0, 2.0], [2.0, 0.05], [0.05, 0.05]), strict=True):
+        trial.evaluation.write_json("latent.json", {"kl": kl, "variance": [0.0, 0.0]})
+    assert latent_findings(found) == [
+        "full: 0 of 2 dimensions active, KL 2.05 nats in all: posterior collapse with 1 of 3 seeds and not used "
+        "yet with 2 of 3 seeds, the latent tells nothing of the user."
     ]
 
 
