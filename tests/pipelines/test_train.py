@@ -261,7 +261,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
 def test_a_run_that_was_killed_after_it_had_stopped_early_does_not_train_on(
     small_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path
 ) -> None:
-    config = replace(TRAIN, max_epochs=9, patience=1, optimiser=OptimiserConfig(learning_rate=0.3, warmup_share=0.0))
+    optimiser = OptimiserConfig(learning_rate=0.3, warmup_share=0.0)
+    config = replace(TRAIN, max_epochs=9, patience=1, batch_listens=512, optimiser=optimiser)
     told, again = Told(), Told()
     first = train(small_dataset, MODEL, config, SEED, tmp_path, tracker, told, show_progress=False)
     assert 2 <= first.epochs < 9 and first.epochs == len(told.epochs)

@@ -28,7 +28,7 @@ base: [model=paper]
 reference: FS-VAE
 cells:
   FS-VAE: []
-  the same: [model.beta=0.02]
+  the same: [train.max_epochs=2]
   Popularity: [recommender=popularity]
 """
 OTHER = """
