@@ -7,6 +7,7 @@ import io
 import ipaddress
 import logging
 import os
+import random
 import signal
 import socket
 import threading
@@ -21,6 +22,7 @@ from serving.config import ServeConfig
 from serving.recommender import check_servable
 
 TOKEN_VARIABLE = "FSVAE_TOKEN"
+_PORTS = range(20_000, 30_000)
 
 
 @contextmanager
@@ -115,9 +117,15 @@ def _is_loopback(host: str) -> bool:
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free, and none of those that systems hand out by themselves (from 32768 on) or Ray takes.
+
+    Ray opens many ports between this and the start of HAProxy, so one of those might be taken by then.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise UserError(f"No port from {_PORTS[0]} to {_PORTS[-1]} is free on {host}: set serve.port.")
 
 
 def _check_free(host: str, port: int) -> None:

@@ -12,6 +12,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.build import build_model
 from fsvae.models.config import ModelConfig
+from serving import app
 from serving.app import running
 from serving.config import ServeConfig
 from serving.recommender import OnlineRecommender
@@ -49,3 +50,12 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"serve.port={port}"):
             _check_free("127.0.0.1", port)
+
+
+def test_a_free_port_is_none_that_the_system_may_hand_out_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(20_000 <= app._free_port("127.0.0.1") < 30_000 for _ in range(20))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(app, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
+        with pytest.raises(UserError, match="serve.port"):
+            app._free_port("127.0.0.1")
