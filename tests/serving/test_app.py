@@ -57,5 +57,5 @@ def test_a_free_port_is_none_that_the_system_may_hand_out_meanwhile(monkeypatch:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setattr(app, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
-        with pytest.raises(UserError, match="serve.port"):
+        with pytest.raises(UserError, match=r"serve\.port"):
             app._free_port("127.0.0.1")
