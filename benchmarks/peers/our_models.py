@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fsvae.baselines.networks import NETWORKS
 from fsvae.data.chunks import training_chunks
@@ -25,8 +24,7 @@ def main(folder: Path, name: str, seed: int) -> None:
     config = load_config()
     dataset = open_dataset(folder / "datasets")
     kind = NETWORKS[name]
-    torch.manual_seed(seed)
-    network = kind.build(dataset, config.model if name == "fsvae" else kind.config())
+    network = kind.untrained(dataset, config.model if name == "fsvae" else kind.config(), seed)
     began = time.perf_counter()
     fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
     seconds = time.perf_counter() - began

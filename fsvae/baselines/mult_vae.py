@@ -20,6 +20,7 @@ from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, at_targets
 from fsvae.data.chunks import ChunkBatch
 from fsvae.models.latent import Latent, Posterior
 from fsvae.models.losses import kl_per_dimension
+from fsvae.models.network import warmed_up
 
 
 @dataclass
@@ -85,6 +86,5 @@ class MultVAE(SequenceNetwork):
         y_ND, query_ND = self.decoder(posterior.sample())
         terms = self.next_track_loss(y_ND, query_ND, batch)
         kl = kl_per_dimension(posterior).sum() / max(len(posterior.mean), 1)
-        warmup = self.config.beta_warmup_epochs
-        beta = self.config.beta * min(1.0, epochs / warmup if warmup > 0 else 1.0)
+        beta = warmed_up(self.config.beta, epochs, self.config.beta_warmup_epochs)
         return terms | {"kl": kl, "beta": kl.new_tensor(beta), "loss": terms["loss"] + beta * kl}

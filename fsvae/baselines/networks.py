@@ -33,6 +33,16 @@ class NetworkKind(NamedTuple):
     build: Callable[[PreparedDataset, Any], Network]
     """Returns an untrained one for a dataset and a config; its weights are drawn from torch's generator."""
 
+    def untrained(self, dataset: PreparedDataset, config: Any, seed: int) -> Network:
+        """Return one whose weights are drawn by a seed.
+
+        Raises:
+            UserError: the dataset has nothing to learn from; told before a network is normalised by it.
+        """
+        check_targets(dataset)
+        torch.manual_seed(seed)
+        return self.build(dataset, config)
+
 
 def _around_tracks(network: Callable[..., Network]) -> Callable[[PreparedDataset, Any], Network]:
     return lambda dataset, config: network(config, torch.from_numpy(dataset.vectors), dataset.n_catalogue)
@@ -81,9 +91,7 @@ class NeuralRecommender:
             KeyboardInterrupt: Ctrl-C.
             UserError: the dataset has nothing to learn from.
         """
-        check_targets(dataset)  # before the network, whose normalisation needs a training period
-        torch.manual_seed(self._seed)
-        network = self._kind.build(dataset, self._config)
+        network = self._kind.untrained(dataset, self._config, self._seed)
         with tempfile.TemporaryDirectory() as temporary:
             fit(network, dataset, self._train, self._seed, self._folder or Path(temporary))
         self._fitted = NetworkRecommender(self.name, network)

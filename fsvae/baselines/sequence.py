@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.models.decoders import Decoder
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
-from fsvae.models.network import Network
+from fsvae.models.network import Network, distances
 from fsvae.recommender import Predictions
 
 
@@ -39,8 +38,6 @@ class SequenceConfig:
 class SequenceNetwork(Network):
     """A state before each position, and a decoder from it to the expected track vector and the query."""
 
-    tracks: Tensor
-
     def __init__(self, config: SequenceConfig, vectors_VD: Tensor, n_catalogue: int, state_dim: int) -> None:
         """Build what all share.
 
@@ -50,12 +47,10 @@ class SequenceNetwork(Network):
             n_catalogue: how many of the tracks, the first ones, are the catalogue.
             state_dim: H, what the decoder reads.
         """
-        super().__init__()
+        super().__init__(vectors_VD, n_catalogue)
         self._history = config.history
         self._softmax_weight = config.softmax_weight
-        self.n_catalogue = n_catalogue
         dim = vectors_VD.shape[1]
-        self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, dim)]))
         self.decoder = Decoder(state_dim, config.decoder_hidden, dim, with_query=config.softmax_weight > 0)
         self.likelihood = GaussianLikelihood(dim)
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
@@ -65,20 +60,9 @@ class SequenceNetwork(Network):
         """Return L: a state sees between L and 2 L of the latest listens."""
         return self._history
 
-    @property
-    def catalogue(self) -> Tensor:
-        """Return the vectors of the tracks that can be recommended, [C, D]."""
-        return self.tracks[: self.n_catalogue]
-
     @abstractmethod
     def before(self, batch: ChunkBatch) -> Tensor:
         """Return the state before each position, [B, T, H]: of the listens before it, and the time of the request."""
-
-    def heard(self, track: Tensor) -> Tensor:
-        """Return what is told of tracks [...]: the vector, and whether it is outside the catalogue, [..., D + 1]."""
-        row = track.clamp(max=len(self.tracks) - 1)
-        outside = (track >= self.n_catalogue).to(self.tracks.dtype)
-        return torch.cat([self.tracks[row], outside[..., None]], dim=-1)
 
     def forward(self, batch: ChunkBatch) -> tuple[Tensor, Tensor]:
         """Return the expected track vectors and the queries [N, D] of a batch's targets, in row-major order."""
@@ -104,11 +88,8 @@ class SequenceNetwork(Network):
         """Return mean distances and the Gaussian loss [nats] of a batch with targets."""
         actual_ND = self.tracks[batch.track_BT[batch.target_BT]]
         y_ND, _ = self(batch)
-        return {
-            "l2": (y_ND - actual_ND).norm(dim=-1).mean(),
-            "cosine": (1 - cosine_similarity(y_ND, actual_ND, dim=-1)).mean(),
-            "nll": self.likelihood(y_ND, actual_ND).mean(),
-        }
+        figures = {**distances(y_ND, actual_ND), "nll": self.likelihood(y_ND, actual_ND)}
+        return {name: figure_N.mean() for name, figure_N in figures.items()}
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:

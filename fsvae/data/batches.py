@@ -43,19 +43,15 @@ class ShuffledBatches:
             yield batches[batch]
 
 
-class OrderedBatches:
-    """Batches of chunk rows with about as many listens, long chunks first; every chunk once."""
+def ordered_batches(length: NDArray[np.int64], batch_listens: int) -> list[NDArray[np.int64]]:
+    """Return batches of chunk rows with about as many listens, long chunks first; every chunk once.
 
-    def __init__(self, length: NDArray[np.int64], batch_listens: int) -> None:
-        """Cut chunks of these lengths [C] into batches with so many listens, or more where a single chunk has more."""
-        order = np.argsort(-length, kind="stable")
-        self._rows = _split(order, length, _batches_of(length, batch_listens))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        yield from self._rows
+    Args:
+        length: [C] of the chunks.
+        batch_listens: a batch has so many, or more where a single chunk has more.
+    """
+    order = np.argsort(-length, kind="stable")
+    return _split(order, length, _batches_of(length, batch_listens))
 
 
 def _batches_of(length: NDArray[np.int64], batch_listens: int) -> int:
@@ -85,7 +81,7 @@ def one_pass(batcher: Batcher, scored: int = 0) -> Iterator[ChunkBatch]:
         scored: tracks that each target has a score for; batches are so small that their scores fit in 128 MiB.
     """
     most = _SCORES_AT_ONCE // scored if scored else np.iinfo(np.int64).max
-    for rows in OrderedBatches(batcher.chunks.length, max(1, min(_LISTENS_AT_ONCE, most))):
+    for rows in ordered_batches(batcher.chunks.length, max(1, min(_LISTENS_AT_ONCE, most))):
         yield from _some_targets(batcher[rows], max(1, most))
 
 

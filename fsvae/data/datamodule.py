@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from fsvae.data.batches import OrderedBatches, ShuffledBatches
+from fsvae.data.batches import ShuffledBatches, ordered_batches
 from fsvae.data.chunks import Batcher, ChunkBatch, evaluation_chunks, training_chunks
 from fsvae.data.dataset import PreparedDataset
 
@@ -34,9 +36,9 @@ class ChunkDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[ChunkBatch]:
         """Return the chunks whose targets are the validation positions, each once."""
-        return self._loader(self.validation, OrderedBatches(self.validation.chunks.length, 4 * self._batch_listens))
+        return self._loader(self.validation, ordered_batches(self.validation.chunks.length, 4 * self._batch_listens))
 
-    def _loader(self, batcher: Batcher, batches: ShuffledBatches | OrderedBatches) -> DataLoader[ChunkBatch]:
+    def _loader(self, batcher: Batcher, batches: ShuffledBatches | list[NDArray[np.int64]]) -> DataLoader[ChunkBatch]:
         return DataLoader(
             batcher,  # type: ignore[arg-type]  # indexed by whole batches: batch_size=None
             sampler=batches,

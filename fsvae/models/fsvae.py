@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
@@ -26,7 +26,7 @@ from fsvae.models.losses import (
     kl_loss,
     kl_per_dimension,
 )
-from fsvae.models.network import Network
+from fsvae.models.network import Network, distances, warmed_up
 from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_mean, mixture_scores
 from fsvae.models.prior import Prior, SlowPrior
 from fsvae.models.shuffled import shuffled_states
@@ -48,12 +48,7 @@ class Prediction(NamedTuple):
 
 
 class FSVAE(Network):
-    """The model.
-
-    Its track table holds the vectors of the catalogue, of the tracks that borrow one, and last a zero for all others.
-    """
-
-    tracks: Tensor
+    """The model."""
 
     def __init__(
         self,
@@ -75,12 +70,10 @@ class FSVAE(Network):
         Raises:
             UserError: a switch has no such value, or two do not go together.
         """
-        super().__init__()
         config.check()
+        super().__init__(vectors_VD, len(vectors_VD) if n_catalogue is None else n_catalogue)
         self.config = config
         dim = vectors_VD.shape[1]
-        self.n_catalogue = len(vectors_VD) if n_catalogue is None else n_catalogue
-        self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, dim)]))
         inputs = dim + 1 + len(LISTEN_FEATURES)
         self.fast = FastEncoder(inputs, config.fast_hidden, config.fast_layers)
         self.slow = SlowEncoder(slow_mean, slow_std, config.slow_hidden, config.slow_dim)
@@ -101,9 +94,9 @@ class FSVAE(Network):
         return self.config.history
 
     @property
-    def catalogue(self) -> Tensor:
-        """Return the vectors of the tracks that can be recommended, [C, D]."""
-        return self.tracks[: self.n_catalogue]
+    def track_table(self) -> Tensor:
+        """Return what the LSTM reads tracks as, [V + 1, D]: their vectors, or what was made of them."""
+        return self.tracks if self.table is None else self.table
 
     @property
     def search_table(self) -> Tensor:
@@ -112,13 +105,15 @@ class FSVAE(Network):
 
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
-        table = self.tracks if self.table is None else self.table
-        row = track.clamp(max=len(table) - 1)
-        outside = (track >= self.n_catalogue).to(features.dtype)
-        return torch.cat([table[row], outside[..., None], features], dim=-1)
+        return torch.cat([self.heard(track), features], dim=-1)
 
-    def past(self, x_BTX: Tensor, track_BT: Tensor, history_N: Tensor, position_N: Tensor) -> Past:
-        """Return what a repeat head looks back on before position_N of history_N, for listens `x_BTX`."""
+    def past(self, x_BTX: Tensor, track_BT: Tensor, history_N: Tensor, position_N: Tensor) -> Past | None:
+        """Return what a repeat head looks back on before position_N of history_N, for listens `x_BTX`.
+
+        None for a model without one.
+        """
+        if self.repeat_head is None:
+            return None
         vector_BTD = self.tracks[track_BT.clamp(max=len(self.tracks) - 1)]
         return Past(x_BTX, track_BT < self.n_catalogue, track_BT, vector_BTD, history_N, position_N)
 
@@ -167,7 +162,8 @@ class FSVAE(Network):
             keep_slow = torch.rand(chunks, device=fast_NH.device) >= self.config.slow_dropout
             fast_NH = fast_NH * keep_fast[chunk_N, None]
             slow_NE = slow_NE * keep_slow[chunk_N, None]
-            past = past._replace(allowed_BT=past.allowed_BT & keep_fast[:, None])
+            if past is not None:
+                past = past._replace(allowed_BT=past.allowed_BT & keep_fast[:, None])
         return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], past, sample)
 
     def _fast_states(self, x_BTX: Tensor, chunk_N: Tensor, position_N: Tensor) -> Tensor:
@@ -193,8 +189,7 @@ class FSVAE(Network):
 
     def beta(self, epochs: float) -> float:
         """Return the weight of the KL term after some epochs of training: it rises over the first ones."""
-        warmup = self.config.beta_warmup_epochs
-        return self.config.beta * min(1.0, epochs / warmup if warmup > 0 else 1.0)
+        return warmed_up(self.config.beta, epochs, self.config.beta_warmup_epochs)
 
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
         """Return the `loss` -log p(y | z) + beta * KL, and its terms, as means over the batch's targets [nats]."""
@@ -220,8 +215,7 @@ class FSVAE(Network):
         if self.likelihood is not None:
             found["nll"] = self.likelihood(prediction.y_ND, self.tracks[target_N])
         if self.softmax is not None:
-            table_VD = self.tracks if self.table is None else self.table
-            softmax_N = self.softmax(prediction.query_ND, target_N, table_VD[: self.n_catalogue])
+            softmax_N = self.softmax(prediction.query_ND, target_N, self.track_table[: self.n_catalogue])
             if prediction.repeat is not None:
                 softmax_N = mixture_loss(softmax_N, prediction.repeat, target_N)
             found["nll" if self.likelihood is None else "softmax"] = softmax_N
@@ -230,11 +224,9 @@ class FSVAE(Network):
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
         """Return mean distances and loss terms of a batch with targets; z is the posterior's mean."""
         target_N = batch.track_BT[batch.target_BT]
-        y_ND = self.tracks[target_N]
         prediction = self(batch)
         figures = {
-            "l2": (prediction.y_ND - y_ND).norm(dim=-1),
-            "cosine": 1 - cosine_similarity(prediction.y_ND, y_ND, dim=-1),
+            **distances(prediction.y_ND, self.tracks[target_N]),
             "kl": kl_per_dimension(prediction.posterior, prediction.prior).sum(dim=-1),
             **self._negative_logs(prediction, target_N),
         }

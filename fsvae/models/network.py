@@ -4,14 +4,48 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.recommender import Predictions
 
 
 class Network(nn.Module, ABC):
-    """A module that predicts the targets of chunks."""
+    """A module around a track space that predicts the targets of chunks.
+
+    Its `tracks` are the vectors of the catalogue, of the tracks that borrow one, and last a zero for all others.
+    """
+
+    tracks: Tensor
+
+    def __init__(self, vectors_VD: Tensor, n_catalogue: int) -> None:
+        """Keep a track space.
+
+        Args:
+            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks that borrow one.
+            n_catalogue: how many of the tracks, the first ones, are the catalogue.
+        """
+        super().__init__()
+        self.n_catalogue = n_catalogue
+        self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, vectors_VD.shape[1])]))
+
+    @property
+    def catalogue(self) -> Tensor:
+        """Return the vectors of the tracks that can be recommended, [C, D]."""
+        return self.tracks[: self.n_catalogue]
+
+    @property
+    def track_table(self) -> Tensor:
+        """Return what tracks are read as, [V + 1, D]: their vectors, unless a network has made something of them."""
+        return self.tracks
+
+    def heard(self, track: Tensor) -> Tensor:
+        """Return what is told of tracks [...]: their row, and whether it is outside the catalogue, [..., D + 1]."""
+        table = self.track_table
+        outside = (track >= self.n_catalogue).to(table.dtype)
+        return torch.cat([table[track.clamp(max=len(table) - 1)], outside[..., None]], dim=-1)
 
     @property
     @abstractmethod
@@ -34,3 +68,13 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def predictions(self, batch: ChunkBatch) -> Predictions:
         """Return what is recommended at the targets of a batch, in row-major order of target_BT, without gradients."""
+
+
+def distances(y_ND: Tensor, actual_ND: Tensor) -> dict[str, Tensor]:
+    """Return the `l2` and the `cosine` distance of each expected track vector to the actual one, [N] each."""
+    return {"l2": (y_ND - actual_ND).norm(dim=-1), "cosine": 1 - cosine_similarity(y_ND, actual_ND, dim=-1)}
+
+
+def warmed_up(weight: float, epochs: float, warmup_epochs: float) -> float:
+    """Return a weight after some epochs of training, which rises from 0 over the first ones."""
+    return weight * min(1.0, epochs / warmup_epochs if warmup_epochs > 0 else 1.0)

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors.torch import load_model, save_model
 
 from fsvae.baselines import BASELINES, NoSettings
 from fsvae.baselines.networks import NETWORKS
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fitting import check_targets, fit
+from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
 from fsvae.recommender import Recommender
 
@@ -68,9 +67,7 @@ def make_recommender(
         recommender = BASELINES[name](_settings(config))
         recommender.fit(dataset)
         return recommender
-    check_targets(dataset)  # before the network, whose normalisation needs a training period
-    torch.manual_seed(seed)
-    network = NETWORKS[name].build(dataset, _settings(config))
+    network = NETWORKS[name].untrained(dataset, _settings(config), seed)
     weights, checkpoints = folder / "model.safetensors", folder / "checkpoints"
     if weights.exists():
         load_model(network, weights)

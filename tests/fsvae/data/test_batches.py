@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tiny_dataset import dataset_of, random_histories, unit_vectors
 
 from fsvae.data import batches as module
-from fsvae.data.batches import OrderedBatches, ShuffledBatches, one_pass
+from fsvae.data.batches import ShuffledBatches, one_pass, ordered_batches
 from fsvae.data.chunks import Batcher, evaluation_chunks
 
 FOREVER = 2**62
@@ -19,14 +19,14 @@ SKEWED = np.where(RNG.random(4_000) < 0.9, 1, 256)
 """Nine of ten users have one listen."""
 
 
-def order(batches: ShuffledBatches | OrderedBatches) -> list[list[int]]:
+def order(batches: ShuffledBatches | list[NDArray[np.int64]]) -> list[list[int]]:
     return [batch.tolist() for batch in batches]
 
 
 @pytest.mark.parametrize("length", [LENGTHS, SKEWED, np.array([8, 8]), np.array([3])])
 @pytest.mark.parametrize("listens", [1, 8, 50, 1_024, 10**9])
 def test_every_chunk_is_in_one_batch_and_none_is_empty(length: NDArray[np.int64], listens: int) -> None:
-    for batches in (ShuffledBatches(length, listens, seed=1), OrderedBatches(length, listens)):
+    for batches in (ShuffledBatches(length, listens, seed=1), ordered_batches(length, listens)):
         found = order(batches)
         assert len(found) == len(batches)
         assert sorted(chunk for batch in found for chunk in batch) == list(range(len(length)))
@@ -34,7 +34,7 @@ def test_every_chunk_is_in_one_batch_and_none_is_empty(length: NDArray[np.int64]
 
 
 def test_batches_have_about_as_many_listens_of_many_users_or_of_few() -> None:
-    for batches in (ShuffledBatches(SKEWED, 1_024, seed=1), OrderedBatches(SKEWED, 1_024)):
+    for batches in (ShuffledBatches(SKEWED, 1_024, seed=1), ordered_batches(SKEWED, 1_024)):
         sizes = [int(SKEWED[batch].sum()) for batch in batches]
         assert len(sizes) == SKEWED.sum() // 1_024
         assert min(sizes) >= 1_024 - 256 and max(sizes) <= 1_024 + 2 * 256
@@ -63,7 +63,7 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
 
 def test_ordered_batches_begin_with_the_longest() -> None:
     """26 listens make two batches of at least 9, 13 each: 9 and the 9 that begins before the thirteenth; the rest."""
-    assert order(OrderedBatches(np.array([3, 9, 1, 9, 4]), 9)) == [[1, 3], [4, 0, 2]]
+    assert order(ordered_batches(np.array([3, 9, 1, 9, 4]), 9)) == [[1, 3], [4, 0, 2]]
 
 
 def test_one_pass_has_every_target_once_and_few_scores_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
