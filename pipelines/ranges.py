@@ -6,11 +6,12 @@ from dataclasses import asdict
 from functools import reduce
 from typing import Any
 
+from fsvae.baselines import BASELINES
+from fsvae.baselines.networks import NETWORKS
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.outcome import RANKING_METRICS
 from fsvae.models.config import CHOICES as MODEL_CHOICES
 from fsvae.schema import KINDS
-from pipelines.ablation.recommenders import RECOMMENDERS
 from pipelines.engine import ENGINES
 
 _MANY = 10**9
@@ -74,7 +75,7 @@ _OF_BASELINES: dict[str, tuple[float, float]] = {
 }
 """By the name of the setting, whichever baseline has it."""
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "recommender": RECOMMENDERS,
+    "recommender": (*NETWORKS, *BASELINES),
     "baselines.item_knn.together": ("session", "user"),
     "source.time_unit": ("iso", "s", "ms", "us"),
     "engine.name": tuple(ENGINES),

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors.torch import load_model, save_model
 
@@ -16,11 +16,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
 from fsvae.recommender import Recommender
-
-if TYPE_CHECKING:
-    from pipelines.config import Config
-
-RECOMMENDERS = (*NETWORKS, *BASELINES)
+from pipelines.config import Config
 
 
 def is_random(recommender: str) -> bool:

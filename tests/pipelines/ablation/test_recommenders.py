@@ -14,7 +14,7 @@ from fsvae.baselines import BASELINES, NoSettings
 from fsvae.baselines.networks import NETWORKS
 from fsvae.data.dataset import PreparedDataset
 from pipelines.ablation.baselines import BaselinesConfig
-from pipelines.ablation.recommenders import RECOMMENDERS, is_random, made_of, make_recommender
+from pipelines.ablation.recommenders import is_random, made_of, make_recommender
 from pipelines.config import config_dir, load_config
 
 HOUR_US = 3_600 * 10**6
@@ -52,7 +52,7 @@ def test_a_trained_network_is_loaded_and_says_the_same(small_dataset: PreparedDa
 
 
 def test_the_seed_makes_another_model_only_where_something_is_random() -> None:
-    for name in RECOMMENDERS:
+    for name in (*NETWORKS, *BASELINES):
         config = load_config([f"recommender={name}"])
         assert (made_of(config, 1) != made_of(config, 2)) == is_random(name) == (name in NETWORKS)
 
