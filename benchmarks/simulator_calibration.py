@@ -18,10 +18,10 @@ import polars as pl
 from rich.console import Console
 
 from pipelines.checks import check_rows
+from pipelines.describe.statistics import Statistics, describe, describe_sessions
 from pipelines.simulate import SimulateConfig, simulate
 from pipelines.sources import jodie
 from pipelines.sources.base import SourceConfig
-from pipelines.statistics import Statistics, describe, describe_sessions
 from pipelines.tracking import git_commit
 
 LASTFM = SimulateConfig(

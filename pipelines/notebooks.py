@@ -10,10 +10,10 @@ from IPython.display import Image, Markdown, display
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from pipelines.config import load_config
-from pipelines.describe_tables import Table
 from pipelines.ingest import ingest
-from pipelines.latent import track_labels
-from pipelines.latent_report import Section
+from pipelines.latent.compute import track_labels
+from pipelines.latent.report import Section
+from pipelines.pages import Table
 from pipelines.prepare import prepare
 from pipelines.simulate import simulate
 from pipelines.svg import Plot

@@ -18,13 +18,13 @@ from fsvae.data.dataset import PreparedDataset, current_dataset, find_dataset
 from fsvae.evaluation.outcome import Outcome
 from fsvae.evaluation.report import COLUMNS, best_models, caption, over_all
 from fsvae.storage import Folder
-from pipelines.describe import describe_lake
-from pipelines.describe_dataset import describe_dataset
-from pipelines.describe_tables import Table as Figures
-from pipelines.describe_tables import tables
+from pipelines.describe.dataset import describe_dataset
+from pipelines.describe.lake import describe_lake
+from pipelines.describe.tables import tables
 from pipelines.engine import engine_of
 from pipelines.evaluate import evaluate_run
 from pipelines.ingest import ingest
+from pipelines.pages import Table as Figures
 from pipelines.prepare import prepare
 from pipelines.promote import Verdict, promote
 from pipelines.simulate import simulate
@@ -225,7 +225,7 @@ def list_runs(workspace: Workspace) -> None:
 
 def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
     """Print what is in the lake or in the newest dataset, by default in both, and write it as an HTML page."""
-    from pipelines.describe_report import html  # matplotlib takes a second to import, and all verbs are here
+    from pipelines.describe.report import html  # matplotlib takes a second to import, and all verbs are here
 
     found = []
     with _progress() as bar:
@@ -254,8 +254,8 @@ def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
 def run_latent(workspace: Workspace, run: Run, dataset: PreparedDataset, user_ids: list[str], out: Path | None) -> None:
     """Look at the latent space of a run, say what is most important and write all of it as an HTML page."""
     from fsvae.bundle import load_bundle  # as above
-    from pipelines.latent import latent_figures
-    from pipelines.latent_report import html, summary
+    from pipelines.latent.compute import latent_figures
+    from pipelines.latent.report import html, summary
 
     with _progress() as bar:
         task = bar.add_task("latent", total=1.0)

@@ -1,8 +1,31 @@
-"""Numbers in sentences."""
+"""Numbers in sentences and tables."""
 
 from __future__ import annotations
+
+import math
+
+NONE = "-"
+"""What stands where there is no number."""
 
 
 def count(number: int, one: str, more: str = "") -> str:
     """Return a number and what it counts: ``1 row``, ``1,200 rows``; `more` where the plural is not one + s."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as per cent with one decimal, two where little is missing to nothing or to all."""
+    if share is None:
+        return NONE
+    if 0 < share < 0.0001:
+        return "< 0.01 %"
+    if 0.9999 < share < 1:
+        return "> 99.99 %"
+    return f"{100 * share:.2f} %" if 0 < share < 0.01 or 0.99 < share < 1 else f"{100 * share:.1f} %"
+
+
+def decimal(value: float | None) -> str:
+    """Return a number with one decimal, none where that is 0."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:,.1f}".removesuffix(".0")

@@ -10,9 +10,9 @@ from IPython.display import Image, Markdown
 
 from fsvae.data.dataset import PreparedDataset
 from pipelines import notebooks
-from pipelines.describe_tables import Table
-from pipelines.latent_report import Section
+from pipelines.latent.report import Section
 from pipelines.notebooks import heard_last, show
+from pipelines.pages import Table
 from pipelines.svg import Plot
 
 

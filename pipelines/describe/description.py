@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fsvae.schema import KINDS, TRACKS
-from pipelines.drift import Drift, Span
-from pipelines.statistics import Histories, Statistics, describe
+from pipelines.describe.drift import Drift, Span
+from pipelines.describe.statistics import Histories, Statistics, describe
 
 Ints = NDArray[np.int64]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.describe_plots import plots
-from pipelines.describe_tables import headline, tables
-from pipelines.description import Description
+from pipelines.describe.description import Description
+from pipelines.describe.plots import plots
+from pipelines.describe.tables import headline, tables
 from pipelines.pages import page
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from fsvae.latent.maps import NO_TASTE, Clusters, principal_axes
-from pipelines.latent_figures import Chosen, LatentFigures
+from pipelines.latent.figures import Chosen, LatentFigures
 from pipelines.svg import GREY, Plot
 
 CLUSTER_COLOURS = ("#1f9e4b", "#d1495b", "#3a6ea5", "#e09f3e", "#7b5ea7", "#1aa6a6", "#b5739d", "#8a7a3c")

@@ -14,7 +14,7 @@ from fsvae.latent.paths import Path, path
 from fsvae.latent.states import Done, States, encode, latest_days, mean_request, most_active
 from fsvae.latent.tastes import slow_taste
 from fsvae.models.fsvae import FSVAE
-from pipelines.latent_figures import CHOSEN, DAYS, NEAREST, Chosen, Neighbour
+from pipelines.latent.figures import CHOSEN, DAYS, NEAREST, Chosen, Neighbour
 
 
 def users_of(dataset: PreparedDataset, user_ids: Sequence[str]) -> NDArray[np.int64]:

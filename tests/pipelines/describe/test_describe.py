@@ -13,22 +13,23 @@ from lakes import disk
 from typer.testing import CliRunner
 from whole_page import assert_whole
 
-import pipelines.describe as describing
+import pipelines.describe.lake as describing
 from fsvae.data.dataset import find_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.storage import Folder
 from pipelines.cli import app
 from pipelines.dataset_config import DatasetConfig
-from pipelines.describe import describe_lake
-from pipelines.describe_dataset import describe_dataset
-from pipelines.describe_report import html
-from pipelines.describe_tables import LOGS_SHOWN, decimal, percent, tables, top_share
-from pipelines.description import Description
+from pipelines.describe.dataset import describe_dataset
+from pipelines.describe.description import Description
+from pipelines.describe.lake import describe_lake
+from pipelines.describe.report import html
+from pipelines.describe.tables import LOGS_SHOWN, tables, top_share
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
 from pipelines.prepare import prepare
 from pipelines.sources.base import SourceConfig
+from pipelines.words import decimal, percent
 
 HEADER = "user_id,track_id,played_at,kind,title\n"
 LOG = """ann,a,2026-01-01T10:00:00Z,listen,Aye
@@ -191,7 +192,7 @@ def test_a_dataset_in_many_parts_is_described_as_in_one(
     assert cut[1]["parts"] > 4
     many = describe_dataset(*cut)
     assert tables(many) == tables(one)
-    monkeypatch.setattr("pipelines.describe_dataset.SAMPLE_LISTENS", 4_000)
+    monkeypatch.setattr("pipelines.describe.dataset.SAMPLE_LISTENS", 4_000)
     some = describe_dataset(*cut)
     assert some.sample is not None and 0 < some.sample.share < 1 and len(some.sample.positions) <= 4_000
     assert some.drift is not None and many.drift is not None and some.drift.movers == many.drift.movers

@@ -30,7 +30,7 @@ from fsvae.latent.states import States, encode, latest_listens, some_listens
 from fsvae.latent.surprise import Surprise, anomalies, surprise
 from fsvae.latent.tastes import last_heard, slow_taste
 from fsvae.models.fsvae import FSVAE
-from pipelines.latent_figures import (
+from pipelines.latent.figures import (
     CLUSTERS,
     LATEST,
     LEAST,
@@ -46,7 +46,7 @@ from pipelines.latent_figures import (
     Traversal,
     Walk,
 )
-from pipelines.latent_users import follow, users_of
+from pipelines.latent.users import follow, users_of
 
 Done = Callable[[str, float], None]
 """Called with what is being done and the share of all that is done."""

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from pipelines.drift import SHOWN_TRACKS, Span, distance, drift, js_distance
+from pipelines.describe.drift import SHOWN_TRACKS, Span, distance, drift, js_distance
 
 
 def span(name: str, events: int, listens: int, hours: dict[int, int]) -> Span:

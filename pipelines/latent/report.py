@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pipelines import latent_maps, latent_plots, latent_tables
-from pipelines.describe_tables import Table
-from pipelines.latent_figures import DAYS, LatentFigures
-from pipelines.pages import page
+from pipelines.latent import maps, plots, tables
+from pipelines.latent.figures import DAYS, LatentFigures
+from pipelines.pages import Table, page
 from pipelines.svg import Plot
 from pipelines.words import count
 
@@ -32,7 +31,7 @@ def html(what: LatentFigures) -> str:
         "latent.html",
         "The latent space",
         run=what.run,
-        headline=latent_tables.headline(what),
+        headline=tables.headline(what),
         about=_about(what),
         sections=sections(what),
     )
@@ -43,38 +42,38 @@ def sections(what: LatentFigures) -> list[Section]:
     return [
         Section(
             "Maps of user states",
-            latent_tables.agreement_sentence(what),
-            latent_maps.map_plots(what),
-            latent_tables.cluster_tables(what),
+            tables.agreement_sentence(what),
+            maps.map_plots(what),
+            tables.cluster_tables(what),
         ),
         Section(
             "Dimensions",
-            latent_tables.collapse(what),
-            latent_plots.unit_plots(what),
-            [latent_tables.traversal_table(what)] if len(what.traversal.dimensions) else [],
+            tables.collapse(what),
+            plots.unit_plots(what),
+            [tables.traversal_table(what)] if len(what.traversal.dimensions) else [],
         ),
         Section(
             f"Drift over {DAYS} days",
             _drift_text(what),
-            latent_maps.drift_plots(what),
-            [latent_tables.drift_table(what)],
+            maps.drift_plots(what),
+            [tables.drift_table(what)],
         ),
         Section(
             "Between two users",
-            latent_tables.smoothness_sentence(what),
-            latent_plots.walk_plots(what),
-            [latent_tables.walk_table(what)],
+            tables.smoothness_sentence(what),
+            plots.walk_plots(what),
+            [tables.walk_table(what)],
         ),
         Section(
             "Nearest users",
             "Neighbours should have more tracks and taste in common than the mean of all others has.",
-            tables=latent_tables.neighbour_tables(what),
+            tables=tables.neighbour_tables(what),
         ),
         Section(
             "Surprises",
             "The reconstruction error of a listen is its negative log likelihood, given the state before it.",
-            latent_plots.surprise_plots(what),
-            [latent_tables.user_table(what), latent_tables.listen_table(what)],
+            plots.surprise_plots(what),
+            [tables.user_table(what), tables.listen_table(what)],
         ),
     ]
 
@@ -106,9 +105,9 @@ def _drift_text(what: LatentFigures) -> str:
 def summary(what: LatentFigures) -> list[str]:
     """Return the most important figures as lines of text."""
     smooth = what.walk.smoothness
-    lines = [latent_tables.collapse(what), latent_tables.agreement_sentence(what)]
+    lines = [tables.collapse(what), tables.agreement_sentence(what)]
     for chosen in what.chosen:
-        steps = [f"{side} {latent_tables.median_step(one, what.space.unit):.2f}" for side, one in chosen.paths.items()]
+        steps = [f"{side} {tables.median_step(one, what.space.unit):.2f}" for side, one in chosen.paths.items()]
         if steps:
             lines.append(
                 f"{chosen.user_id} moves from day to day by {', '.join(steps)} of the distance of two random states."

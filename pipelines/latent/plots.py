@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from fsvae.latent.paths import SIGMAS
-from pipelines.latent_figures import LatentFigures
+from pipelines.latent.figures import LatentFigures
 from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _BEGIN, _END = "#3a6ea5", "#d1495b"

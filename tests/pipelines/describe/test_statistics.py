@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.statistics import FIRST_LISTENS, RECENT, describe, describe_sessions, gini, zipf_exponent
+from pipelines.describe.statistics import FIRST_LISTENS, RECENT, describe, describe_sessions, gini, zipf_exponent
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

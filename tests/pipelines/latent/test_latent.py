@@ -21,13 +21,13 @@ from fsvae.features.fast import REQUEST_FEATURES
 from fsvae.latent.states import encode
 from fsvae.models.build import build_model
 from fsvae.models.config import ModelConfig
-from pipelines import latent as gathering
 from pipelines.cli import app
-from pipelines.latent import latent_figures
-from pipelines.latent_figures import LatentFigures
-from pipelines.latent_report import html, sections, summary
-from pipelines.latent_tables import collapse
-from pipelines.latent_users import follow, users_of
+from pipelines.latent import compute as gathering
+from pipelines.latent.compute import latent_figures
+from pipelines.latent.figures import LatentFigures
+from pipelines.latent.report import html, sections, summary
+from pipelines.latent.tables import collapse
+from pipelines.latent.users import follow, users_of
 
 SIZES = {
     "history": 8,
@@ -255,8 +255,8 @@ def test_the_command_writes_the_page_and_says_what_matters(
     assert "KL in all" in answer.output and f"{users[1]} moves from day to day" in answer.output
     assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
 
-    monkeypatch.setattr("pipelines.latent.latent_figures", lambda *_: figures)
-    monkeypatch.setattr("pipelines.latent_report.html", lambda what: "the page")
+    monkeypatch.setattr("pipelines.latent.compute.latent_figures", lambda *_: figures)
+    monkeypatch.setattr("pipelines.latent.report.html", lambda what: "the page")
     out = tmp_path / "elsewhere" / "page.html"
     run = next(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
     assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), *settings]).exit_code == 0

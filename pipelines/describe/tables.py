@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 
 from fsvae.schema import KINDS
-from pipelines.description import Description, Ints, Log
-from pipelines.drift import Drift
-from pipelines.statistics import zipf_exponent
+from pipelines.describe.description import Description, Ints, Log
+from pipelines.describe.drift import Drift
+from pipelines.describe.statistics import zipf_exponent
+from pipelines.pages import Table
+from pipelines.words import NONE, decimal, percent
 
 LOGS_SHOWN = 10
-_NONE = "-"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Some figures: the first column names them, the others are numbers."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[tuple[str, ...]]
-    note: str = ""
-    bars: Sequence[float] = ()
-    """For each row a length from 0 to 1 to be drawn behind it, or none at all."""
-    texts: Collection[int] = ()
-    """Other columns than the first that are texts, not numbers."""
 
 
 def headline(what: Description) -> list[tuple[str, str]]:
@@ -56,24 +41,6 @@ def tables(what: Description) -> list[Table]:
     if what.drift:
         found.append(_movers(what.drift, what.labels))
     return found
-
-
-def percent(share: float | None) -> str:
-    """Return a share as per cent with one decimal, two where little is missing to nothing or to all."""
-    if share is None:
-        return _NONE
-    if 0 < share < 0.0001:
-        return "< 0.01 %"
-    if 0.9999 < share < 1:
-        return "> 99.99 %"
-    return f"{100 * share:.2f} %" if 0 < share < 0.01 or 0.99 < share < 1 else f"{100 * share:.1f} %"
-
-
-def decimal(value: float | None) -> str:
-    """Return a number with one decimal, none where that is 0."""
-    if value is None or not np.isfinite(value):
-        return _NONE
-    return f"{value:,.1f}".removesuffix(".0")
 
 
 def span(first: date, last: date) -> str:
@@ -142,7 +109,7 @@ def _events(what: Description) -> Table:
     counts = {kind: int(what.days[kind].sum()) for kind in KINDS}
     rows = [(kind, f"{count:,}", percent(count / max(what.events, 1))) for kind, count in counts.items() if count]
     note = "a dataset's sequences hold listens alone" if what.periods else ""
-    return Table("Events", ("kind", "events", "share"), rows or [("none", "0", _NONE)], note)
+    return Table("Events", ("kind", "events", "share"), rows or [("none", "0", NONE)], note)
 
 
 def _periods(what: Description) -> Table:

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from fsvae.schema import KINDS
-from pipelines.description import Description
-from pipelines.statistics import zipf_exponent
+from pipelines.describe.description import Description
+from pipelines.describe.statistics import zipf_exponent
 from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9", "#b5484b", "#c9a6d6"), strict=True))

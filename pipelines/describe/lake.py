@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from fsvae.schema import KINDS
-from pipelines.description import (
+from pipelines.describe.description import (
     DAYS,
     SAMPLE_LISTENS,
     Description,
@@ -27,7 +27,7 @@ from pipelines.description import (
     side_data,
     span_of,
 )
-from pipelines.drift import Drift, drift
+from pipelines.describe.drift import Drift, drift
 from pipelines.lake import N_BUCKETS, Lake
 from pipelines.lake_events import read_buckets
 

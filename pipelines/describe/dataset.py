@@ -1,5 +1,5 @@
 """Describe: the figures of a prepared dataset. Memory is bounded by one part of the users, and else as in
-`pipelines.describe`."""
+`pipelines.describe.lake`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from fsvae.data.dataset import PERIODS, part_name
 from fsvae.features.slow import DAY_US
 from fsvae.schema import KINDS
 from fsvae.storage import Folder, read_frame
-from pipelines.describe import Done
-from pipelines.description import (
+from pipelines.describe.description import (
     DAYS,
     SAMPLE_LISTENS,
     Description,
@@ -28,7 +27,8 @@ from pipelines.description import (
     side_data,
     span_of,
 )
-from pipelines.drift import drift
+from pipelines.describe.drift import drift
+from pipelines.describe.lake import Done
 
 
 class _Counts:

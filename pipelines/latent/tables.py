@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fsvae.latent.maps import NO_TASTE, Clusters
 from fsvae.latent.paths import SIGMAS, Path
-from pipelines.describe_tables import Table, decimal, percent
-from pipelines.latent_figures import LATEST, LEAST, NEAREST_STATES, SURPRISING, LatentFigures
-from pipelines.words import count
+from pipelines.latent.figures import LATEST, LEAST, NEAREST_STATES, SURPRISING, LatentFigures
+from pipelines.pages import Table
+from pipelines.words import count, decimal, percent
 
 _NONE = "-"
 
