@@ -32,7 +32,6 @@ SMALL = (
     "dataset.min_count=2",
     "dataset.track2vec.epochs=5",
     "model.history=16",
-    "model.shuffled_share=0.05",
     "model.slow_hidden=64",
     "model.slow_dim=32",
     "model.fast_hidden=48",

@@ -105,7 +105,7 @@ def _point(datasets: Folder, name: str, keep: int) -> None:
     datasets.write("CURRENT", (name + "\n").encode())
     (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
     for left in datasets.files():
-        if left.endswith(".tmp"):
+        if left.endswith(".tmp") and not left.startswith("."):  # what a matrix prepares is under another lock
             datasets.delete(left)
     others = {}
     for other in datasets.folders():

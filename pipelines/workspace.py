@@ -43,8 +43,8 @@ class Workspace:
 
     @property
     def cells(self) -> Path:
-        """Return the folder of what matrices have run: a folder for each cell and seed."""
-        return self.root / "cells"
+        """Return the folder of what matrices have run: a folder for each cell and seed. Workers may be elsewhere."""
+        return self.root.absolute() / "cells"
 
     @property
     def matrices(self) -> Path:

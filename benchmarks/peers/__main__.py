@@ -39,6 +39,7 @@ MODELS = [
     ("RecBole GRU4Rec", "recbole", "GRU4Rec"),
     ("RecBole SASRec", "recbole", "SASRec"),
 ]
+HEADINGS = ("model", "R@1", "R@10", "NDCG@10", "MRR", "listens read", "epochs", "training, s", "targets/s", "peak, GiB")
 
 
 def main() -> None:
@@ -57,9 +58,9 @@ def main() -> None:
         workspace = Workspace(load_config([f"workdir={folder}", "source=jodie", f"source.path={arguments.log}"]))
         run_ingest(workspace)
         run_prepare(workspace)
-        targets = write_listens(workspace.dataset(), folder / "listens.npz")
+        targets = write_listens(workspace.dataset(), workspace.config.model.history, folder / "listens.npz")
         table = Table(title=f"{len(targets):,} test positions; one thread each", title_justify="left")
-        for heading in ("model", "R@1", "R@10", "NDCG@10", "MRR", "training, s", "targets/s", "peak memory, GiB"):
+        for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "model" else "right")
         for title, library, model in models:
             measured = measure(
@@ -73,12 +74,19 @@ def main() -> None:
             table.add_row(
                 title,
                 *figures,
+                said["history"],
+                said["epochs"],
                 f"{said['seconds']:,.0f}",
                 f"{said['targets_per_second']:,.0f}",
                 f"{measured.peak_gib:.2f}",
             )
             console.print(f"{title}: {' '.join(figures)}, {said['seconds']:,.0f} s of training")
     console.print(table)
+    console.print(
+        "listens read: the latest ones before a position. epochs: the weights are those of the best one at the "
+        "validation positions, or of the last one; in ours most listens are twice in an epoch, with a short and with a "
+        "long history. Peers learn the same training listens; what they cannot be told is in docs/experiments.md."
+    )
     console.print(
         f"make bench-peers · commit {git_commit()[:12]} · {datetime.now(UTC):%Y-%m-%d} · "
         f"{platform.machine()}, {os.cpu_count()} cores"

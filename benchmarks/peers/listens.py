@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import PreparedDataset
 
 
-def write_listens(dataset: PreparedDataset, path: Path) -> NDArray[np.int64]:
+def write_listens(dataset: PreparedDataset, history: int, path: Path) -> NDArray[np.int64]:
     """Write the listens to tracks of the catalogue, user by user in order, and which of them are test positions.
 
     The others are left out, as the peers have no way to say 'a track that is not known'. Returns [N] the flat positions
     of the test targets in the dataset.
+
+    Args:
+        dataset: the listens.
+        history: how many of the latest listens the peers are to read.
+        path: the file.
     """
     listens = dataset.listens
     inside = np.flatnonzero(listens.track < dataset.n_catalogue)
@@ -23,6 +28,7 @@ def write_listens(dataset: PreparedDataset, path: Path) -> NDArray[np.int64]:
     targets = targets[listens.track[targets] < dataset.n_catalogue]
     np.savez(
         path,
+        history=history,
         user=user,
         track=listens.track[inside].astype(np.int64),
         played_at=listens.played_at[inside],

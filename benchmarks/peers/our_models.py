@@ -31,7 +31,8 @@ def main(folder: Path, name: str, seed: int) -> None:
     outcome = evaluate(NetworkRecommender(kind.title, network), dataset, "test")
     np.save(folder / "ranks.npy", outcome.ranks[outcome.ranks != MISS])
     targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
-    print(json.dumps({"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201
+    said = {"history": f"{network.history}-{2 * network.history - 1}", "epochs": f"best of {fitted.epochs}"}
+    print(json.dumps(said | {"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201
 
 
 def _targets_an_epoch(dataset: PreparedDataset, history: int) -> int:

@@ -19,8 +19,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
 from recbole.utils import get_model, init_logger, init_seed
 
-WINDOW = 50
-EPOCHS = 5
+EPOCHS = 12
 
 
 def main(folder: Path, name: str, seed: int) -> None:
@@ -37,7 +36,7 @@ def main(folder: Path, name: str, seed: int) -> None:
             "ITEM_ID_FIELD": "item_id",
             "load_col": {"inter": ["session_id", "item_id_list", "item_id"]},
             "alias_of_item_id": ["item_id_list"],
-            "MAX_ITEM_LIST_LENGTH": WINDOW,
+            "MAX_ITEM_LIST_LENGTH": int(data["history"]),
             "train_neg_sample_args": None,
             "loss_type": "CE",
             "epochs": EPOCHS,
@@ -66,13 +65,15 @@ def main(folder: Path, name: str, seed: int) -> None:
     network.load_state_dict(best["state_dict"])
     np.save(folder / "ranks.npy", _ranks(network, dataset, data))
     rows = len(train.dataset)
-    print(json.dumps({"seconds": seconds, "targets_per_second": rows * epochs / seconds}))  # noqa: T201
+    said = {"history": str(data["history"]), "epochs": f"best of {epochs}"}
+    print(json.dumps(said | {"seconds": seconds, "targets_per_second": rows * epochs / seconds}))  # noqa: T201
 
 
 def _write_rows(folder: Path, data: Any) -> None:
     """Write the rows of train, validation and test; those of the test have the order of the test positions."""
     folder.mkdir(exist_ok=True)
     user, track, played_at = data["user"], data["track"].astype(str), data["played_at"]
+    window = int(data["history"])
     in_history = np.arange(len(user)) - data["offset"][user]
     trained = np.flatnonzero((played_at < data["train_until"]) & (in_history > 0))
     watched = np.flatnonzero(
@@ -81,7 +82,7 @@ def _write_rows(folder: Path, data: Any) -> None:
     for part, targets in (("train", trained), ("valid", watched), ("test", data["test"][in_history[data["test"]] > 0])):
         lines = ["session_id:token\titem_id_list:token_seq\titem_id:token"]
         for target in targets:
-            seen = track[target - min(in_history[target], WINDOW) : target]
+            seen = track[target - min(in_history[target], window) : target]
             lines.append(f"{target}\t{' '.join(seen)}\t{track[target]}")
         (folder / f"recbole.{part}.inter").write_text("\n".join(lines) + "\n")
 
@@ -92,7 +93,7 @@ def _ranks(network: Any, dataset: Any, data: Any) -> Any:
     from recbole.data.interaction import Interaction
 
     network.eval()
-    test = data["test"]
+    test, window = data["test"], int(data["history"])
     in_history = test - data["offset"][data["user"][test]]
     known = dataset.field2token_id["item_id"]
     number = np.array([known.get(str(track), 0) for track in range(int(data["n_catalogue"]))])
@@ -101,8 +102,8 @@ def _ranks(network: Any, dataset: Any, data: Any) -> Any:
     asked = np.flatnonzero((in_history > 0) & (item[test] > 0))
     for begin in range(0, len(asked), 1_000):
         rows = asked[begin : begin + 1_000]
-        length = np.minimum(in_history[rows], WINDOW)
-        seen = np.zeros((len(rows), WINDOW), dtype=np.int64)
+        length = np.minimum(in_history[rows], window)
+        seen = np.zeros((len(rows), window), dtype=np.int64)
         for row, (target, n) in enumerate(zip(test[rows], length, strict=True)):
             seen[row, :n] = item[target - n : target]
         scores = network.full_sort_predict(

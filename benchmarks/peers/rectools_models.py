@@ -23,7 +23,6 @@ from rectools.models import SASRecModel
 from rectools.models.nn.item_net import IdEmbeddingsItemNet
 from rectools.models.nn.transformers.ligr import LiGRLayers
 
-WINDOW = 100
 EPOCHS = 30
 AT_ONCE = 2_000
 
@@ -38,13 +37,14 @@ def main(folder: Path, name: str, seed: int) -> None:
     """Train a model and write the rank of each test position's target."""
     data = np.load(folder / "listens.npz")
     user, track, order = data["user"], data["track"], np.arange(len(data["user"]))
+    window = int(data["history"])
     before = data["played_at"] < data["train_until"]
     in_history = order - data["offset"][user]
-    piece = np.unique(np.stack([user, in_history // WINDOW]), axis=1, return_inverse=True)[1].ravel()
+    piece = np.unique(np.stack([user, in_history // window]), axis=1, return_inverse=True)[1].ravel()
     seed_everything(seed)
     model = SASRecModel(
         n_factors=128,
-        session_max_len=WINDOW,
+        session_max_len=window,
         batch_size=16,
         epochs=EPOCHS,
         item_net_block_types=(IdEmbeddingsItemNet,),
@@ -59,7 +59,7 @@ def main(folder: Path, name: str, seed: int) -> None:
     ranks = []
     for begin in range(0, len(data["test"]), AT_ONCE):
         targets = data["test"][begin : begin + AT_ONCE]
-        length = np.minimum(in_history[targets], WINDOW)
+        length = np.minimum(in_history[targets], window)
         rows = np.concatenate([np.arange(t - n, t) for t, n in zip(targets, length, strict=True)])
         asked = np.repeat(np.arange(len(targets)), length)
         users = np.unique(asked)
@@ -74,7 +74,8 @@ def main(folder: Path, name: str, seed: int) -> None:
     np.save(folder / "ranks.npy", np.concatenate(ranks))
     # The first listen of a piece has nothing before it that the model sees.
     targets_an_epoch = int(before.sum()) - len(np.unique(piece[before]))
-    print(json.dumps({"seconds": seconds, "targets_per_second": targets_an_epoch * EPOCHS / seconds}))  # noqa: T201
+    said = {"history": str(window), "epochs": f"last of {EPOCHS}"}
+    print(json.dumps(said | {"seconds": seconds, "targets_per_second": targets_an_epoch * EPOCHS / seconds}))  # noqa: T201
 
 
 def dataset(user: Any, track: Any, order: Any) -> Dataset:

@@ -1,7 +1,7 @@
 """GRU4Rec (Hidasi et al., ICLR 2016; Hidasi and Karatzoglou, CIKM 2018): a GRU over the tracks heard.
 
-Kept: the GRU, that tracks are all it is told (no times), dropout, a softmax over drawn tracks. Different: it reads the
-frozen track vectors, and goes on over the pauses between sessions.
+Kept: the GRU, that tracks are all it is told (no times), dropout, a softmax over drawn tracks. Different: its
+track embeddings start as the track space, and it goes on over the pauses between sessions.
 
 Shape suffixes as in `fsvae.baselines.sequence`.
 """

@@ -3,7 +3,7 @@
 Kept: a listen updates the dynamic embedding of the user by that of the track and the other way round; the user's is
 projected by the elapsed time, (1 + w * pause) * u; the next track's vector is predicted from the projected user and
 from the static and dynamic embeddings of the track heard last, by a linear layer with a squared loss. Different: the
-static embedding of a track is its frozen vector; its dynamic one starts from that, anew for each chunk, and only the
+static embedding of a track starts as its vector; its dynamic one starts from that, anew for each chunk, and only the
 chunk's own listens update it, so that chunks can be trained in any order; users have no static embedding, as a one-hot
 code knows no new user; the terms that keep embeddings from moving fast are left out; there is a second linear layer,
 for the query.

@@ -3,7 +3,7 @@
 Kept: the element-wise product with 1 + the sum of context embeddings, before the GRU (the context of a listen) and
 behind it (that of the request). The contexts here are pause, session start, hour, weekday and played share, and behind
 the GRU also the slow features, in the place of the paper's user and device. Different: contexts are numbers, so that
-their embeddings are linear maps, of the slow features an MLP; tracks are frozen vectors.
+their embeddings are linear maps, of the slow features an MLP; track embeddings start as the track space.
 
 Shape suffixes as in `fsvae.baselines.sequence`.
 """

@@ -1,9 +1,9 @@
 """SASRec (Kang and McAuley, ICDM 2018): causal self-attention over the tracks heard.
 
 Kept: learned positions, blocks of causal attention and a feed-forward part, dropout, and that order is all it knows of
-time. Different: it reads a projection of the frozen track vectors, normalises before each part (as later work does),
-compares with drawn tracks by a softmax instead of with one by a logistic loss, and counts positions from the anchor of
-the chunk on, so that one pass predicts every position.
+time. Different: its track embeddings start as the track space and are projected, it normalises before each part (as
+later work does), compares with drawn tracks by a softmax instead of with one by a logistic loss, and counts positions
+from the anchor of the chunk on, so that one pass predicts every position.
 
 Shape suffixes as in `fsvae.baselines.sequence`.
 """

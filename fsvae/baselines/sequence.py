@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.models.decoders import Decoder
@@ -33,6 +34,8 @@ class SequenceConfig:
     """Weight of a track softmax beside the Gaussian likelihood, which trains a query of its own; 0: points only."""
     softmax_tracks: int = 1024
     """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
+    track_table: str = "finetuned"
+    """Vectors that tracks are read as and searched in: frozen, or finetuned from the track space."""
 
 
 class SequenceNetwork(Network):
@@ -47,7 +50,7 @@ class SequenceNetwork(Network):
             n_catalogue: how many of the tracks, the first ones, are the catalogue.
             state_dim: H, what the decoder reads.
         """
-        super().__init__(vectors_VD, n_catalogue)
+        super().__init__(vectors_VD, n_catalogue, finetuned=config.track_table == "finetuned")
         self._history = config.history
         self._softmax_weight = config.softmax_weight
         dim = vectors_VD.shape[1]
@@ -81,7 +84,7 @@ class SequenceNetwork(Network):
         nll = self.likelihood(y_ND, self.tracks[target_N]).sum() / targets
         if self.softmax is None:
             return {"nll": nll, "loss": nll}
-        softmax = self.softmax(query_ND, target_N, self.catalogue).sum() / targets
+        softmax = self.softmax(query_ND, target_N, self.track_table[: self.n_catalogue]).sum() / targets
         return {"nll": nll, "softmax": softmax, "loss": nll + self._softmax_weight * softmax}
 
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
@@ -93,9 +96,14 @@ class SequenceNetwork(Network):
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors and the queries of a batch's targets."""
+        """Return the expected vectors of a batch's targets and what ranks the catalogue."""
         y_ND, query_ND = self(batch)
-        return Predictions(batch.listen_BT[batch.target_BT].numpy(), y_ND.numpy(), query_ND.numpy())
+        return Predictions(
+            batch.listen_BT[batch.target_BT].numpy(),
+            y_ND.numpy(),
+            queries=None if self.scored else query_ND.numpy(),
+            scores=(normalize(query_ND, dim=-1) @ self.search_table.T).numpy() if self.scored else None,
+        )
 
 
 def at_targets(x_BTH: Tensor, batch: ChunkBatch) -> Tensor:

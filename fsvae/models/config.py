@@ -26,8 +26,6 @@ class ModelConfig:
     """Read the slow features."""
     fast: str = "on"
     """Recent listens: on, off, or shuffled (the paper's ablation: which they are is kept, their order is not)."""
-    shuffled_share: float = 0.125
-    """Share of the training targets that fast=shuffled learns from in an epoch; each runs the LSTM anew."""
     request_time: bool = True
     """Let the latent see the hour, the weekday and the pause at the time of the request."""
     slow_hidden: int = 256
@@ -70,6 +68,9 @@ class ModelConfig:
     """Share of training chunks in which the slow features are taken away."""
     fast_dropout: float = 0.05
     """Share of training chunks in which the recent listens are taken away."""
+    target_share: float = 1.0
+    """Share of its targets that a training batch learns from, drawn anew each time. With fast=shuffled each of them
+    runs the LSTM by itself."""
 
     def __post_init__(self) -> None:
         """Take YAML's bare on and off, which are booleans to it, for the words of `fast`."""

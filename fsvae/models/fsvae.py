@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
@@ -71,7 +71,8 @@ class FSVAE(Network):
             UserError: a switch has no such value, or two do not go together.
         """
         config.check()
-        super().__init__(vectors_VD, len(vectors_VD) if n_catalogue is None else n_catalogue)
+        finetuned = config.track_table == "finetuned"
+        super().__init__(vectors_VD, len(vectors_VD) if n_catalogue is None else n_catalogue, finetuned)
         self.config = config
         dim = vectors_VD.shape[1]
         inputs = dim + 1 + len(LISTEN_FEATURES)
@@ -82,7 +83,6 @@ class FSVAE(Network):
         self.decoder = Decoder(config.latent_dim, config.decoder_hidden, dim, with_query=config.softmax_weight > 0)
         self.likelihood = _likelihood(config.likelihood, dim)
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.has_softmax else None
-        self.table = nn.Parameter(self.tracks.clone()) if config.track_table == "finetuned" else None
         self.prior = SlowPrior(config.slow_dim, config.latent_dim) if config.prior == "slow" else None
         self.repeat_head: RepeatHead | None = None
         if config.repeat_head:
@@ -92,16 +92,6 @@ class FSVAE(Network):
     def history(self) -> int:
         """Return L: the fast state sees between L and 2 L of the latest listens."""
         return self.config.history
-
-    @property
-    def track_table(self) -> Tensor:
-        """Return what the LSTM reads tracks as, [V + 1, D]: their vectors, or what was made of them."""
-        return self.tracks if self.table is None else self.table
-
-    @property
-    def search_table(self) -> Tensor:
-        """Return the unit vectors that a query is searched in, [C, D]: the catalogue's, or what was made of them."""
-        return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
 
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
@@ -193,8 +183,8 @@ class FSVAE(Network):
 
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
         """Return the `loss` -log p(y | z) + beta * KL, and its terms, as means over the batch's targets [nats]."""
-        if self.config.fast == "shuffled":
-            drawn_BT = torch.rand(batch.target_BT.shape, device=batch.target_BT.device) < self.config.shuffled_share
+        if self.config.target_share < 1:
+            drawn_BT = torch.rand(batch.target_BT.shape, device=batch.target_BT.device) < self.config.target_share
             batch = batch._replace(target_BT=batch.target_BT & drawn_BT)
         prediction = self(batch, sample=True)
         target_N = batch.track_BT[batch.target_BT]
@@ -235,7 +225,7 @@ class FSVAE(Network):
     @property
     def scored(self) -> int:
         """Return the size of the catalogue where it is not searched by nearness in the track space."""
-        return 0 if self.table is None and self.repeat_head is None else self.n_catalogue
+        return super().scored if self.repeat_head is None else self.n_catalogue
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:

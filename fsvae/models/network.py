@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.recommender import Predictions
@@ -20,16 +20,19 @@ class Network(nn.Module, ABC):
 
     tracks: Tensor
 
-    def __init__(self, vectors_VD: Tensor, n_catalogue: int) -> None:
+    def __init__(self, vectors_VD: Tensor, n_catalogue: int, finetuned: bool = False) -> None:
         """Keep a track space.
 
         Args:
             vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks that borrow one.
             n_catalogue: how many of the tracks, the first ones, are the catalogue.
+            finetuned: read and search tracks in a table of the network's own that starts as the track space; what is
+                expected, and distances are measured from, stays a point of the track space.
         """
         super().__init__()
         self.n_catalogue = n_catalogue
         self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, vectors_VD.shape[1])]))
+        self.table = nn.Parameter(self.tracks.clone()) if finetuned else None
 
     @property
     def catalogue(self) -> Tensor:
@@ -38,8 +41,13 @@ class Network(nn.Module, ABC):
 
     @property
     def track_table(self) -> Tensor:
-        """Return what tracks are read as, [V + 1, D]: their vectors, unless a network has made something of them."""
-        return self.tracks
+        """Return what tracks are read as, [V + 1, D]: their vectors, or what was made of them."""
+        return self.tracks if self.table is None else self.table
+
+    @property
+    def search_table(self) -> Tensor:
+        """Return the unit vectors that a query is searched in, [C, D]: the catalogue's, or what was made of them."""
+        return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
 
     def heard(self, track: Tensor) -> Tensor:
         """Return what is told of tracks [...]: their row, and whether it is outside the catalogue, [..., D + 1]."""
@@ -62,8 +70,8 @@ class Network(nn.Module, ABC):
 
     @property
     def scored(self) -> int:
-        """Return how many tracks `predictions` scores one by one; 0 where it gives queries to search for."""
-        return 0
+        """Return how many tracks `predictions` scores one by one; 0 where queries are searched in the track space."""
+        return 0 if self.table is None else self.n_catalogue
 
     @abstractmethod
     def predictions(self, batch: ChunkBatch) -> Predictions:

@@ -27,7 +27,8 @@ def cell_datasets(
     """Return the dataset of each cell, by its name; what is not there yet is prepared.
 
     A cell without a setting of `dataset` has the current dataset. Any other has one that differs from the current one
-    in what is set. Those lie beside the others in a folder of their own, where none is ever the current one.
+    in what is set, and whose track space is made from the start, like those that it is compared with. Those lie beside
+    the others in a folder of their own, where none is ever the current one.
 
     Args:
         cells: the cells.
@@ -67,7 +68,7 @@ def _config(cell: Cell, current: dict[str, Any]) -> DatasetConfig | None:
     wanted = here.copy()
     for key in cell.dataset_keys:
         OmegaConf.update(wanted, key.removeprefix("dataset."), _value(cell, key))
-    if wanted == here:
+    if wanted == here and not (here.continue_space and cell.dataset_keys):  # a continued space has learned for longer
         return None
     config: DatasetConfig = OmegaConf.to_object(wanted)
     return replace(config, continue_space=False, keep=_ALL)

@@ -17,6 +17,9 @@ def findings(results: Results) -> list[str]:
     others = [cell for cell in results.outcomes if cell != results.reference]
     metrics = [metric for metric in _NAMES if results.one_space or metric not in SPACE_METRICS]
     found = []
+    if results.row(results.reference, "l2")["value"] is None:
+        found.append("No target of the period is in the catalogue: there is nothing to compare by.")
+        others = []
     if others and results.one_space:
         found.append(_verdict(results, others))
     if not results.one_space:

@@ -76,6 +76,7 @@ def matrix_name(overrides: Sequence[str]) -> str:
 
 def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Config) -> Cell:
     where = f"ablation={matrix}, cell '{name}'"
+    shared = _without(shared, own)
     try:
         config = load_config([*shared, *own])
     except UserError as error:
@@ -88,3 +89,10 @@ def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Conf
             )
     keys = (key_of(text) for text in [*shared, *own])
     return Cell(name, own, config, frozenset(key for key in keys if key.startswith("dataset.")))
+
+
+def _without(shared: list[str], own: list[str]) -> list[str]:
+    """Return the shared settings but for those of groups that a cell chooses anew: Hydra applies values after groups,
+    in whichever order they are written."""
+    chosen = {key for text in own if "." not in (key := key_of(text))}
+    return [text for text in shared if key_of(text).partition(".")[0] not in chosen]

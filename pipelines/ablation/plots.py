@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from fsvae.evaluation.latent import ACTIVE
@@ -27,11 +28,11 @@ _DIFFERENCES = ("l2", "cosine", "recall@10")
 def plots(results: Results) -> list[Plot]:
     """Return the plots of what there are figures for."""
     found = [_differences(results)] if len(results.outcomes) > 1 else []
-    found += [
-        _by_slice(results, "l2", "L2 distance by slice", "Lower is better. In brackets: targets in the slice."),
-        _by_slice(results, "recall@10", "Recall@10 by slice", "Higher is better; targets in the catalogue."),
-    ]
-    if any(trial.curves() is not None for trial in _all(results)):
+    told = "In brackets: targets in the slice."
+    if results.one_space:
+        found.append(_by_slice(results, "l2", "L2 distance by slice", f"Lower is better. {told}"))
+    found.append(_by_slice(results, "recall@10", "Recall@10 by slice", f"Higher is better. {told}"))
+    if results.one_space and any(trial.curves() is not None for trial in _all(results)):
         found.append(
             Plot(
                 "Learning curves",
@@ -49,12 +50,14 @@ def plots(results: Results) -> list[Plot]:
                 lambda axes: _kl(axes, results),
             )
         )
-    if any(outcome.uncertainty is not None for outcomes in results.outcomes.values() for outcome in outcomes):
+    outcomes = (outcome for of_cell in results.outcomes.values() for outcome in of_cell)
+    if results.one_space and any(outcome.uncertainty is not None for outcome in outcomes):
         found.append(
             Plot(
                 "Calibration of the predicted uncertainty",
                 f"Targets in {_BINS} equal groups by the model's uncertainty (the mean standard deviation of its "
-                "posterior): if it is worth something, errors grow to the right. r: Spearman's rank correlation.",
+                "posterior): if it is worth something, errors grow to the right. r: Spearman's rank correlation, "
+                "the mean over seeds.",
                 lambda axes: _calibration(axes, results),
             )
         )
@@ -161,15 +164,15 @@ def _calibration(axes: Any, results: Results) -> None:
         told = [(o.uncertainty[inside], o.l2[inside]) for o in outcomes if o.uncertainty is not None]
         if not told:
             continue
-        uncertainty, error = (np.concatenate(part) for part in zip(*told, strict=True))
-        groups = np.array_split(np.argsort(uncertainty, kind="stable"), _BINS)
-        groups = [group for group in groups if len(group)]
-        axes.plot(
-            [uncertainty[group].mean() for group in groups],
-            [error[group].mean() for group in groups],
-            markersize=4,
-            label=f"{cell}, r = {spearmanr(uncertainty, error).statistic:+.2f}",
-            **_style(results, cell),
-        )
+        # seed by seed: each has learned a scale of its own
+        points = np.mean([_groups(uncertainty, error) for uncertainty, error in told], axis=0)
+        r = np.mean([spearmanr(uncertainty, error).statistic for uncertainty, error in told])
+        axes.plot(*points, markersize=4, label=f"{cell}, r = {r:+.2f}", **_style(results, cell))
     axes.set(xlabel="predicted uncertainty, mean of the group", ylabel="L2 distance, mean")
     legend_above(axes)
+
+
+def _groups(uncertainty: NDArray[np.float32], error: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean uncertainty and the mean error of groups of targets by their uncertainty, [2, groups]."""
+    groups = np.array_split(np.argsort(uncertainty, kind="stable"), min(_BINS, len(uncertainty)))
+    return np.array([[of[group].mean() for group in groups] for of in (uncertainty, error)])

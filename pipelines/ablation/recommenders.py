@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model, save
 
 from fsvae.baselines import BASELINES, NoSettings
 from fsvae.baselines.networks import NETWORKS
@@ -16,6 +16,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
 from fsvae.recommender import Recommender
+from fsvae.storage import Folder
 from pipelines.config import Config
 
 
@@ -69,8 +70,6 @@ def make_recommender(
         load_model(network, weights)
     else:
         fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
-        temporary = weights.with_suffix(".tmp")
-        save_model(network.cpu(), str(temporary))
-        temporary.replace(weights)
+        Folder.at(folder).write(weights.name, save(network.cpu().state_dict()))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return NetworkRecommender(NETWORKS[name].title, network)

@@ -47,6 +47,7 @@ def run_ablate(overrides: Sequence[str]) -> None:
             left = len([trial for trial in plan.to_run if not trial.stored.done])
             names = {trial.name: cell for cell, trials in reversed(plan.trials.items()) for trial in trials}
             failed: list[str] = []
+            ended_early: UserError | None = None
             with _progress() as bar:
                 task = bar.add_task("ablate", total=left)
 
@@ -64,9 +65,13 @@ def run_ablate(overrides: Sequence[str]) -> None:
                     raise KeyboardInterrupt(
                         f"interrupted with {done} of {count(len(plan.to_run), 'run')} done; the same command goes on"
                     ) from interrupt
+                except UserError as error:  # a worker was killed: what is done is told all the same
+                    ended_early = error
             if any(trial.stored.done for trial in plan.trials[matrix.reference]):
                 console.print(f"[bold]report[/]    {_write_report(workspace, plan.folder)}")
             record.finish()
+    if ended_early:
+        raise ended_early
     if failed:
         raise UserError(
             f"{len(failed)} of {count(left, 'run')} failed ({', '.join(sorted(set(failed)))}); see above. "

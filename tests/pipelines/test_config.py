@@ -129,7 +129,7 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
         "model.prior=none",
         "model.likelihood=vmf",
         "model.track_table=free",
-        "model.shuffled_share=0",
+        "model.target_share=0",
         "model.repeat_dim=0",
         "dataset.track2vec.dim=0",
         "dataset.train_share=1.5",

@@ -330,8 +330,13 @@ def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_
     left = tmp_path / "0123456789abcdef"
     left.mkdir()
     (left / "tracks.parquet").write_text("half of it")
+    another = tmp_path / ".cells" / "fedcba9876543210" / ".part-00.parquet.7.tmp"  # a matrix is writing it
+    another.parent.mkdir(parents=True)
+    for file in (another, left / another.name, tmp_path / first.name / another.name):
+        file.write_text("half of it")
     second = prepare(lake, config, seed=2, datasets=tmp_path)
-    assert made(tmp_path) == {first.name, second.name}
+    assert made(tmp_path) - {".cells"} == {first.name, second.name}
+    assert another.exists() and not (tmp_path / first.name / another.name).exists()
 
 
 def test_one_prepare_at_a_time(lake: Lake, tmp_path: Path) -> None:

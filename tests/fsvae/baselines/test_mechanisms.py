@@ -46,8 +46,9 @@ def listens(track: Sequence[int], **columns: Sequence[float]) -> ChunkBatch:
 
 def zeroed(network: SequenceNetwork) -> None:
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
+        for name, parameter in network.named_parameters():
+            if name != "table":
+                parameter.zero_()
     network.eval()
 
 

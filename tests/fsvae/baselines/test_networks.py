@@ -70,10 +70,12 @@ def whole(data: PreparedDataset, history: int = 4) -> ChunkBatch:
 
 
 def predicted(network: Network, data: PreparedDataset) -> NDArray[np.float32]:
-    """Points and queries of every listen, in order."""
+    """Points and scores of every listen, in order."""
     parts = list(NetworkRecommender("network", network).predict(data, 0, FOREVER))
     order = np.argsort(np.concatenate([part.targets for part in parts]))
-    points = [np.hstack([part.vectors, part.vectors if part.queries is None else part.queries]) for part in parts]
+    points = [
+        np.hstack([part.vectors] + [of for of in (part.queries, part.scores) if of is not None]) for part in parts
+    ]
     assert len(order) == len(data.listens)
     return np.concatenate(points)[order]
 
@@ -166,10 +168,10 @@ def test_a_network_learns_a_tiny_dataset_by_heart(kind: str) -> None:
         by_the_past &= position != 5  # a bag of all five tracks, each heard once, says nothing of their order
     rows = np.broadcast_to(by_the_past, batch.track_BT.shape).flatten()
     found = network.predictions(batch)
-    for points in (found.vectors, found.queries):
-        assert points is not None
-        nearest = (points @ data.vectors.T).argmax(axis=1)
-        assert (nearest == batch.track_BT.flatten().numpy())[rows].mean() > 0.95
+    scores = found.scores if found.queries is None else found.queries @ data.vectors.T
+    assert scores is not None
+    for said in (found.vectors @ data.vectors.T, scores):
+        assert (said.argmax(axis=1) == batch.track_BT.flatten().numpy())[rows].mean() > 0.95
 
 
 BF16 = [("bf16-mixed", kind) for kind in BASELINES]  # not FS-VAE: not every CPU has an LSTM in bf16
@@ -189,7 +191,9 @@ def test_every_default_config_trains_for_a_batch(kind: str, precision: str, tmp_
 def test_without_a_softmax_the_query_is_the_point_and_the_loss_is_the_likelihood(kind: str) -> None:
     data = pattern()
     batch = whole(data)
-    plain, two = (random_network(kind, data, small(kind, softmax_weight=weight)) for weight in (0.0, 3.0))
+    plain, two = (
+        random_network(kind, data, small(kind, softmax_weight=weight, track_table="frozen")) for weight in (0.0, 3.0)
+    )
     points = plain.predictions(batch)
     assert points.queries is not None and np.array_equal(points.queries, points.vectors)
     both = two.predictions(batch)
@@ -198,6 +202,29 @@ def test_without_a_softmax_the_query_is_the_point_and_the_loss_is_the_likelihood
     assert "softmax" not in terms and terms["loss"] == terms["nll"]  # at 0 epochs a KL term counts nothing
     expected = terms_of_two["nll"] + 3.0 * terms_of_two["softmax"]
     torch.testing.assert_close(terms_of_two["loss"], expected)
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_a_finetuned_table_is_learned_and_searched_and_distances_stay_in_the_track_space(kind: str) -> None:
+    data = pattern()
+    batch = whole(data)
+    frozen, finetuned = (NETWORKS[kind].build(data, small(kind, track_table=word)) for word in ("frozen", "finetuned"))
+    assert frozen.table is None and frozen.scored == 0 and finetuned.table is not None
+    assert torch.equal(finetuned.table, frozen.tracks)
+    finetuned.loss(batch, 1.0)["loss"].backward()
+    assert finetuned.table.grad is not None
+    assert finetuned.table.grad[: data.n_catalogue].any(dim=1).all()
+    finetuned.eval()
+    l2 = finetuned.validate(batch)["l2"]
+    before = finetuned.predictions(batch)
+    assert before.scores is not None and before.queries is None and before.scores.shape[1] == finetuned.scored
+    with torch.no_grad():
+        finetuned.table[: data.n_catalogue] *= 3.0  # as long as they may be, only directions are searched
+    after = finetuned.predictions(batch)
+    assert after.scores is not None and np.abs(after.scores).max() <= 1 + 1e-5
+    if kind == "mult_vae":  # which reads rows of its own
+        np.testing.assert_allclose(after.scores, before.scores, atol=1e-6)
+        assert finetuned.validate(batch)["l2"] == l2
 
 
 def test_a_recommender_is_fitted_the_same_each_time_and_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -114,10 +114,11 @@ def test_a_listen_moves_with_its_own_features(data: PreparedDataset, batch: Chun
     assert (is_plain ^ is_turned).all() and is_plain.any() and is_turned.any()
 
 
+@pytest.mark.parametrize("fast", ["on", "off", "shuffled"])
 def test_the_model_learns_from_a_share_of_the_targets_and_predicts_all(
-    data: PreparedDataset, batch: ChunkBatch
+    data: PreparedDataset, batch: ChunkBatch, fast: str
 ) -> None:
-    model = random_model(data, small_config(fast="shuffled", shuffled_share=0.25))
+    model = random_model(data, small_config(fast=fast, target_share=0.25))
     targets = int(batch.target_BT.sum())
     assert len(model(batch).y_ND) == targets
     seen: list[int] = []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import mlflow
@@ -18,8 +19,13 @@ from small_matrix import SMALL, with_matrix
 from typer.testing import CliRunner
 
 import pipelines.ablation.run as running
+from fsvae.errors import UserError
+from pipelines.ablation import datasets
 from pipelines.ablation.cell import Ended, Trial
+from pipelines.ablation.matrix import Cell
 from pipelines.cli import app
+from pipelines.config import load_config
+from pipelines.dataset_config import DatasetConfig
 from pipelines.lake import Lake
 
 MINE = """
@@ -143,6 +149,23 @@ def test_an_interrupted_matrix_goes_on_with_what_is_left(
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
 
 
+def test_where_a_worker_is_killed_what_is_done_is_told(
+    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_trial = running.run_trial
+
+    def killed(trial: Trial) -> Ended:
+        if len(ran) == 2:
+            raise UserError("a worker process was killed")
+        return run_trial(trial)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run_trial", killed)
+        printed = ablate("ablation=mine", "seeds=[1,2]", status=1)
+    assert "a worker process was killed" in printed and "report.html" in printed
+    assert "Not done yet: FS-VAE, seed 2; the same, seed 2." in printed
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(
     ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +198,18 @@ def test_a_cell_with_another_track_space_has_a_dataset_of_its_own(
     assert manifests[0]["counts"] == manifests[1]["counts"] and manifests[0]["seed"] == manifests[1]["seed"]
     assert "track spaces of their own, in which L2 and cosine distances are not comparable" in done.output
     assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 2
+
+
+@pytest.mark.parametrize(("continued", "keys", "own"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_a_track_space_that_has_learned_for_longer_is_not_compared_with_others(
+    continued: bool, keys: bool, own: bool
+) -> None:
+    """A cell that sets what the current dataset has too still gets one of its own, made from the start."""
+    current = asdict(DatasetConfig(continue_space=continued))
+    named = frozenset({"dataset.track2vec.dim"} if keys else ())
+    found = datasets._config(Cell("one", [], load_config(), named), current)
+    assert (found is not None) == own
+    assert found is None or not found.continue_space
 
 
 def test_a_killed_matrix_goes_on(settings: list[str], workdir: Path) -> None:

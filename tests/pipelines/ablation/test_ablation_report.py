@@ -15,6 +15,7 @@ from fsvae.baselines import NoSettings, Popularity
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
+from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.outcome import Outcome
 from fsvae.evaluation.protocol import evaluate
 from fsvae.storage import Folder
@@ -132,6 +133,9 @@ def test_distances_in_different_track_spaces_are_not_compared(
     apart = results_of(tmp_path, small_dataset, {"full": [outcome], "other": [other]})
     said = findings(apart)
     assert "not comparable" in said[0] and said[1].startswith("Recall@10: ") and len(said) == 2
+    drawn = [plot.title for plot in plots(apart)]
+    assert "Recall@10 by slice" in drawn
+    assert not {"L2 distance by slice", "Learning curves"} & set(drawn) and not any("Calibration" in t for t in drawn)
     figures = [figures[0] for _, figures in figure_tables(apart)[0].rows]
     assert [(figure.value, figure.best, figure.difference) for figure in figures] == [
         ("1.000", False, ""),
@@ -192,6 +196,28 @@ def test_uncertainty_is_drawn_beside_the_errors(
     sure = replace(outcome, l2=rising, uncertainty=np.arange(n, dtype=np.float32))
     last = plots(results_of(tmp_path, small_dataset, {"full": [sure]}))[-1]
     assert last.title == "Calibration of the predicted uncertainty" and "full, r = +1.00" in last.svg
+
+
+def test_uncertainty_is_measured_seed_by_seed(outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+    """A seed that is surer of everything and yet errs more would turn the correlation of both together."""
+    n = len(outcome.targets)
+    order = np.arange(n, dtype=np.float32)
+    seeds = [
+        replace(outcome, l2=np.where(np.isnan(outcome.l2), np.nan, order + error), uncertainty=order + unsure)
+        for error, unsure in ((0, 10 * n), (10 * n, 0))
+    ]
+    last = plots(results_of(tmp_path, small_dataset, {"full": seeds}))[-1]
+    assert "full, r = +1.00" in last.svg
+
+
+def test_a_period_without_a_target_in_the_catalogue_has_a_report(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    none = np.full_like(outcome.l2, np.nan)
+    outside = replace(outcome, l2=none, cosine=none, ranks=np.full_like(outcome.ranks, MISS))
+    found = results_of(tmp_path, small_dataset, {"full": [outside], "less": [outside]})
+    assert findings(found) == ["No target of the period is in the catalogue: there is nothing to compare by."]
+    assert "nothing to compare by" in write_report(found).read_text()
 
 
 def test_the_latest_matrix_is_found_by_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from small_matrix import with_matrix
 
 from fsvae.errors import UserError
 from pipelines.ablation.matrix import matrix_of
-from pipelines.config import config_dir
+from pipelines.config import config_dir, load_config
 
 NAMES = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
 MINE = """
@@ -58,6 +59,15 @@ def test_a_cell_wins_over_the_command_line_and_that_over_the_base(
     assert one.config.train.max_epochs == two.config.train.max_epochs == 7
     assert (one.dataset_keys, two.dataset_keys) == (set(), {"dataset.track2vec.dim"})
     assert two.settings == ["model.beta=0.3", "dataset.track2vec.dim=8"]
+
+
+def test_a_cell_that_chooses_a_group_wins_over_values_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_matrix(tmp_path, monkeypatch, mine=MINE.replace("two: [", "two: [model=default, "))
+    paper, default = load_config(["model=paper"]).model, load_config().model
+    one, two = matrix_of(["ablation=mine", "model.latent_dim=7", "train.max_epochs=7"]).cells
+    assert (one.config.model.history, one.config.model.latent_dim) == (32, 7)
+    assert one.config.model.repeat_head == paper.repeat_head != default.repeat_head
+    assert two.config.model == replace(default, beta=0.3) and two.config.train.max_epochs == 7
 
 
 def test_a_wrong_setting_is_refused_with_the_cells_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
