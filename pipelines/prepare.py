@@ -105,7 +105,8 @@ def _point(datasets: Folder, name: str, keep: int) -> None:
     datasets.write("CURRENT", (name + "\n").encode())
     (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
     for left in datasets.files():
-        if left.endswith(".tmp") and not left.startswith("."):  # what a matrix prepares is under another lock
+        of_matrices = "/" in left and left.startswith(".")  # a folder that is under another lock
+        if left.endswith(".tmp") and not of_matrices:
             datasets.delete(left)
     others = {}
     for other in datasets.folders():
