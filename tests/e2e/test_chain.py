@@ -99,7 +99,12 @@ def test_serve_answers_until_it_is_asked_to_end(quickstart: tuple[Path, str]) ->
     )
     try:
         assert process.stdout is not None
-        url = next(match[0] for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        said, found = "", None
+        while found is None and (line := process.stdout.readline()):
+            said += line
+            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, said
+        url = found[0]
         assert httpx.get(f"{url}/healthz", timeout=30).json() == {"status": "ok", "model_version": "fsvae/1"}
         answer = httpx.post(f"{url}/v1/next-tracks", json={"recent": ["t000001"], "k": 4}, timeout=30).json()
         assert len(answer["tracks"]) == 4
