@@ -58,7 +58,7 @@ def main() -> None:
         workspace = Workspace(load_config([f"workdir={folder}", "source=jodie", f"source.path={arguments.log}"]))
         run_ingest(workspace)
         run_prepare(workspace)
-        targets = write_listens(workspace.dataset(), workspace.config.model.history, folder / "listens.npz")
+        targets = write_listens(workspace.dataset(), folder / "listens.npz")
         table = Table(title=f"{len(targets):,} test positions; one thread each", title_justify="left")
         for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "model" else "right")
@@ -84,8 +84,9 @@ def main() -> None:
     console.print(table)
     console.print(
         "listens read: the latest ones before a position. epochs: the weights are those of the best one at the "
-        "validation positions, or of the last one; in ours most listens are twice in an epoch, with a short and with a "
-        "long history. Peers learn the same training listens; what they cannot be told is in docs/experiments.md."
+        "validation positions, or of the last one; RecBole's time is up after 20 minutes. In ours most listens are "
+        "twice in an epoch, with a short and with a long history. Peers learn the same training listens; what they "
+        "cannot be told is in docs/experiments.md."
     )
     console.print(
         f"make bench-peers · commit {git_commit()[:12]} · {datetime.now(UTC):%Y-%m-%d} · "

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset
 
+HISTORY = 64
+"""Latest listens that all models read (ours: as many to twice as many). RecBole runs over them anew for each target:
+with 128 an epoch of its SASRec takes more than ten minutes."""
 
-def write_listens(dataset: PreparedDataset, history: int, path: Path) -> NDArray[np.int64]:
+
+def write_listens(dataset: PreparedDataset, path: Path) -> NDArray[np.int64]:
     """Write the listens to tracks of the catalogue, user by user in order, and which of them are test positions.
 
     The others are left out, as the peers have no way to say 'a track that is not known'. Returns [N] the flat positions
@@ -18,7 +22,6 @@ def write_listens(dataset: PreparedDataset, history: int, path: Path) -> NDArray
 
     Args:
         dataset: the listens.
-        history: how many of the latest listens the peers are to read.
         path: the file.
     """
     listens = dataset.listens
@@ -28,7 +31,7 @@ def write_listens(dataset: PreparedDataset, history: int, path: Path) -> NDArray
     targets = targets[listens.track[targets] < dataset.n_catalogue]
     np.savez(
         path,
-        history=history,
+        history=HISTORY,
         user=user,
         track=listens.track[inside].astype(np.int64),
         played_at=listens.played_at[inside],

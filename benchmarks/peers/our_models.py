@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.listens import HISTORY
 from fsvae.baselines.networks import NETWORKS
 from fsvae.data.chunks import training_chunks
 from fsvae.data.dataset import PreparedDataset, open_dataset
@@ -24,7 +26,8 @@ def main(folder: Path, name: str, seed: int) -> None:
     config = load_config()
     dataset = open_dataset(folder / "datasets")
     kind = NETWORKS[name]
-    network = kind.untrained(dataset, config.model if name == "fsvae" else kind.config(), seed)
+    network_config = replace(config.model if name == "fsvae" else kind.config(), history=HISTORY)
+    network = kind.untrained(dataset, network_config, seed)
     began = time.perf_counter()
     fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
     seconds = time.perf_counter() - began

@@ -20,6 +20,11 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model, init_logger, init_seed
 
 EPOCHS = 12
+MINUTES = 20
+
+
+class TimeUpError(Exception):
+    """Raised behind the epoch in which the time for training ended."""
 
 
 def main(folder: Path, name: str, seed: int) -> None:
@@ -58,14 +63,23 @@ def main(folder: Path, name: str, seed: int) -> None:
     network = get_model(name)(config, train.dataset)
     trainer = Trainer(config, network)
     began = time.perf_counter()
-    trainer.fit(train, valid, verbose=False)
+
+    def watch_the_clock(epoch: int, score: float) -> None:
+        if time.perf_counter() - began > 60 * MINUTES:
+            raise TimeUpError
+
+    why = ""
+    try:
+        trainer.fit(train, valid, verbose=False, callback_fn=watch_the_clock)
+    except TimeUpError:
+        why = ", time is up"
     seconds = time.perf_counter() - began
     epochs = len(trainer.train_loss_dict)
     best = torch.load(trainer.saved_model_file, weights_only=False)
     network.load_state_dict(best["state_dict"])
     np.save(folder / "ranks.npy", _ranks(network, dataset, data))
     rows = len(train.dataset)
-    said = {"history": str(data["history"]), "epochs": f"best of {epochs}"}
+    said = {"history": str(data["history"]), "epochs": f"best of {epochs}{why}"}
     print(json.dumps(said | {"seconds": seconds, "targets_per_second": rows * epochs / seconds}))  # noqa: T201
 
 
