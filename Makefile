@@ -4,12 +4,14 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: quickstart test check bench bench-data bench-eval bench-peers notebooks wheel clean
+.PHONY: install quickstart test check bench bench-data bench-eval bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ann]'
 	touch $@
+
+install: .venv/.installed  ## the virtual environment .venv, with fsvae on its path
 
 quickstart: .venv/.installed  ## simulate, train, serve and ask for one user's next tracks
 	$(BIN)/fsvae quickstart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -98,8 +99,11 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         if cause is None:
             raise UserError(f"config: {error}") from error
         key = str(cause.full_key)
-        hint = "" if key in _keys() or key.startswith(_OPEN) else nearest(key, _keys())
-        raise UserError(f"config: {key}: {str(cause.msg or cause).splitlines()[0]}{hint}") from error
+        known = re.split(r"\[|\.cells\.", key)[0] in _keys() or key.startswith(_OPEN)  # a place in a list, a cell
+        hint = "" if known else nearest(key, _keys())
+        what = str(cause.msg or cause).splitlines()[0].rstrip(".")
+        what = "a list in brackets is expected, such as [1,2]" if "ListConfig" in what else what
+        raise UserError(f"config: {key}: {what}.{hint}") from error
     except ValueError as error:
         raise UserError(f"config: {error}") from error
     check_ranges(config)
@@ -155,13 +159,18 @@ def _check_keys(overrides: Sequence[str]) -> None:
         key = override.key_or_group
         if names_a_file(str(override.input_line)):
             continue
+        if override.is_sweep_override():
+            values = override.get_value_string()
+            raise UserError(f"{key}={values}: a list is written in brackets: '{key}=[{values}]'.")
         if key in groups and isinstance(override.value(), str):
             files = {path.stem for path in (config_dir() / key).glob("*.yaml")}
             options = sorted(files | set(READERS) if key == "source" else files)
             if override.value() not in options:
+                file = f"{override.value()}.yaml"
+                hint = f" A file of your own: {key}={file}." if key == "ablation" and Path(file).exists() else ""
                 raise UserError(
                     f"{key}={override.value()}: {key} has no '{override.value()}', only {', '.join(options)}."
-                    f"{nearest(str(override.value()), options)}"
+                    f"{hint or nearest(str(override.value()), options)}"
                 )
         elif key not in keys and not key.startswith(_OPEN):
             raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
@@ -173,7 +182,8 @@ def _parsed(text: str) -> Override:
     except HydraException as error:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UserError(f"{text}: settings are written key=value, for example train.max_epochs=3.") from error
+            like = f"ablation={text}" if text.endswith(".yaml") else "train.max_epochs=3"
+            raise UserError(f"{text}: settings are written key=value, for example {like}.") from error
         if value[:1] in ("{", "["):
             how = "Close its brackets and quote it: 'source.columns={user_id: user, track_id: song}'"
         else:

@@ -114,9 +114,9 @@ class Tracker:
         """Delete a run."""
         self._client.delete_run(run_id)
 
-    def finish(self, run_id: str) -> None:
-        """Mark a run as finished."""
-        self._client.set_terminated(run_id)
+    def finish(self, run_id: str, status: str = "FINISHED") -> None:
+        """Mark a run as ended: FINISHED, FAILED, or KILLED by whoever started it."""
+        self._client.set_terminated(run_id, status)
 
     def lightning_logger(self, run_id: str) -> Any:
         """Return a Lightning logger that writes to a run."""

@@ -35,6 +35,15 @@ class SASRecConfig(SequenceConfig):
     dropout: float = 0.1
     """Share that is taken away in training: of the inputs, the attention, and what each part adds."""
 
+    def check(self) -> None:
+        """Refuse sizes that do not go together.
+
+        Raises:
+            UserError: `hidden` is not a multiple of `heads`.
+        """
+        if self.hidden % self.heads:
+            raise UserError(f"baselines.sasrec.hidden={self.hidden} is not a multiple of heads={self.heads}.")
+
 
 class SASRec(SequenceNetwork):
     """The state before a position attends to a beginning of its own and to all listens before."""
@@ -45,8 +54,7 @@ class SASRec(SequenceNetwork):
         Raises:
             UserError: `hidden` is not a multiple of `heads`.
         """
-        if config.hidden % config.heads:
-            raise UserError(f"sasrec: hidden={config.hidden} is not a multiple of heads={config.heads}.")
+        config.check()
         super().__init__(config, vectors_VD, n_catalogue, config.hidden)
         self.project = nn.Linear(vectors_VD.shape[1] + 1, config.hidden)
         self.beginning = nn.Parameter(torch.zeros(config.hidden))

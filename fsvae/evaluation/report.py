@@ -25,7 +25,7 @@ LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", 
 """What the lists of ten are like: more is not better in itself."""
 LIST_CAPTION = (
     "The ten tracks recommended for each target: the share of the catalogue that is recommended at least once, the "
-    "mean\n-log2 of a track's share of the training listens, and the mean cosine distance between two of the ten."
+    "mean -log2\nof a track's share of the training listens, and the mean cosine distance between two of the ten."
 )
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fsvae.evaluation.outcome import SPACE_METRICS
 from pipelines.ablation.results import Results
+from pipelines.ablation.verdicts import LOWER_IS_BETTER, VERDICTS, WITHIN_SEEDS, WORSE, seed_margin, verdict
 from pipelines.words import count
 
-LOWER_IS_BETTER = ("l2", "cosine")
 _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 
 
 def findings(results: Results) -> list[str]:
-    """Return whether the reference is best, what is worse for sure and what is not, and what is missing."""
+    """Return what is missing, whether the reference is best, what is worse for sure and what is not."""
     others = [cell for cell in results.outcomes if cell != results.reference]
     metrics = [metric for metric in _NAMES if results.one_space or metric not in SPACE_METRICS]
-    found = []
+    found = [f"Not done yet: {'; '.join(results.missing)}."] if results.missing else []
+    found += [f"'{cell}' and '{same}' are one model: no setting differs that it reads." for cell, same in results.twins]
     if results.row(results.reference, "l2")["value"] is None:
         found.append("No target of the period is in the catalogue: there is nothing to compare by.")
         others = []
@@ -26,8 +27,8 @@ def findings(results: Results) -> list[str]:
         found.append("The cells have track spaces of their own, in which L2 and cosine distances are not comparable.")
     if others:
         found += [_of_metric(results, metric, others) for metric in metrics]
-    if results.missing:
-        found.append(f"Not done yet: {'; '.join(results.missing)}.")
+    if others and results.of_one_seed:
+        found.append("One seed each: how far another seed would move these figures is not known.")
     return found
 
 
@@ -54,26 +55,20 @@ def latent_findings(results: Results) -> list[str]:
     return found
 
 
-def is_better(metric: str, difference: float) -> bool:
-    """Return whether a difference from the reference is for the better."""
-    return difference < 0 if metric in LOWER_IS_BETTER else difference > 0
-
-
 def _verdict(results: Results, others: Sequence[str]) -> str:
-    """Return whether the reference is best in both distances and all others are worse for sure."""
+    """Return whether the reference is best in both distances, and how each other cell compares in them."""
     best = [_NAMES[metric] for metric in LOWER_IS_BETTER if _best(results, metric) == results.reference]
-    start = (
-        f"{results.reference} is best in {' and '.join(best)}" if best else f"{results.reference} is best in neither"
-    )
-    unsure = []
+    start = f"{results.reference} is best in {' and '.join(best) if best else 'neither L2 nor cosine'}"
+    groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
     for cell in others:
-        rows = {metric: results.row(cell, metric) for metric in LOWER_IS_BETTER}
-        not_worse = [_NAMES[name] for name, row in rows.items() if not (row["significant"] and row["difference"] > 0)]
-        if not_worse:
-            unsure.append(f"{cell} ({', '.join(not_worse)})")
-    if not unsure:
-        return f"{start}, and every other cell is worse in both, with a 95 % interval that excludes zero."
-    return f"{start}. Not shown to be worse, with a 95 % interval that excludes zero: {'; '.join(unsure)}."
+        of_metric = {metric: verdict(metric, results.row(cell, metric)) for metric in LOWER_IS_BETTER}
+        for name in dict.fromkeys(of_metric.values()):
+            where = [_NAMES[metric] for metric, found in of_metric.items() if found == name]
+            groups[name].append(f"{cell} ({', '.join(where)})")
+    if not any(cells for name, cells in groups.items() if name != WORSE):
+        so_far = " done so far" if results.missing else ""
+        return f"{start}, and every other cell{so_far} is worse in both, with 95 % intervals that exclude zero."
+    return f"{start}. {_groups(groups)}"
 
 
 def _of_metric(results: Results, metric: str, others: Sequence[str]) -> str:
@@ -81,22 +76,21 @@ def _of_metric(results: Results, metric: str, others: Sequence[str]) -> str:
     of_reference = results.row(results.reference, metric)["value"]
     words = f"{_NAMES[metric]}: best is {best} ({results.row(best, metric)['value']:.4f})"
     words += "." if best == results.reference else f"; {results.reference} has {of_reference:.4f}."
-    groups: dict[str, list[str]] = {
-        "Worse": [],
-        "Better": [],
-        "Not told apart": [],
-        "Too few users for an interval": [],
-    }
+    groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
     for cell in others:
         row = results.row(cell, metric)
-        if row["difference"] is None:
-            groups["Too few users for an interval"].append(cell)
-            continue
-        group = (
-            "Not told apart" if not row["significant"] else ["Worse", "Better"][is_better(metric, row["difference"])]
-        )
-        groups[group].append(f"{cell} ({row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}])")
-    return " ".join([words, *(f"{group}: {', '.join(cells)}." for group, cells in groups.items() if cells)])
+        name = verdict(metric, row)
+        figures = ""
+        if row["difference"] is not None:
+            seeds = f", seeds ±{seed_margin(row):.4f}" if name == WITHIN_SEEDS else ""
+            figures = f" ({row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]{seeds})"
+        groups[name].append(f"{cell}{figures}")
+    return f"{words} {_groups(groups)}".rstrip()
+
+
+def _groups(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the cells of each verdict, what is for sure first."""
+    return " ".join(f"{name}: {'; '.join(cells)}." for name, cells in groups.items() if cells)
 
 
 def _best(results: Results, metric: str) -> str:

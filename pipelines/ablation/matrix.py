@@ -11,7 +11,7 @@ from fsvae.errors import UserError, nearest
 from pipelines.ablation.config import AblationConfig
 from pipelines.config import Config, config_dir, key_of, load_config
 
-_OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
+OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
 """What cells may differ in; all else is the same for the whole matrix."""
 
 
@@ -49,7 +49,8 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
     """Return the matrix of a command line such as ``ablation=paper seeds=[1,2,3]``, all of its cells checked.
 
     Raises:
-        UserError: no matrix is named, it has no such reference, or a cell's settings are wrong; the message names it.
+        UserError: no matrix is named, it has no cells or no such reference, or a cell's settings are wrong; the message
+            names it.
     """
     config = load_config(overrides)
     name = matrix_name(overrides)
@@ -57,6 +58,8 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
         files = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
         raise UserError(f"Say which matrix to run, such as fsvae ablate ablation={files[0]}: {', '.join(files)}.")
     ablation = config.ablation
+    if not ablation.cells or not ablation.reference:
+        raise UserError(f"ablation={name}: a matrix needs cells, and a reference, which names one of them.")
     if ablation.reference not in ablation.cells:
         raise UserError(
             f"ablation={name}: the reference '{ablation.reference}' is not one of its cells: "
@@ -83,9 +86,9 @@ def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Conf
         raise UserError(f"{where}: {error}") from error
     for field in fields(config):
         same = AblationConfig() if field.name == "ablation" else getattr(whole, field.name)
-        if field.name not in _OF_A_CELL and getattr(config, field.name) != same:
+        if field.name not in OF_A_CELL and getattr(config, field.name) != same:
             raise UserError(
-                f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(_OF_A_CELL)}."
+                f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(OF_A_CELL)}."
             )
     keys = (key_of(text) for text in [*shared, *own])
     return Cell(name, own, config, frozenset(key for key in keys if key.startswith("dataset.")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,15 @@ from fsvae.evaluation.latent import ACTIVE
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.outcome import SPACE_METRICS
 from fsvae.evaluation.report import COLUMNS
-from pipelines.ablation.findings import is_better
 from pipelines.ablation.results import Results
+from pipelines.ablation.verdicts import BETTER, MARKS, verdict
 from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _COLOURS = ("#e07b39", "#4e8fc7", "#b5484b", "#9a6fc4", "#c9a227", "#2aa198", "#d16ba5", "#8b949e", "#7a5c42")
 _WORSE = "#b5484b"
 _MARKERS = "osD^vPX*<>"
 _BINS = 10
+_MUCH_LARGER = 20
 _DIFFERENCES = ("l2", "cosine", "recall@10")
 
 
@@ -82,35 +83,45 @@ def _differences(results: Results) -> Plot:
 
     def draw(panels: list[Any]) -> None:
         for panel, metric in zip(panels, metrics, strict=True):
-            for place, cell in enumerate(others):
-                row = results.row(cell, metric)
+            rows = [results.row(cell, metric) for cell in others]
+            _scale(panel, [max(abs(row["low"]), abs(row["high"])) for row in rows if row["low"] is not None])
+            for place, row in enumerate(rows):
                 if row["low"] is not None:
-                    _interval(panel, place, row, is_better(metric, row["difference"]))
+                    _interval(panel, place, row, verdict(metric, row))
             panel.axvline(0, color=GREY, linestyle="--", linewidth=1)
             panel.set_title(f"difference in {COLUMNS[metric]}", loc="left")
             panel.set_yticks(range(len(others)), others if panel is panels[0] else [""] * len(others))
             panel.set_ylim(len(others) - 0.5, -0.7)
-            low, high = panel.get_xlim()
-            panel.set_xlim(low, high + 0.3 * (high - low))  # room for the figures
-            panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
+            panel.margins(x=0.25)  # room for the figures
 
     return Plot(
         "Differences from the reference",
-        f"Each cell less {results.reference}, with the 95 % interval: red is worse, green is better, and a grey ring "
-        "(n.s.) has an interval that holds zero.",
+        f"Each cell less {results.reference}, with the 95 % interval: red is worse, green is better, a grey ring is "
+        "neither for sure: n.s., the interval holds zero; seeds, the difference is within two of its standard errors "
+        "over seeds. Where cells differ much in size, the scale is logarithmic away from zero.",
         draw,
         height=1.0 + 0.4 * len(others),
         panels=len(metrics),
     )
 
 
-def _interval(axes: Any, place: int, row: dict[str, Any], better: bool) -> None:
+def _scale(axes: Any, reach: Sequence[float]) -> None:
+    """Let small differences be seen beside much larger ones; `reach` is how far each interval goes from zero."""
+    smallest = min((length for length in reach if length > 0), default=0.0)
+    if smallest and max(reach) > _MUCH_LARGER * smallest:
+        axes.set_xscale("symlog", linthresh=2 * smallest, linscale=0.5)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def _interval(axes: Any, place: int, row: dict[str, Any], said: str) -> None:
     """Draw the difference of a cell and its interval, and say it."""
-    colour = GREY if not row["significant"] else ACCENT if better else _WORSE
+    mark = MARKS.get(said, "")
+    colour = GREY if mark else ACCENT if said == BETTER else _WORSE
     axes.plot((row["low"], row["high"]), (place, place), color=colour, linewidth=3, alpha=0.6)
-    filled = colour if row["significant"] else "none"
+    filled = "none" if mark else colour
     axes.plot(row["difference"], place, marker="o", color=colour, markerfacecolor=filled, markersize=7)
-    text = f"{row['difference']:+.4f}" + ("" if row["significant"] else " n.s.")
+    text = f"{row['difference']:+.4f} {mark}".rstrip()
     axes.annotate(text, (row["high"], place), (9, 0), textcoords="offset points", va="center", fontsize=8)
 
 

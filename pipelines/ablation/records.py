@@ -50,11 +50,11 @@ class MatrixRecord:
                     self._write(name, cell, trial)
                     self._logged.add(name)
 
-    def finish(self) -> None:
-        """Write down the reports, and that the matrix is finished."""
+    def finish(self, status: str = "FINISHED") -> None:
+        """Write down the reports, and how the matrix ended: FINISHED, FAILED (a cell did), or KILLED (Ctrl-C)."""
         for report in self._plan.folder.glob("report.*"):
             self._tracker.log_artifact(self.run_id, report)
-        self._tracker.finish(self.run_id)
+        self._tracker.finish(self.run_id, status)
 
     def _write(self, name: str, cell: str, trial: Trial) -> None:
         period, summary, curves = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,24 +47,47 @@ class Results:
         """Return whether distances of all cells are in the same track space."""
         return len({outcome.dataset for outcomes in self.outcomes.values() for outcome in outcomes}) == 1
 
+    @property
+    def of_one_seed(self) -> bool:
+        """Return whether networks were trained, and each with one seed only."""
+        trained = [of_cell for of_cell in self.trials.values() if of_cell[0].summary()["epochs"]]
+        return bool(trained) and max(map(len, trained)) == 1
+
+    @property
+    def twins(self) -> list[tuple[str, str]]:
+        """Return the pairs of cells that are the same model."""
+        return twins({cell["name"]: [trial["folder"] for trial in cell["trials"]] for cell in self.record["cells"]})
+
     def row(self, cell: str, metric: str, of: str = "all") -> dict[str, Any]:
         """Return a cell's row of the comparison, on a slice."""
         wanted = (pl.col("model") == cell) & (pl.col("metric") == metric) & (pl.col("slice") == of)
         return self.table.row(by_predicate=wanted, named=True)
 
 
-def find_matrix(matrices: Path, name: str) -> Path:
-    """Return the folder of the matrix that was run last, of those with a name if it is not empty.
+def twins(trials: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return the pairs of cells with the same trials, each with the first cell that has them."""
+    first: dict[tuple[str, ...], str] = {}
+    named = [(cell, first.setdefault(tuple(of_cell), cell)) for cell, of_cell in trials.items()]
+    return [(cell, same) for cell, same in named if cell != same]
+
+
+def find_matrix(matrices: Path, name: str, period: str = "") -> Path:
+    """Return the folder of the matrix that was run last, of those with a name and a period if these are not empty.
 
     Raises:
         UserError: there is none.
     """
     records = {path.parent: Folder.at(path.parent).read_json(RECORD) for path in matrices.glob(f"*/{RECORD}")}
-    found = {folder: record["at"] for folder, record in records.items() if name in ("", record["name"])}
+    found = {
+        folder: record["at"]
+        for folder, record in records.items()
+        if name in ("", record["name"]) and period in ("", record["period"])
+    }
     if not found:
         known = sorted({record["name"] for record in records.values()})
         there = f", only {', '.join(known)}.{nearest(name, known)}" if known else "."
-        raise UserError(f"{matrices}: no matrix {name} there{there} Run one: fsvae ablate ablation={name or 'paper'}.")
+        what = " ".join(["no matrix", name, *(["on the", period, "period"] if period else [])]).replace("  ", " ")
+        raise UserError(f"{matrices}: {what} there{there} Run one: fsvae ablate ablation={name or 'paper'}.")
     return max(found, key=found.__getitem__)
 
 

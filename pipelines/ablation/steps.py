@@ -13,12 +13,12 @@ from fsvae.errors import UserError
 from pipelines.ablation.cell import Ended, Trial
 from pipelines.ablation.datasets import cell_datasets
 from pipelines.ablation.findings import findings, latent_findings
-from pipelines.ablation.matrix import matrix_name, matrix_of
+from pipelines.ablation.matrix import OF_A_CELL, matrix_name, matrix_of
 from pipelines.ablation.records import MatrixRecord
 from pipelines.ablation.report import write_report
-from pipelines.ablation.results import find_matrix, read_results
+from pipelines.ablation.results import find_matrix, read_results, twins
 from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
-from pipelines.config import load_config
+from pipelines.config import key_of, load_config
 from pipelines.engine import engine_of
 from pipelines.locks import held
 from pipelines.steps import console
@@ -42,6 +42,12 @@ def run_ablate(overrides: Sequence[str]) -> None:
         with held(plan.folder, "run of this very matrix"):
             write_plan(plan)
             console.print(_overview(plan))
+            for cell, same in twins({name: [trial.name for trial in trials] for name, trials in plan.trials.items()}):
+                console.print(
+                    f"[bold yellow]'{escape(cell)}' and '{escape(same)}' are one model[/]: no setting differs that it "
+                    "reads. A baseline's own stand in baselines.<name>.…",
+                    highlight=False,
+                )
             record = MatrixRecord(workspace.tracker, plan)
             record.log()
             left = len([trial for trial in plan.to_run if not trial.stored.done])
@@ -61,6 +67,7 @@ def run_ablate(overrides: Sequence[str]) -> None:
                 try:
                     run_plan(plan, engine, on_end)
                 except KeyboardInterrupt as interrupt:
+                    record.finish("KILLED")
                     done = sum(trial.stored.done for trial in plan.to_run)
                     raise KeyboardInterrupt(
                         f"interrupted with {done} of {count(len(plan.to_run), 'run')} done; the same command goes on"
@@ -69,7 +76,7 @@ def run_ablate(overrides: Sequence[str]) -> None:
                     ended_early = error
             if any(trial.stored.done for trial in plan.trials[matrix.reference]):
                 console.print(f"[bold]report[/]    {_write_report(workspace, plan.folder)}")
-            record.finish()
+            record.finish("FAILED" if failed or ended_early else "FINISHED")
     if ended_early:
         raise ended_early
     if failed:
@@ -80,15 +87,28 @@ def run_ablate(overrides: Sequence[str]) -> None:
 
 
 def run_report(overrides: Sequence[str]) -> None:
-    """Write the report of the matrix that was run last, or last under a name, as far as it is done, anew."""
-    workspace = Workspace(load_config(overrides))
-    console.print(
-        f"[bold]report[/]    {_write_report(workspace, find_matrix(workspace.matrices, matrix_name(overrides)))}"
-    )
+    """Write the report of a matrix anew, as far as it is done: the last one, or the last of a name or on a period.
+
+    Raises:
+        UserError: there is no such matrix, or a setting is given that is the matrix's own.
+    """
+    settings = [text for text in overrides if key_of(text) != "ablation"]  # the name of a matrix that was run will do
+    workspace = Workspace(load_config(settings))
+    for key in map(key_of, settings):
+        if key.partition(".")[0] in (*OF_A_CELL, "seeds"):
+            raise UserError(
+                f"fsvae report shows what was run, so {key} is not its to set: it takes ablation=, evaluate.period= "
+                "and workdir=. To run it with another one: fsvae ablate."
+            )
+    period = workspace.config.evaluate.period if "evaluate.period" in map(key_of, settings) else ""
+    matrix = find_matrix(workspace.matrices, matrix_name(overrides), period)
+    console.print(f"[bold]report[/]    {_write_report(workspace, matrix)}")
 
 
 def _write_report(workspace: Workspace, matrix: Path) -> Path:
     results = read_results(matrix, workspace.cells, workspace.datasets)
+    which = f"{results.record['name']}, {results.record['period']} period, dataset {results.dataset.fingerprint}:"
+    console.print(f"          {which}", highlight=False, markup=False, soft_wrap=True)
     for finding in [*findings(results), *latent_findings(results)]:
         console.print(f"          {finding}", highlight=False, markup=False, soft_wrap=True)
     return write_report(results)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.outcome import SPACE_METRICS
+from fsvae.evaluation.outcome import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.report import COLUMNS, LIST_CAPTION, LIST_COLUMNS
-from fsvae.evaluation.slices import ALL
-from pipelines.ablation.findings import LOWER_IS_BETTER
+from fsvae.evaluation.significance import BootstrapConfig
+from fsvae.evaluation.slices import ALL, MEANINGS
 from pipelines.ablation.results import Results
+from pipelines.ablation.verdicts import LOWER_IS_BETTER, MARKS, verdict
 
 _HEADINGS = {**COLUMNS, **LIST_COLUMNS}
 _INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]
@@ -18,7 +19,8 @@ _BEYOND = [metric for metric in _HEADINGS if metric not in _INSIDE]
 _BY_SLICE = ("l2", "recall@10")
 _NOTE = (
     "± is the standard deviation over seeds. Below it: the difference from the reference and its 95 % interval by the "
-    "paired bootstrap over users, of the models as they were trained; n.s.: the interval holds zero."
+    "paired bootstrap over users. n.s.: the interval holds zero. seeds: the difference is within two of its standard "
+    "errors over seeds; few users: too few for an interval."
 )
 
 
@@ -32,7 +34,8 @@ class Figure:
     """Empty where there is nothing to compare."""
     interval: str = ""
     best: bool = False
-    significant: bool = True
+    mark: str = ""
+    """Why the difference is none for sure; empty: it is one."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def _of_slices(results: Results, metric: str) -> FigureTable:
         if (row["model"], row["metric"]) == (results.reference, metric)
     }
     columns = [(f"{name} ({size:,})", metric, name) for name, size in sizes.items() if size]
-    return _table(results, f"{_HEADINGS[metric]} by slice", "In brackets: targets in the slice.", columns)
+    note = f"In brackets: targets in the slice. {MEANINGS}"
+    return _table(results, f"{_HEADINGS[metric]} by slice", note, columns)
 
 
 def _table(results: Results, title: str, note: str, columns: Sequence[tuple[str, str, str]]) -> FigureTable:
@@ -116,9 +120,10 @@ def _figure(results: Results, cell: str, metric: str, of: str, best: str) -> Fig
         return Figure("")
     value, spread = f"{row['value']:.3f}", "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}"
     if row["difference"] is None:
-        return Figure(value, spread, best=value == best)
+        few = cell != results.reference and metric in TARGET_METRICS and row["users"] < BootstrapConfig().least_users
+        return Figure(value, spread, "few users" if few else "", best=value == best)
     difference, interval = f"{row['difference']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]"
-    return Figure(value, spread, difference, interval, value == best, row["significant"])
+    return Figure(value, spread, difference, interval, value == best, MARKS.get(verdict(metric, row), ""))
 
 
 def _best_value(results: Results, metric: str, of: str) -> str:
@@ -141,5 +146,4 @@ def _markdown_figure(figure: Figure) -> str:
     value = f"**{figure.value}**" if figure.best else figure.value
     if not figure.difference:
         return f"{value} {figure.spread}".rstrip()
-    doubt = "" if figure.significant else " n.s."
-    return f"{value} {figure.spread}".rstrip() + f"<br>{figure.difference} {figure.interval}{doubt}"
+    return f"{value} {figure.spread}".rstrip() + f"<br>{figure.difference} {figure.interval} {figure.mark}".rstrip()

@@ -63,7 +63,7 @@ def test_words_for_kinds() -> None:
         "source.kinds.play=lissen is not one of listen, skip, like, unlike, save, dislike, undislike. "
         "Did you mean 'listen'?"
     )
-    assert refused("source.kinds={1: listen}") == "config: source.kinds.1: Key 1 (int) is incompatible with (str)"
+    assert refused("source.kinds={1: listen}") == "config: source.kinds.1: Key 1 (int) is incompatible with (str)."
 
 
 def test_an_unknown_key_names_the_nearest() -> None:

@@ -79,7 +79,8 @@ def ablate(tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pipelines.ablation.report.plots", lambda results: [])
 
     def run(*arguments: str, command: str = "ablate", status: int = 0) -> str:
-        done = CliRunner().invoke(app, [command, *arguments, *settings])
+        where = settings if command == "ablate" else settings[:3]  # a report has no settings of models
+        done = CliRunner().invoke(app, [command, *arguments, *where])
         assert done.exit_code == status, f"{done.output}\n{done.exception!r}"
         return f"{done.output}{done.exception or ''}"
 
@@ -90,6 +91,7 @@ def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], 
     printed = ablate("ablation=mine", "seeds=[1,2]")
     # Two cells are made of the same, and Popularity knows no seeds.
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
+    assert "'the same' and 'FS-VAE' are one model: no setting differs that it reads" in printed.split("L2")[0]
     assert "Two models" in printed and "FS-VAE (reference)" in printed and "0 of 2" in printed
     assert [line.split(":")[0].strip() for line in printed.splitlines() if " cosine " in line and "R@10" in line] == [
         "FS-VAE, seed 1",
@@ -104,8 +106,12 @@ def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], 
     assert ran[3:] == ["average 2"]
 
     assert "other-" in ablate(command="report")
-    again = ablate("ablation=mine", command="report")
-    assert "mine-" in again and "FS-VAE" in again and len(ran) == 4
+    again = ablate("ablation=somewhere/else/mine.yaml", command="report")  # a file that is no more there
+    assert "mine-" in again and "mine, test period, dataset " in again and len(ran) == 4
+    assert "no matrix mine on the validation period there" in ablate(
+        "ablation=mine", "evaluate.period=validation", command="report", status=1
+    )
+    assert "so seeds is not its to set" in ablate("seeds=[1]", command="report", status=1)
 
 
 def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
@@ -131,7 +137,7 @@ def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
 
 
 def test_an_interrupted_matrix_goes_on_with_what_is_left(
-    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch, workdir: Path
 ) -> None:
     run_trial = running.run_trial
 
@@ -144,9 +150,18 @@ def test_an_interrupted_matrix_goes_on_with_what_is_left(
         patch.setattr(running, "run_trial", interrupt)
         printed = ablate("ablation=mine", "seeds=[1,2]", status=130)
         assert "interrupted with 2 of 3 runs done; the same command goes on" in printed
+    assert statuses(workdir) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]  # three cells by name, and the matrix
     assert "Not done yet: FS-VAE, seed 2; the same, seed 2." in ablate(command="report")
     ablate("ablation=mine", "seeds=[1,2]")
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
+    assert set(statuses(workdir)) == {"FINISHED"}
+
+
+def statuses(workdir: Path) -> list[str]:
+    """How the runs ended, in MLflow."""
+    client = mlflow.MlflowClient(f"sqlite:///{workdir}/mlflow.db")
+    experiment = client.get_experiment_by_name("fsvae")
+    return sorted(run.info.status for run in client.search_runs([experiment.experiment_id]))
 
 
 def test_where_a_worker_is_killed_what_is_done_is_told(
@@ -167,7 +182,7 @@ def test_where_a_worker_is_killed_what_is_done_is_told(
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(
-    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch, workdir: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("out of paper")
@@ -177,6 +192,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(
         printed = ablate("ablation=mine", "seeds=[1,2]", status=1)
         assert "2 of 3 runs failed (FS-VAE); see above" in printed and "RuntimeError('out of paper')" in printed
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
+    assert statuses(workdir) == ["FAILED", "FINISHED"]  # the matrix, and Popularity
     ablate("ablation=mine", "seeds=[1,2]")
     assert ran[3:] == ["fsvae 1", "fsvae 2"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from whole_page import assert_whole
 
 from fsvae.baselines import NoSettings, Popularity
@@ -69,7 +70,10 @@ def results_of(
         "command": "fsvae ablate ablation=mine",
         "git_commit": "c0ffee",
         "at": "2026-01-02T03:04:05+00:00",
-        "cells": [{"name": name, "settings": ["model.beta=1"]} for name in outcomes],
+        "cells": [
+            {"name": name, "settings": ["model.beta=1"], "trials": [{"seed": 1, "folder": f"{name}-1"}]}
+            for name in outcomes
+        ],
     }
     trials = {name: trials_of(folder, name, kl_of.get(name, [None])) for name in outcomes}
     return Results(folder, record, dataset, trials, outcomes, comparison(outcomes, "full", dataset), [])
@@ -90,8 +94,8 @@ def test_a_figure_has_its_spread_and_its_difference_from_the_reference(results: 
     # seeds at 1.0 and 1.1: a mean of 1.05 and a deviation of .1 / √2; all users are 0.2 apart, whoever is drawn
     assert (full[0].value, full[0].spread, full[0].difference, full[0].best) == ("1.050", "±0.071", "", True)
     assert (less[0].value, less[0].difference, less[0].interval) == ("1.250", "+0.2000", "[+0.2000, +0.2000]")
-    assert less[0].significant and not less[0].best
-    assert (equal[0].difference, equal[0].significant, equal[0].best) == ("+0.0000", False, True)
+    assert not less[0].mark and not less[0].best
+    assert (equal[0].difference, equal[0].mark, equal[0].best) == ("+0.0000", "n.s.", True)
 
 
 def test_markdown_has_the_best_in_bold_and_what_is_not_significant_marked(results: Results) -> None:
@@ -104,10 +108,7 @@ def test_markdown_has_the_best_in_bold_and_what_is_not_significant_marked(result
 
 def test_sentences_say_what_is_shown_and_what_is_not(results: Results) -> None:
     said = findings(results)
-    assert said[0] == (
-        "full is best in L2 and cosine. Not shown to be worse, with a 95 % interval that excludes zero: "
-        "equal (L2, cosine)."
-    )
+    assert said[0] == "full is best in L2 and cosine. Worse: less (L2, cosine). Not told apart: equal (L2, cosine)."
     assert said[1] == (
         "L2: best is full (1.0500). Worse: less (+0.2000 [+0.2000, +0.2000]). "
         "Not told apart: equal (+0.0000 [+0.0000, +0.0000])."
@@ -119,11 +120,72 @@ def test_a_matrix_that_shows_what_was_claimed_says_so(
 ) -> None:
     shown = results_of(tmp_path, small_dataset, {"full": [outcome], "less": [worse(outcome, 0.1)]})
     assert findings(shown)[0] == (
-        "full is best in L2 and cosine, and every other cell is worse in both, with a 95 % interval that excludes zero."
+        "full is best in L2 and cosine, and every other cell is worse in both, with 95 % intervals that exclude zero."
     )
     refuted = results_of(tmp_path, small_dataset, {"full": [outcome], "more": [worse(outcome, -0.1)]})
-    assert findings(refuted)[0].startswith("full is best in neither. Not shown to be worse")
+    assert findings(refuted)[0] == "full is best in neither L2 nor cosine. Better: more (L2, cosine)."
     assert "L2: best is more (0.9000); full has 1.0000. Better: more (-0.1000 " in findings(refuted)[1]
+    half = results_of(tmp_path, small_dataset, {"full": [outcome], "half": [replace(outcome, l2=outcome.l2 - 0.1)]})
+    assert findings(half)[0] == "full is best in cosine. Better: half (L2). Not told apart: half (cosine)."
+
+
+def test_a_difference_that_another_seed_may_turn_is_no_verdict(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    """Seeds at 1.0 and 1.1 beside 1.05 and 1.15: all users agree on +.05, two standard errors over seeds are .1414."""
+    full = [outcome, worse(outcome, 0.1)]
+    found = results_of(tmp_path, small_dataset, {"full": full, "less": [worse(one, 0.05) for one in full]})
+    said = findings(found)
+    assert said[0] == "full is best in L2 and cosine. Less than seeds differ by: less (L2, cosine)."
+    assert "Less than seeds differ by: less (+0.0500 [+0.0500, +0.0500], seeds ±0.1414)." in said[1]
+    assert not any("One seed each" in one for one in said)
+    assert figure_tables(found)[0].rows[1][1][0].mark == "seeds" and "+0.0500 [+0.0500, +0.0500] seeds |" in markdown(
+        found
+    )
+    assert "+0.0500 seeds" in plots(found)[0].svg
+
+
+def test_what_is_not_done_is_said_first(outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+    cells = {"full": [outcome], "less": [worse(outcome, 0.1)]}
+    whole = results_of(tmp_path, small_dataset, cells, full=[[3.0, 0.0]])
+    said = findings(replace(whole, missing=["more, seed 1"]))
+    assert said[0] == "Not done yet: more, seed 1." and "every other cell done so far is worse in both" in said[1]
+    assert said[-1] == "One seed each: how far another seed would move these figures is not known."
+
+
+def test_cells_that_are_one_model_are_named(results: Results) -> None:
+    cells = [
+        {"name": name, "settings": [], "trials": [{"seed": 1, "folder": folder}]}
+        for name, folder in (("full", "a"), ("less", "b"), ("equal", "a"))
+    ]
+    twice = replace(results, record={**results.record, "cells": cells})
+    assert findings(twice)[0] == "'equal' and 'full' are one model: no setting differs that it reads."
+    assert results.twins == []
+
+
+def test_too_few_users_for_an_interval_are_said_to_be_too_few(results: Results) -> None:
+    few = results.table.with_columns(
+        users=pl.lit(3),
+        difference=pl.lit(None, pl.Float64),
+        low=pl.lit(None, pl.Float64),
+        high=pl.lit(None, pl.Float64),
+    )
+    of_few = replace(results, table=few)
+    assert [figures[0].difference for _, figures in figure_tables(of_few)[0].rows] == ["", "few users", "few users"]
+    assert findings(of_few)[0].endswith("Too few users for an interval: less (L2, cosine); equal (L2, cosine).")
+
+
+def test_small_differences_are_seen_beside_large_ones(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    def scale(*by: float) -> str:
+        cells = {"full": [outcome], **{f"by {one}": [worse(outcome, one)] for one in by}}
+        found = plots(results_of(tmp_path, small_dataset, cells))[0]
+        panels = Figure().subplots(1, 3).tolist()
+        found.draw(panels)
+        return str(panels[0].get_xscale())
+
+    assert (scale(0.01, 0.1), scale(0.01, 0.5)) == ("linear", "symlog")
 
 
 def test_distances_in_different_track_spaces_are_not_compared(
@@ -221,8 +283,15 @@ def test_a_period_without_a_target_in_the_catalogue_has_a_report(
 
 
 def test_the_latest_matrix_is_found_by_name(tmp_path: Path) -> None:
-    for folder, name, at in (("a-1", "a", "2026-01-01"), ("a-2", "a", "2026-01-03"), ("b-1", "b", "2026-01-02")):
-        Folder.at(tmp_path / folder).write_json("matrix.json", {"name": name, "at": at})
+    for folder, name, at, period in (
+        ("a-1", "a", "2026-01-01", "validation"),
+        ("a-2", "a", "2026-01-03", "test"),
+        ("b-1", "b", "2026-01-02", "test"),
+    ):
+        Folder.at(tmp_path / folder).write_json("matrix.json", {"name": name, "at": at, "period": period})
     assert [find_matrix(tmp_path, name).name for name in ("", "a", "b")] == ["a-2", "a-2", "b-1"]
+    assert find_matrix(tmp_path, "a", "validation").name == find_matrix(tmp_path, "", "validation").name == "a-1"
+    with pytest.raises(UserError, match="no matrix b on the validation period there, only a, b"):
+        find_matrix(tmp_path, "b", "validation")
     with pytest.raises(UserError, match=r"no matrix bb there, only a, b\. Did you mean 'b'\? Run one: fsvae ablate"):
         find_matrix(tmp_path, "bb")

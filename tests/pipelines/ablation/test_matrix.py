@@ -114,7 +114,12 @@ def test_a_matrix_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
         ("cells: [", r"mine\.yaml: no YAML: "),
         ("referense: one", r"Did you mean 'ablation\.reference'\?"),
         ("cells: {one: 5}", r"ablation\.cells\.one: "),
-        ("", "the reference '' is not one of its cells"),
+        ("", "a matrix needs cells, and a reference, which names one of them"),
+        ("cells: {one: []}", "a matrix needs cells, and a reference"),
+        (
+            "{reference: one, cells: {one: [baselines.sasrec.heads=3]}}",
+            r"'one': baselines\.sasrec\.hidden=128 is not a m",
+        ),
     ],
 )
 def test_a_file_that_is_no_matrix_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
@@ -122,6 +127,28 @@ def test_a_file_that_is_no_matrix_is_refused(tmp_path: Path, text: str | None, m
         (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=message):
         matrix_of([f"ablation={tmp_path / 'mine.yaml'}"])
+
+
+def test_a_file_that_was_meant_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"A file of your own: ablation=mine\.yaml\."):
+        matrix_of(["ablation=mine"])
+    with pytest.raises(UserError, match=r"for example ablation=mine\.yaml\."):
+        matrix_of(["mine.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ("2,3", r"seeds=2,3: a list is written in brackets: 'seeds=\[2,3\]'\."),
+        ("3", r"seeds: a list in brackets is expected, such as \[1,2\]\.$"),
+        ("[a]", r"seeds\[0\]: Value 'a' of type 'str' could not be converted to Integer\.$"),
+    ],
+)
+def test_what_is_no_list_of_seeds_is_refused(seeds: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        matrix_of(["ablation=paper", f"seeds={seeds}"])
 
 
 @pytest.mark.parametrize("seeds", ["[]", "[1,1]", "[-1]"])
