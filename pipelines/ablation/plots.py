@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -110,6 +110,11 @@ def _scale(axes: Any, reach: Sequence[float]) -> None:
     smallest = min((length for length in reach if length > 0), default=0.0)
     if smallest and max(reach) > _MUCH_LARGER * smallest:
         axes.set_xscale("symlog", linthresh=2 * smallest, linscale=0.5)
+        first, last = np.ceil(np.log10(2 * smallest)), np.floor(np.log10(max(reach)))
+        decades = 10.0 ** np.arange(first, last + 1)
+        axes.set_xticks([*-decades[::-1], 0, *decades], minor=False)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
 
