@@ -161,7 +161,7 @@ def ablate(overrides: Overrides = None) -> None:
 
 @app.command()
 def report(overrides: Overrides = None) -> None:
-    """Write the report of the last matrix, or of the last one of a name, as far as it is done: a page and a table.
+    """Write the report of a matrix, as far as it is done: of the last one, or the last of a name or on a period.
 
     Example: [bold]fsvae report ablation=paper[/]
     """

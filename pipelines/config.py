@@ -102,7 +102,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         known = re.split(r"\[|\.cells\.", key)[0] in _keys() or key.startswith(_OPEN)  # a place in a list, a cell
         hint = "" if known else nearest(key, _keys())
         what = str(cause.msg or cause).splitlines()[0].rstrip(".")
-        what = "a list in brackets is expected, such as [1,2]" if "ListConfig" in what else what
+        what = "a list in brackets is expected, such as [1,2]" if "is not a ListConfig" in what else what
         raise UserError(f"config: {key}: {what}.{hint}") from error
     except ValueError as error:
         raise UserError(f"config: {error}") from error
@@ -159,10 +159,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
         key = override.key_or_group
         if names_a_file(str(override.input_line)):
             continue
-        if override.is_sweep_override():
-            values = override.get_value_string()
-            raise UserError(f"{key}={values}: a list is written in brackets: '{key}=[{values}]'.")
-        if key in groups and isinstance(override.value(), str):
+        if key in groups and not override.is_sweep_override() and override.value() is not None:
             files = {path.stem for path in (config_dir() / key).glob("*.yaml")}
             options = sorted(files | set(READERS) if key == "source" else files)
             if override.value() not in options:
@@ -174,6 +171,15 @@ def _check_keys(overrides: Sequence[str]) -> None:
                 )
         elif key not in keys and not key.startswith(_OPEN):
             raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
+        elif override.is_sweep_override():
+            raise UserError(f"{override.input_line}: {_one_value(key, str(override.input_line).partition('=')[2])}")
+
+
+def _one_value(key: str, values: str) -> str:
+    """Return how several values, which Hydra would try one after the other, are written as one."""
+    if key in _keys() and OmegaConf.is_list(OmegaConf.select(OmegaConf.structured(Config), key)):
+        return f"a list is written in brackets, such as '{key}=[2,3]'."
+    return f"""one value is expected. With a comma in it, quote it: '{key}="{values}"'."""
 
 
 def _parsed(text: str) -> Override:

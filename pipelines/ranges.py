@@ -110,7 +110,8 @@ def check_ranges(config: Any) -> None:
         if value not in choices:
             raise UserError(f"{key}={value} is not one of {', '.join(choices)}.{nearest(str(value), choices)}")
     config.model.check()
-    config.baselines.sasrec.check()
+    if config.recommender == "sasrec":
+        config.baselines.sasrec.check()
     seeds, (low, high) = config.seeds, _RANGES["seed"]
     if not seeds or len(set(seeds)) < len(seeds) or not all(low <= seed <= high for seed in seeds):
         raise UserError(f"seeds={seeds}: give one or more different numbers from {low} to {high}, such as [1,2,3].")

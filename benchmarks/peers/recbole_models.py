@@ -65,7 +65,8 @@ def main(folder: Path, name: str, seed: int) -> None:
     began = time.perf_counter()
 
     def watch_the_clock(epoch: int, score: float) -> None:
-        if time.perf_counter() - began > 60 * MINUTES:
+        ended_by_itself = epoch + 1 == EPOCHS or trainer.cur_step > trainer.stopping_step
+        if time.perf_counter() - began > 60 * MINUTES and not ended_by_itself:
             raise TimeUpError
 
     why = ""

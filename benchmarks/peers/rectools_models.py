@@ -52,8 +52,9 @@ def main(folder: Path, name: str, seed: int) -> None:
         deterministic=True,
         **MODELS[name],
     )
+    learned = dataset(piece[before], track[before], order[before])
     began = time.perf_counter()
-    model.fit(dataset(piece[before], track[before], order[before]))
+    model.fit(learned)
     seconds = time.perf_counter() - began
 
     ranks = []

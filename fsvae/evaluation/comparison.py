@@ -23,7 +23,7 @@ from fsvae.evaluation.outcome import (
     check_comparable,
     check_listens,
 )
-from fsvae.evaluation.significance import BootstrapConfig, bootstrap_ratios, user_sums
+from fsvae.evaluation.significance import BootstrapConfig, bootstrap_ratios, seed_margins, user_sums
 from fsvae.evaluation.slices import Slices, slices
 
 _COLUMNS = (
@@ -34,7 +34,7 @@ _COLUMNS = (
     "users",
     "value",
     "seed_spread",
-    "seed_error",
+    "seed_margin",
     "difference",
     "low",
     "high",
@@ -55,11 +55,11 @@ def comparison(
     minus the reference's, `low` and `high` are the ends of its interval by the paired bootstrap over users, and
     `significant` says that zero is not between them. Each target's value is averaged over the seeds first: the interval
     tells how far the difference between the trained models at hand depends on the users. How far it depends on the
-    seeds tells `seed_error`, its standard error over them; a model with a single outcome adds nothing to that.
+    seeds tells `seed_margin`, half of its interval over them; a model with a single outcome adds nothing to that.
 
-    Null where there is nothing to say: a value on an empty slice, the spread of one seed, the error where neither model
-    has two, and the difference of the reference from itself, of coverage (which is no mean over users), and of what is
-    measured in two track spaces (SPACE_METRICS of two datasets).
+    Null where there is nothing to say: a value on an empty slice, the spread of one seed, the margin where neither
+    model has two, and the difference of the reference from itself, of coverage (which is no mean over users), and of
+    what is measured in two track spaces (SPACE_METRICS of two datasets).
 
     Raises:
         UserError: there is no such reference, or outcomes are over different targets, or those of another dataset.
@@ -82,7 +82,7 @@ def comparison(
     ]
     here = ("metric", "slice")
     of_all = values.filter(pl.col("model") == reference).select(
-        *here, pl.col("value").alias("to"), pl.col("mean_variance").alias("to_variance")
+        *here, pl.col("value").alias("to"), pl.col("seed_spread").alias("to_spread")
     )
     table = values.join(_sizes(cuts, first.ranks != MISS, users), on=here, maintain_order="left")
     table = table.join(of_all, on=here, maintain_order="left")
@@ -90,19 +90,21 @@ def comparison(
         table = table.join(pl.concat(intervals), on=["model", *here], how="left", maintain_order="left")
     else:
         table = table.with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
-    variances = ("mean_variance", "to_variance")
+    seeds = table["model"].replace_strict({model: len(outcomes) for model, outcomes in outcomes_by_model.items()})
+    margins = seed_margins(
+        table.select("seed_spread", "to_spread").to_numpy().T,
+        np.stack([seeds.to_numpy(), np.full(len(table), len(of_reference))]),
+        (config or BootstrapConfig()).level,
+    )
     return table.with_columns(
-        seed_error=pl.when(pl.col("model") != reference, pl.any_horizontal(pl.col(*variances).is_not_null())).then(
-            pl.sum_horizontal(variances).sqrt()
-        ),
+        seed_margin=pl.when(pl.col("model") != reference).then(pl.Series(margins).fill_nan(None)),
         difference=pl.when(pl.col("low").is_not_null()).then(pl.col("value") - pl.col("to")),
         significant=(pl.col("low") > 0) | (pl.col("high") < 0),
     ).select(_COLUMNS)
 
 
 def _values(outcomes_by_model: Mapping[str, Sequence[Outcome]], cuts: Slices) -> pl.DataFrame:
-    """Return every metric's mean over seeds, their standard deviation, and the variance of the mean that comes of it:
-    model, metric, slice, value, seed_spread, mean_variance."""
+    """Return mean and standard deviation over seeds of every metric: model, metric, slice, value, seed_spread."""
     rows = [
         (model, metric, name, value)
         for model, outcomes in outcomes_by_model.items()
@@ -113,7 +115,7 @@ def _values(outcomes_by_model: Mapping[str, Sequence[Outcome]], cuts: Slices) ->
     frame = pl.DataFrame(rows, ["model", "metric", "slice", "value"], orient="row").fill_nan(None)
     of_seeds = pl.col("value")
     return frame.group_by("model", "metric", "slice", maintain_order=True).agg(
-        of_seeds.mean(), of_seeds.std().alias("seed_spread"), (of_seeds.var() / of_seeds.count()).alias("mean_variance")
+        of_seeds.mean(), of_seeds.std().alias("seed_spread")
     )
 
 

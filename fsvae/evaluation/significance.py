@@ -4,7 +4,7 @@ A figure of a table is a mean over targets, and the targets of one user go toget
 targets (Field and Welsh, 2007: the cluster bootstrap). Each resample's mean is the ratio of two sums over the drawn
 users, of the differences and of the numbers of targets: the same mean over targets as in the table.
 
-Shape suffixes: U users, R resamples, M figures, G groups of figures that are over the same targets.
+Shape suffixes: U users, R resamples, M figures, G groups of figures that are over the same targets, 2 the two models.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 Floats = NDArray[np.float64]
 
@@ -71,3 +72,21 @@ def bootstrap_ratios(
     tails = [(1 - config.level) / 2, (1 + config.level) / 2]
     ends_2M[:, known_M] = np.nanquantile(ratios_RM[:, known_M], tails, axis=0)
     return ends_2M[0], ends_2M[1]
+
+
+def seed_margins(spread_2M: Floats, seeds_2M: NDArray[np.int64], level: float) -> Floats:
+    """Return half the width [M] of the interval over seeds of the difference of two means (Welch, 1947).
+
+    NaN where neither model has two seeds.
+
+    Args:
+        spread_2M: standard deviations over seeds (n - 1); NaN of a model with one, as if no other would change it.
+        seeds_2M: how many seeds each model has.
+        level: share of such intervals that hold the true difference.
+    """
+    of_mean_2M = np.where(np.isnan(spread_2M), 0.0, spread_2M) ** 2 / seeds_2M
+    variance_M = of_mean_2M.sum(axis=0)
+    by_freedom_M = (of_mean_2M**2 / np.maximum(seeds_2M - 1, 1)).sum(axis=0)
+    freedom_M = np.divide(variance_M**2, by_freedom_M, out=np.ones_like(variance_M), where=by_freedom_M > 0)
+    margin_M: Floats = t.ppf((1 + level) / 2, freedom_M) * np.sqrt(variance_M)
+    return np.where(np.isnan(spread_2M).all(axis=0), np.nan, margin_M)

@@ -13,9 +13,10 @@ ALL = "all"
 """The slice of all targets."""
 
 MEANINGS = (
-    "Repeat tracks: those that the user has listened to before. Light, medium and heavy users: thirds of the users by "
-    "their training listens; cold users have none. Head, mid and tail tracks: the most popular ones that make up a "
-    "third of the training listens, those of the next third, and the others."
+    "Repeat tracks: those that the user has listened to before. Session start: the first listen after a pause. Light, "
+    "medium and heavy users: thirds of the users by their training listens; cold users have none. Head, mid and tail "
+    "tracks: the most popular ones that make up a third of the training listens, those of the next third, and the "
+    "others."
 )
 """What the slices are, in short, for those who read a report."""
 

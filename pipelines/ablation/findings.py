@@ -6,18 +6,29 @@ from collections.abc import Mapping, Sequence
 
 from fsvae.evaluation.outcome import SPACE_METRICS
 from pipelines.ablation.results import Results
-from pipelines.ablation.verdicts import LOWER_IS_BETTER, VERDICTS, WITHIN_SEEDS, WORSE, seed_margin, verdict
+from pipelines.ablation.verdicts import LOWER_IS_BETTER, SEEDS, VERDICTS, WORSE, verdict
 from pipelines.words import count
 
 _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 
 
-def findings(results: Results) -> list[str]:
-    """Return what is missing, whether the reference is best, what is worse for sure and what is not."""
-    others = [cell for cell in results.outcomes if cell != results.reference]
-    metrics = [metric for metric in _NAMES if results.one_space or metric not in SPACE_METRICS]
+def notes(results: Results) -> list[str]:
+    """Return what is to be known before the figures are read: what is missing, and what they cannot tell."""
     found = [f"Not done yet: {'; '.join(results.missing)}."] if results.missing else []
     found += [f"'{cell}' and '{same}' are one model: no setting differs that it reads." for cell, same in results.twins]
+    trained = {cell: len(trials) for cell, trials in results.trials.items() if trials[0].summary()["epochs"]}
+    of_one = [cell for cell, seeds in trained.items() if seeds == 1]
+    if of_one:
+        which = "One seed each" if len(of_one) == len(trained) else f"One seed only: {'; '.join(of_one)}"
+        found.append(f"{which}: how far another seed would move these figures is not known.")
+    return found
+
+
+def findings(results: Results) -> list[str]:
+    """Return whether the reference is best, what is worse for sure and what is not."""
+    others = [cell for cell in results.outcomes if cell != results.reference]
+    metrics = [metric for metric in _NAMES if results.one_space or metric not in SPACE_METRICS]
+    found = []
     if results.row(results.reference, "l2")["value"] is None:
         found.append("No target of the period is in the catalogue: there is nothing to compare by.")
         others = []
@@ -27,8 +38,6 @@ def findings(results: Results) -> list[str]:
         found.append("The cells have track spaces of their own, in which L2 and cosine distances are not comparable.")
     if others:
         found += [_of_metric(results, metric, others) for metric in metrics]
-    if others and results.of_one_seed:
-        found.append("One seed each: how far another seed would move these figures is not known.")
     return found
 
 
@@ -82,7 +91,7 @@ def _of_metric(results: Results, metric: str, others: Sequence[str]) -> str:
         name = verdict(metric, row)
         figures = ""
         if row["difference"] is not None:
-            seeds = f", seeds ±{seed_margin(row):.4f}" if name == WITHIN_SEEDS else ""
+            seeds = f", seeds ±{row['seed_margin']:.4f}" if name == SEEDS else ""
             figures = f" ({row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]{seeds})"
         groups[name].append(f"{cell}{figures}")
     return f"{words} {_groups(groups)}".rstrip()

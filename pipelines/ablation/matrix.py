@@ -11,7 +11,7 @@ from fsvae.errors import UserError, nearest
 from pipelines.ablation.config import AblationConfig
 from pipelines.config import Config, config_dir, key_of, load_config
 
-OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
+_OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
 """What cells may differ in; all else is the same for the whole matrix."""
 
 
@@ -86,9 +86,9 @@ def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Conf
         raise UserError(f"{where}: {error}") from error
     for field in fields(config):
         same = AblationConfig() if field.name == "ablation" else getattr(whole, field.name)
-        if field.name not in OF_A_CELL and getattr(config, field.name) != same:
+        if field.name not in _OF_A_CELL and getattr(config, field.name) != same:
             raise UserError(
-                f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(OF_A_CELL)}."
+                f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(_OF_A_CELL)}."
             )
     keys = (key_of(text) for text in [*shared, *own])
     return Cell(name, own, config, frozenset(key for key in keys if key.startswith("dataset.")))

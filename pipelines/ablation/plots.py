@@ -97,8 +97,8 @@ def _differences(results: Results) -> Plot:
     return Plot(
         "Differences from the reference",
         f"Each cell less {results.reference}, with the 95 % interval: red is worse, green is better, a grey ring is "
-        "neither for sure: n.s., the interval holds zero; seeds, the difference is within two of its standard errors "
-        "over seeds. Where cells differ much in size, the scale is logarithmic away from zero.",
+        "neither for sure: n.s., the interval holds zero; seeds, it would if what seeds differ by were in it. Where "
+        "cells differ much in size, the scale is logarithmic away from zero.",
         draw,
         height=1.0 + 0.4 * len(others),
         panels=len(metrics),
@@ -107,10 +107,11 @@ def _differences(results: Results) -> Plot:
 
 def _scale(axes: Any, reach: Sequence[float]) -> None:
     """Let small differences be seen beside much larger ones; `reach` is how far each interval goes from zero."""
-    smallest = min((length for length in reach if length > 0), default=0.0)
-    if smallest and max(reach) > _MUCH_LARGER * smallest:
+    largest = max(reach, default=0.0)
+    smallest = max(min((length for length in reach if length > 0), default=0.0), largest / 1000)
+    if largest > _MUCH_LARGER * smallest:
         axes.set_xscale("symlog", linthresh=2 * smallest, linscale=0.5)
-        first, last = np.ceil(np.log10(2 * smallest)), np.floor(np.log10(max(reach)))
+        first, last = np.ceil(np.log10(2 * smallest)), np.floor(np.log10(largest))
         decades = 10.0 ** np.arange(first, last + 1)
         axes.set_xticks([*-decades[::-1], 0, *decades], minor=False)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

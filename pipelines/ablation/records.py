@@ -5,6 +5,9 @@ The process that runs the matrix writes them when a trial has ended, from its fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pipelines.ablation.cell import Trial
 from pipelines.ablation.run import Plan
 from pipelines.tracking import PARENT, Tracker, git_commit
@@ -50,8 +53,20 @@ class MatrixRecord:
                     self._write(name, cell, trial)
                     self._logged.add(name)
 
-    def finish(self, status: str = "FINISHED") -> None:
-        """Write down the reports, and how the matrix ended: FINISHED, FAILED (a cell did), or KILLED (Ctrl-C)."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write down how what is done in this context ends: FINISHED, KILLED (by Ctrl-C), or FAILED."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._finish("KILLED")
+            raise
+        except Exception:
+            self._finish("FAILED")
+            raise
+        self._finish("FINISHED")
+
+    def _finish(self, status: str) -> None:
         for report in self._plan.folder.glob("report.*"):
             self._tracker.log_artifact(self.run_id, report)
         self._tracker.finish(self.run_id, status)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsvae.evaluation.metrics import MISS
 from fsvae.storage import Folder
-from pipelines.ablation.findings import findings, latent_findings
+from pipelines.ablation.findings import findings, latent_findings, notes
 from pipelines.ablation.plots import plots
 from pipelines.ablation.results import Results
 from pipelines.ablation.tables import EFFORT_HEADINGS, effort_rows, figure_tables, markdown
@@ -36,6 +36,7 @@ def _html(results: Results) -> str:
         record=results.record,
         about=_about(results),
         headline=_headline(results),
+        notes=notes(results),
         findings=findings(results),
         latents=latent_findings(results),
         tables=figure_tables(results),
@@ -50,7 +51,7 @@ def _markdown(results: Results) -> str:
     lines = [f"## {results.record['title'] or results.record['name']}", ""]
     lines += [f"`{results.record['command']}` (commit {results.record['git_commit'][:12]}, {results.record['at']})", ""]
     lines += [_about(results), ""]
-    lines += [f"* {finding}" for finding in [*findings(results), *latent_findings(results)]]
+    lines += [f"* {finding}" for finding in [*notes(results), *findings(results), *latent_findings(results)]]
     return "\n".join([*lines, "", markdown(results)])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +47,9 @@ class Results:
         return len({outcome.dataset for outcomes in self.outcomes.values() for outcome in outcomes}) == 1
 
     @property
-    def of_one_seed(self) -> bool:
-        """Return whether networks were trained, and each with one seed only."""
-        trained = [of_cell for of_cell in self.trials.values() if of_cell[0].summary()["epochs"]]
-        return bool(trained) and max(map(len, trained)) == 1
-
-    @property
     def twins(self) -> list[tuple[str, str]]:
         """Return the pairs of cells that are the same model."""
-        return twins({cell["name"]: [trial["folder"] for trial in cell["trials"]] for cell in self.record["cells"]})
+        return twins(self.record)
 
     def row(self, cell: str, metric: str, of: str = "all") -> dict[str, Any]:
         """Return a cell's row of the comparison, on a slice."""
@@ -64,10 +57,11 @@ class Results:
         return self.table.row(by_predicate=wanted, named=True)
 
 
-def twins(trials: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """Return the pairs of cells with the same trials, each with the first cell that has them."""
+def twins(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the pairs of cells of a matrix that have the same runs, each with the first cell that has them."""
     first: dict[tuple[str, ...], str] = {}
-    named = [(cell, first.setdefault(tuple(of_cell), cell)) for cell, of_cell in trials.items()]
+    runs = {cell["name"]: tuple(trial["folder"] for trial in cell["trials"]) for cell in record["cells"]}
+    named = [(cell, first.setdefault(of_cell, cell)) for cell, of_cell in runs.items()]
     return [(cell, same) for cell, same in named if cell != same]
 
 
@@ -84,10 +78,13 @@ def find_matrix(matrices: Path, name: str, period: str = "") -> Path:
         if name in ("", record["name"]) and period in ("", record["period"])
     }
     if not found:
-        known = sorted({record["name"] for record in records.values()})
-        there = f", only {', '.join(known)}.{nearest(name, known)}" if known else "."
-        what = " ".join(["no matrix", name, *(["on the", period, "period"] if period else [])]).replace("  ", " ")
-        raise UserError(f"{matrices}: {what} there{there} Run one: fsvae ablate ablation={name or 'paper'}.")
+        known = sorted({f"{record['name']} ({record['period']})" for record in records.values()})
+        names = {record["name"] for record in records.values()}
+        what = " ".join(filter(None, ["no matrix", name, f"on the {period} period" if period else ""]))
+        there = f", only {', '.join(known)}." if known else "."
+        hint = "" if name in names else nearest(name, sorted(names))
+        command = f"fsvae ablate ablation={name or 'paper'}" + (f" evaluate.period={period}" if period else "")
+        raise UserError(f"{matrices}: {what} there{there}{hint} Run one: {command}.")
     return max(found, key=found.__getitem__)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fsvae.storage import Folder
 from pipelines.ablation.cell import Ended, Trial, run_trial
@@ -57,30 +58,29 @@ def plan_of(matrix: Matrix, datasets: dict[str, Folder], cells: Path, matrices: 
     return Plan(matrix, trials, matrices / f"{matrix.name}-{fingerprint(made_of)[:8]}")
 
 
-def write_plan(plan: Plan) -> None:
-    """Write down what a matrix is, for its reports; the one that was written last is the latest."""
+def write_plan(plan: Plan) -> dict[str, Any]:
+    """Write down what a matrix is, for its reports, and return it; the one that was written last is the latest."""
     matrix = plan.matrix
-    Folder.at(plan.folder).write_json(
-        RECORD,
-        {
-            "name": matrix.name,
-            "title": matrix.config.ablation.title,
-            "reference": matrix.reference,
-            "period": matrix.config.evaluate.period,
-            "command": matrix.command,
-            "git_commit": git_commit(),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "cells": [
-                {
-                    "name": cell.name,
-                    "settings": cell.settings,
-                    "dataset": plan.trials[cell.name][0].dataset.name,
-                    "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[cell.name]],
-                }
-                for cell in matrix.cells
-            ],
-        },
-    )
+    record = {
+        "name": matrix.name,
+        "title": matrix.config.ablation.title,
+        "reference": matrix.reference,
+        "period": matrix.config.evaluate.period,
+        "command": matrix.command,
+        "git_commit": git_commit(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cells": [
+            {
+                "name": cell.name,
+                "settings": cell.settings,
+                "dataset": plan.trials[cell.name][0].dataset.name,
+                "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[cell.name]],
+            }
+            for cell in matrix.cells
+        ],
+    }
+    Folder.at(plan.folder).write_json(RECORD, record)
+    return record
 
 
 def run_plan(plan: Plan, engine: Engine, on_end: Callable[[Trial, Ended], None]) -> None:

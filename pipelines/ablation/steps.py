@@ -12,18 +12,21 @@ from rich.table import Table
 from fsvae.errors import UserError
 from pipelines.ablation.cell import Ended, Trial
 from pipelines.ablation.datasets import cell_datasets
-from pipelines.ablation.findings import findings, latent_findings
-from pipelines.ablation.matrix import OF_A_CELL, matrix_name, matrix_of
+from pipelines.ablation.findings import findings, latent_findings, notes
+from pipelines.ablation.matrix import matrix_name, matrix_of
 from pipelines.ablation.records import MatrixRecord
 from pipelines.ablation.report import write_report
 from pipelines.ablation.results import find_matrix, read_results, twins
 from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
 from pipelines.config import key_of, load_config
-from pipelines.engine import engine_of
+from pipelines.engine import Engine, engine_of
 from pipelines.locks import held
 from pipelines.steps import console
 from pipelines.words import count
 from pipelines.workspace import Workspace
+
+_OF_A_REPORT = ("evaluate.period", "workdir", "datasets", "lake")
+"""The settings that say which matrix a report is of."""
 
 
 def run_ablate(overrides: Sequence[str]) -> None:
@@ -40,65 +43,73 @@ def run_ablate(overrides: Sequence[str]) -> None:
         )
         plan = plan_of(matrix, datasets, workspace.cells, workspace.matrices)
         with held(plan.folder, "run of this very matrix"):
-            write_plan(plan)
-            console.print(_overview(plan))
-            for cell, same in twins({name: [trial.name for trial in trials] for name, trials in plan.trials.items()}):
+            for cell, same in twins(write_plan(plan)):
                 console.print(
                     f"[bold yellow]'{escape(cell)}' and '{escape(same)}' are one model[/]: no setting differs that it "
-                    "reads. A baseline's own stand in baselines.<name>.…",
+                    "reads.",
                     highlight=False,
                 )
+            console.print(_overview(plan))
             record = MatrixRecord(workspace.tracker, plan)
+            with record.running():
+                left = len([trial for trial in plan.to_run if not trial.stored.done])
+                failed, ended_early = _run_what_is_left(plan, engine, record)
+                if any(trial.stored.done for trial in plan.trials[matrix.reference]):
+                    console.print(f"[bold]report[/]    {_write_report(workspace, plan.folder)}")
+                if ended_early:
+                    raise ended_early
+                if failed:
+                    raise UserError(
+                        f"{len(failed)} of {count(left, 'run')} failed ({', '.join(sorted(set(failed)))}); see above. "
+                        "The same command runs them again."
+                    )
+
+
+def _run_what_is_left(plan: Plan, engine: Engine, record: MatrixRecord) -> tuple[list[str], UserError | None]:
+    """Run what is not done of a matrix, a line each; return the cells that failed, and what ended the whole early.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the message says how far the matrix is.
+    """
+    record.log()
+    left = [trial for trial in plan.to_run if not trial.stored.done]
+    names = {trial.name: cell for cell, trials in reversed(plan.trials.items()) for trial in trials}
+    failed: list[str] = []
+    with _progress() as bar:
+        task = bar.add_task("ablate", total=len(left))
+
+        def on_end(trial: Trial, ended: Ended) -> None:
+            bar.advance(task)
+            console.print(_line(names[trial.name], trial, ended), highlight=False, soft_wrap=True)
+            if ended.error:
+                failed.append(names[trial.name])
             record.log()
-            left = len([trial for trial in plan.to_run if not trial.stored.done])
-            names = {trial.name: cell for cell, trials in reversed(plan.trials.items()) for trial in trials}
-            failed: list[str] = []
-            ended_early: UserError | None = None
-            with _progress() as bar:
-                task = bar.add_task("ablate", total=left)
 
-                def on_end(trial: Trial, ended: Ended) -> None:
-                    bar.advance(task)
-                    console.print(_line(names[trial.name], trial, ended), highlight=False, soft_wrap=True)
-                    if ended.error:
-                        failed.append(names[trial.name])
-                    record.log()
-
-                try:
-                    run_plan(plan, engine, on_end)
-                except KeyboardInterrupt as interrupt:
-                    record.finish("KILLED")
-                    done = sum(trial.stored.done for trial in plan.to_run)
-                    raise KeyboardInterrupt(
-                        f"interrupted with {done} of {count(len(plan.to_run), 'run')} done; the same command goes on"
-                    ) from interrupt
-                except UserError as error:  # a worker was killed: what is done is told all the same
-                    ended_early = error
-            if any(trial.stored.done for trial in plan.trials[matrix.reference]):
-                console.print(f"[bold]report[/]    {_write_report(workspace, plan.folder)}")
-            record.finish("FAILED" if failed or ended_early else "FINISHED")
-    if ended_early:
-        raise ended_early
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {count(left, 'run')} failed ({', '.join(sorted(set(failed)))}); see above. "
-            "The same command runs them again."
-        )
+        try:
+            run_plan(plan, engine, on_end)
+        except KeyboardInterrupt as interrupt:
+            done = sum(trial.stored.done for trial in plan.to_run)
+            raise KeyboardInterrupt(
+                f"interrupted with {done} of {count(len(plan.to_run), 'run')} done; the same command goes on"
+            ) from interrupt
+        except UserError as error:  # a worker was killed: what is done is told all the same
+            return failed, error
+    return failed, None
 
 
 def run_report(overrides: Sequence[str]) -> None:
     """Write the report of a matrix anew, as far as it is done: the last one, or the last of a name or on a period.
 
     Raises:
-        UserError: there is no such matrix, or a setting is given that is the matrix's own.
+        UserError: there is no such matrix, or a setting is given that does not choose one.
     """
     settings = [text for text in overrides if key_of(text) != "ablation"]  # the name of a matrix that was run will do
     workspace = Workspace(load_config(settings))
     for key in map(key_of, settings):
-        if key.partition(".")[0] in (*OF_A_CELL, "seeds"):
+        if key not in _OF_A_REPORT:
             raise UserError(
-                f"fsvae report shows what was run, so {key} is not its to set: it takes ablation=, evaluate.period= "
-                "and workdir=. To run it with another one: fsvae ablate."
+                f"fsvae report shows what was run, so {key} is not its to set; it takes ablation, "
+                f"{', '.join(_OF_A_REPORT)}. To run it with other settings: fsvae ablate."
             )
     period = workspace.config.evaluate.period if "evaluate.period" in map(key_of, settings) else ""
     matrix = find_matrix(workspace.matrices, matrix_name(overrides), period)
@@ -109,7 +120,7 @@ def _write_report(workspace: Workspace, matrix: Path) -> Path:
     results = read_results(matrix, workspace.cells, workspace.datasets)
     which = f"{results.record['name']}, {results.record['period']} period, dataset {results.dataset.fingerprint}:"
     console.print(f"          {which}", highlight=False, markup=False, soft_wrap=True)
-    for finding in [*findings(results), *latent_findings(results)]:
+    for finding in [*notes(results), *findings(results), *latent_findings(results)]:
         console.print(f"          {finding}", highlight=False, markup=False, soft_wrap=True)
     return write_report(results)
 

@@ -19,8 +19,8 @@ _BEYOND = [metric for metric in _HEADINGS if metric not in _INSIDE]
 _BY_SLICE = ("l2", "recall@10")
 _NOTE = (
     "± is the standard deviation over seeds. Below it: the difference from the reference and its 95 % interval by the "
-    "paired bootstrap over users. n.s.: the interval holds zero. seeds: the difference is within two of its standard "
-    "errors over seeds; few users: too few for an interval."
+    "paired bootstrap over users. n.s.: the interval holds zero; seeds: it would if what seeds differ by were in it; "
+    "few users: too few for an interval."
 )
 
 
@@ -120,8 +120,9 @@ def _figure(results: Results, cell: str, metric: str, of: str, best: str) -> Fig
         return Figure("")
     value, spread = f"{row['value']:.3f}", "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}"
     if row["difference"] is None:
-        few = cell != results.reference and metric in TARGET_METRICS and row["users"] < BootstrapConfig().least_users
-        return Figure(value, spread, "few users" if few else "", best=value == best)
+        told = metric in TARGET_METRICS and (results.one_space or metric not in SPACE_METRICS)
+        few = cell != results.reference and told and row["users"] < BootstrapConfig().least_users
+        return Figure(value, spread, best=value == best, mark="few users" if few else "")
     difference, interval = f"{row['difference']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]"
     return Figure(value, spread, difference, interval, value == best, MARKS.get(verdict(metric, row), ""))
 
@@ -144,6 +145,7 @@ def _markdown(table: FigureTable) -> str:
 
 def _markdown_figure(figure: Figure) -> str:
     value = f"**{figure.value}**" if figure.best else figure.value
-    if not figure.difference:
+    if not figure.difference and not figure.mark:
         return f"{value} {figure.spread}".rstrip()
-    return f"{value} {figure.spread}".rstrip() + f"<br>{figure.difference} {figure.interval} {figure.mark}".rstrip()
+    compared = " ".join(filter(None, (figure.difference, figure.interval, figure.mark)))
+    return f"{value} {figure.spread}".rstrip() + f"<br>{compared}"

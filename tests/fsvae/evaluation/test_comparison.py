@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from outcomes import BETTER, REFERENCE, data
+from scipy import stats
 from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.data.dataset import PreparedDataset
@@ -29,14 +30,14 @@ def row(table: pl.DataFrame, model: str, metric: str, cut: str = "all") -> dict[
 def test_values_and_differences_by_hand() -> None:
     table = comparison({"better": [BETTER], "plain": [REFERENCE]}, "plain", data(), CONFIG)
     assert table.columns == [
-        *("model", "metric", "slice", "targets", "users", "value", "seed_spread", "seed_error"),
+        *("model", "metric", "slice", "targets", "users", "value", "seed_spread", "seed_margin"),
         *("difference", "low", "high", "significant"),
     ]
     assert table["model"].unique(maintain_order=True).to_list() == ["better", "plain"]
     # a: two targets half a unit nearer each; b: one that is as far. Drawn: a twice, a and b, or b twice.
     assert row(table, "better", "l2") == {
         **{"model": "better", "metric": "l2", "slice": "all", "targets": 3, "users": 2},
-        **{"value": pytest.approx(2 / 3), "seed_spread": None, "seed_error": None},
+        **{"value": pytest.approx(2 / 3), "seed_spread": None, "seed_margin": None},
         **{"difference": pytest.approx(-1 / 3)},
         **{"low": -0.5, "high": 0.0, "significant": False},
     }
@@ -75,19 +76,24 @@ def test_seeds_are_averaged_target_by_target_and_their_spread_is_told_beside() -
     assert found["value"] == pytest.approx(2 / 3 + 0.15) and found["difference"] == pytest.approx(-1 / 3 + 0.15)
     assert found["seed_spread"] == pytest.approx(0.3 / np.sqrt(2))
     assert found["low"] == pytest.approx(-0.35) and found["high"] == pytest.approx(0.15)
-    # a variance of .3² / 2, halved by the mean of two seeds; the reference's adds nothing
-    assert found["seed_error"] == pytest.approx(0.15)
+    # a variance of .3² / 2, halved by the mean of two seeds: .15, and with one degree of freedom t is 12.706
+    assert found["seed_margin"] == pytest.approx(12.706 * 0.15, rel=1e-4)
     plain = row(table, "plain", "l2")
-    assert plain["seed_spread"] == 0 and plain["seed_error"] is None
+    assert plain["seed_spread"] == 0 and plain["seed_margin"] is None
 
 
-def test_the_error_over_seeds_is_of_both_models_and_of_those_with_several_seeds() -> None:
-    """Two seeds .1 apart have a variance of .005, their mean one of .0025; .2 apart: .02 and .01."""
+def test_the_margin_over_seeds_is_of_both_models_and_of_those_with_several_seeds() -> None:
+    """Two seeds .1 apart have a variance of .005, their mean one of .0025; .2 apart: .02 and .01.
+
+    Welch's degrees of freedom: (.0025 + .01)² / (.0025² + .01²) = 1.4706, for which t is 6.194 by scipy.
+    """
     spread = {step: replace(REFERENCE, l2=REFERENCE.l2 + step) for step in (0.1, 0.2)}
     seeds = {"plain": [REFERENCE, spread[0.1]], "wide": [REFERENCE, spread[0.2]], "one": [BETTER]}
     table = comparison(seeds, "plain", data(), CONFIG)
-    assert row(table, "wide", "l2")["seed_error"] == pytest.approx(np.sqrt(0.0025 + 0.01))
-    assert row(table, "one", "l2")["seed_error"] == pytest.approx(np.sqrt(0.0025))
+    assert row(table, "wide", "l2")["seed_margin"] == pytest.approx(
+        stats.t.ppf(0.975, 0.0125**2 / (0.0025**2 + 0.01**2)) * np.sqrt(0.0125)
+    )
+    assert row(table, "one", "l2")["seed_margin"] == pytest.approx(12.706 * 0.05, rel=1e-4)
 
 
 def test_a_model_beside_itself_is_not_different() -> None:

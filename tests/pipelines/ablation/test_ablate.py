@@ -111,7 +111,11 @@ def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], 
     assert "no matrix mine on the validation period there" in ablate(
         "ablation=mine", "evaluate.period=validation", command="report", status=1
     )
-    assert "so seeds is not its to set" in ablate("seeds=[1]", command="report", status=1)
+    for setting in ("seeds=[1]", "model.slow=off", "ablation.reference=other"):
+        assert "is not its to set" in ablate(setting, command="report", status=1)
+    ablate("ablation=other", "seeds=[2]", "evaluate.period=validation")
+    assert "other, validation period" in ablate(command="report")
+    assert "other, test period" in ablate("evaluate.period=test", command="report")
 
 
 def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
@@ -165,7 +169,7 @@ def statuses(workdir: Path) -> list[str]:
 
 
 def test_where_a_worker_is_killed_what_is_done_is_told(
-    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch
+    ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch, workdir: Path
 ) -> None:
     run_trial = running.run_trial
 
@@ -178,6 +182,7 @@ def test_where_a_worker_is_killed_what_is_done_is_told(
         patch.setattr(running, "run_trial", killed)
         printed = ablate("ablation=mine", "seeds=[1,2]", status=1)
     assert "a worker process was killed" in printed and "report.html" in printed
+    assert "FAILED" in statuses(workdir)
     assert "Not done yet: FS-VAE, seed 2; the same, seed 2." in printed
 
 

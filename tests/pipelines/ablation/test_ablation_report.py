@@ -21,11 +21,13 @@ from fsvae.evaluation.outcome import Outcome
 from fsvae.evaluation.protocol import evaluate
 from fsvae.storage import Folder
 from pipelines.ablation.cell import StoredTrial
-from pipelines.ablation.findings import findings, latent_findings
+from pipelines.ablation.findings import findings, latent_findings, notes
+from pipelines.ablation.plots import _WORSE as WORSE_COLOUR
 from pipelines.ablation.plots import plots
 from pipelines.ablation.report import write_report
 from pipelines.ablation.results import Results, find_matrix
 from pipelines.ablation.tables import figure_tables, markdown
+from pipelines.ablation.verdicts import verdict
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +83,8 @@ def results_of(
 
 @pytest.fixture(scope="module")
 def results(outcome: Outcome, small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """The full model with seeds at 1.0 and 1.1; one that is 0.2 worse than that in each; one that is the same."""
-    full = [outcome, worse(outcome, 0.1)]
+    """The full model with seeds at 1.0 and 1.02; one that is 0.2 worse than that in each; one that is the same."""
+    full = [outcome, worse(outcome, 0.02)]
     outcomes = {"full": full, "less": [worse(one, 0.2) for one in full], "equal": full}
     return results_of(tmp_path_factory.mktemp("matrix"), small_dataset, outcomes, equal=[[0.0, 0.0], [0.0, 0.02]])
 
@@ -91,9 +93,9 @@ def test_a_figure_has_its_spread_and_its_difference_from_the_reference(results: 
     table = figure_tables(results)[0]
     assert table.headings[:2] == ["L2 ↓", "cosine ↓"]
     (_, full), (_, less), (_, equal) = table.rows
-    # seeds at 1.0 and 1.1: a mean of 1.05 and a deviation of .1 / √2; all users are 0.2 apart, whoever is drawn
-    assert (full[0].value, full[0].spread, full[0].difference, full[0].best) == ("1.050", "±0.071", "", True)
-    assert (less[0].value, less[0].difference, less[0].interval) == ("1.250", "+0.2000", "[+0.2000, +0.2000]")
+    # seeds at 1.0 and 1.02: a mean of 1.01 and a deviation of .02 / √2; all users are 0.2 apart, whoever is drawn
+    assert (full[0].value, full[0].spread, full[0].difference, full[0].best) == ("1.010", "±0.014", "", True)
+    assert (less[0].value, less[0].difference, less[0].interval) == ("1.210", "+0.2000", "[+0.2000, +0.2000]")
     assert not less[0].mark and not less[0].best
     assert (equal[0].difference, equal[0].mark, equal[0].best) == ("+0.0000", "n.s.", True)
 
@@ -101,16 +103,16 @@ def test_a_figure_has_its_spread_and_its_difference_from_the_reference(results: 
 def test_markdown_has_the_best_in_bold_and_what_is_not_significant_marked(results: Results) -> None:
     lines = markdown(results).splitlines()
     first = [line for line in lines if line.startswith("| ")][:4]
-    assert first[1].startswith("| full | **1.050** ±0.071 |")
-    assert first[2].startswith("| less | 1.250 ±0.071<br>+0.2000 [+0.2000, +0.2000] |")
-    assert first[3].startswith("| equal | **1.050** ±0.071<br>+0.0000 [+0.0000, +0.0000] n.s. |")
+    assert first[1].startswith("| full | **1.010** ±0.014 |")
+    assert first[2].startswith("| less | 1.210 ±0.014<br>+0.2000 [+0.2000, +0.2000] |")
+    assert first[3].startswith("| equal | **1.010** ±0.014<br>+0.0000 [+0.0000, +0.0000] n.s. |")
 
 
 def test_sentences_say_what_is_shown_and_what_is_not(results: Results) -> None:
     said = findings(results)
     assert said[0] == "full is best in L2 and cosine. Worse: less (L2, cosine). Not told apart: equal (L2, cosine)."
     assert said[1] == (
-        "L2: best is full (1.0500). Worse: less (+0.2000 [+0.2000, +0.2000]). "
+        "L2: best is full (1.0100). Worse: less (+0.2000 [+0.2000, +0.2000]). "
         "Not told apart: equal (+0.0000 [+0.0000, +0.0000])."
     )
 
@@ -132,25 +134,57 @@ def test_a_matrix_that_shows_what_was_claimed_says_so(
 def test_a_difference_that_another_seed_may_turn_is_no_verdict(
     outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
 ) -> None:
-    """Seeds at 1.0 and 1.1 beside 1.05 and 1.15: all users agree on +.05, two standard errors over seeds are .1414."""
+    """Seeds at 1.0 and 1.1 beside 1.05 and 1.15: all users agree on +.05. Over seeds the standard error is
+    √(.0025 + .0025) = .0707, and t with two degrees of freedom 4.303."""
     full = [outcome, worse(outcome, 0.1)]
-    found = results_of(tmp_path, small_dataset, {"full": full, "less": [worse(one, 0.05) for one in full]})
+    cells = {"full": full, "less": [worse(one, 0.05) for one in full]}
+    found = results_of(tmp_path, small_dataset, cells, less=[[1.0, 0.0]] * 2)
     said = findings(found)
-    assert said[0] == "full is best in L2 and cosine. Less than seeds differ by: less (L2, cosine)."
-    assert "Less than seeds differ by: less (+0.0500 [+0.0500, +0.0500], seeds ±0.1414)." in said[1]
-    assert not any("One seed each" in one for one in said)
-    assert figure_tables(found)[0].rows[1][1][0].mark == "seeds" and "+0.0500 [+0.0500, +0.0500] seeds |" in markdown(
-        found
-    )
-    assert "+0.0500 seeds" in plots(found)[0].svg
+    assert said[0] == "full is best in L2 and cosine. Not sure, as seeds differ: less (L2, cosine)."
+    assert "Not sure, as seeds differ: less (+0.0500 [+0.0500, +0.0500], seeds ±0.3042)." in said[1]
+    assert not notes(found)
+    assert figure_tables(found)[0].rows[1][1][0].mark == "seeds"
+    assert "+0.0500 [+0.0500, +0.0500] seeds |" in markdown(found)
+    drawn = plots(found)[0].svg
+    assert "+0.0500 seeds" in drawn and WORSE_COLOUR not in drawn
+    sure = plots(results_of(tmp_path, small_dataset, {"full": [outcome], "less": [worse(outcome, 0.05)]}))[0].svg
+    assert WORSE_COLOUR in sure
 
 
-def test_what_is_not_done_is_said_first(outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "seeds", "said"),
+    [
+        (0.05, 0.01, 0.12, 0.0, "Worse"),
+        (0.05, 0.01, 0.12, 0.029, "Worse"),  # towards zero .04 and .029: .0494
+        (0.05, 0.01, 0.12, 0.031, "Not sure, as seeds differ"),  # .0506
+        (-0.05, -0.12, -0.01, 0.029, "Better"),
+        (-0.05, -0.12, -0.01, 0.031, "Not sure, as seeds differ"),
+        (0.05, -0.01, 0.12, 0.0, "Not told apart"),
+        (0.05, 0.01, 0.12, None, "Worse"),
+        (None, None, None, 0.1, "Too few users for an interval"),
+    ],
+)
+def test_what_users_and_seeds_leave_unsure_adds_up_as_squares(
+    difference: float | None, low: float | None, high: float | None, seeds: float | None, said: str
+) -> None:
+    significant = None if low is None or high is None else low > 0 or high < 0
+    row = {"difference": difference, "low": low, "high": high, "significant": significant, "seed_margin": seeds}
+    assert verdict("l2", row) == said
+    other = {"Worse": "Better", "Better": "Worse"}.get(said, said)
+    assert verdict("mrr", row) == other
+
+
+def test_what_is_not_done_and_what_has_one_seed_is_said(
+    outcome: Outcome, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
     cells = {"full": [outcome], "less": [worse(outcome, 0.1)]}
-    whole = results_of(tmp_path, small_dataset, cells, full=[[3.0, 0.0]])
-    said = findings(replace(whole, missing=["more, seed 1"]))
-    assert said[0] == "Not done yet: more, seed 1." and "every other cell done so far is worse in both" in said[1]
-    assert said[-1] == "One seed each: how far another seed would move these figures is not known."
+    whole = replace(results_of(tmp_path, small_dataset, cells, full=[[3.0, 0.0]]), missing=["more, seed 1"])
+    assert "every other cell done so far is worse in both" in findings(whole)[0]
+    unknown = "how far another seed would move these figures is not known."
+    assert notes(whole) == ["Not done yet: more, seed 1.", f"One seed each: {unknown}"]
+    two = results_of(tmp_path, small_dataset, {"full": [outcome] * 2, "less": [worse(outcome, 0.1)]})
+    assert notes(two) == [f"One seed only: less: {unknown}"]
+    assert "Not done yet: more, seed 1." in write_report(whole).read_text()
 
 
 def test_cells_that_are_one_model_are_named(results: Results) -> None:
@@ -159,19 +193,16 @@ def test_cells_that_are_one_model_are_named(results: Results) -> None:
         for name, folder in (("full", "a"), ("less", "b"), ("equal", "a"))
     ]
     twice = replace(results, record={**results.record, "cells": cells})
-    assert findings(twice)[0] == "'equal' and 'full' are one model: no setting differs that it reads."
+    assert "'equal' and 'full' are one model: no setting differs that it reads." in notes(twice)
     assert results.twins == []
 
 
 def test_too_few_users_for_an_interval_are_said_to_be_too_few(results: Results) -> None:
-    few = results.table.with_columns(
-        users=pl.lit(3),
-        difference=pl.lit(None, pl.Float64),
-        low=pl.lit(None, pl.Float64),
-        high=pl.lit(None, pl.Float64),
-    )
+    unknown = {name: pl.lit(None, pl.Float64) for name in ("difference", "low", "high")}
+    few = results.table.with_columns(users=pl.lit(3), **unknown)
     of_few = replace(results, table=few)
-    assert [figures[0].difference for _, figures in figure_tables(of_few)[0].rows] == ["", "few users", "few users"]
+    assert [figures[0].mark for _, figures in figure_tables(of_few)[0].rows] == ["", "few users", "few users"]
+    assert "| less | 1.210 ±0.014<br>few users |" in markdown(of_few)
     assert findings(of_few)[0].endswith("Too few users for an interval: less (L2, cosine); equal (L2, cosine).")
 
 
@@ -235,7 +266,7 @@ def test_the_page_needs_nothing_else_and_says_what_it_is_of(results: Results, sm
     assert page.count("<svg") == len(plots(results)) == 5  # no model here tells its uncertainty
     stored = pl.read_parquet(results.folder / "comparison.parquet")
     assert stored.equals(results.table)
-    assert (results.folder / "report.md").read_text().count("**1.050**") == 2
+    assert (results.folder / "report.md").read_text().count("**1.010**") == 2
 
 
 def test_differences_are_drawn_with_their_verdicts(
@@ -291,7 +322,11 @@ def test_the_latest_matrix_is_found_by_name(tmp_path: Path) -> None:
         Folder.at(tmp_path / folder).write_json("matrix.json", {"name": name, "at": at, "period": period})
     assert [find_matrix(tmp_path, name).name for name in ("", "a", "b")] == ["a-2", "a-2", "b-1"]
     assert find_matrix(tmp_path, "a", "validation").name == find_matrix(tmp_path, "", "validation").name == "a-1"
-    with pytest.raises(UserError, match="no matrix b on the validation period there, only a, b"):
+    known = r"only a \(test\), a \(validation\), b \(test\)\."
+    run = r"Run one: fsvae ablate ablation=b evaluate\.period=validation\.$"
+    with pytest.raises(UserError, match=rf"no matrix b on the validation period there, {known} {run}"):
         find_matrix(tmp_path, "b", "validation")
-    with pytest.raises(UserError, match=r"no matrix bb there, only a, b\. Did you mean 'b'\? Run one: fsvae ablate"):
+    with pytest.raises(UserError, match=r"no matrix there\. Run one: fsvae ablate ablation=paper\."):
+        find_matrix(tmp_path / "nothing", "")
+    with pytest.raises(UserError, match=rf"no matrix bb there, {known} Did you mean 'b'\? Run one: fsvae ablate"):
         find_matrix(tmp_path, "bb")

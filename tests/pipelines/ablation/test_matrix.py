@@ -13,6 +13,7 @@ from pipelines.ablation.matrix import matrix_of
 from pipelines.config import config_dir, load_config
 
 NAMES = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
+PROTOTYPES = Path(__file__).parents[3] / "benchmarks" / "prototypes.yaml"
 MINE = """
 title: Mine
 base: [model=paper, model.beta=0.1, model.history=32]
@@ -31,8 +32,8 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *cell: str, referen
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_matrix_of_the_project_has_a_title_a_reference_and_cells(name: str) -> None:
+@pytest.mark.parametrize("name", [*NAMES, PROTOTYPES])
+def test_every_matrix_of_the_project_has_a_title_a_reference_and_cells(name: str | Path) -> None:
     matrix = matrix_of([f"ablation={name}"])
     assert matrix.config.ablation.title and len(matrix.cells) >= 2
     assert matrix.reference in [cell.name for cell in matrix.cells]
@@ -117,7 +118,7 @@ def test_a_matrix_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
         ("", "a matrix needs cells, and a reference, which names one of them"),
         ("cells: {one: []}", "a matrix needs cells, and a reference"),
         (
-            "{reference: one, cells: {one: [baselines.sasrec.heads=3]}}",
+            "{reference: one, cells: {one: [recommender=sasrec, baselines.sasrec.heads=3]}}",
             r"'one': baselines\.sasrec\.hidden=128 is not a m",
         ),
     ],
@@ -141,7 +142,7 @@ def test_a_file_that_was_meant_is_pointed_at(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        ("2,3", r"seeds=2,3: a list is written in brackets: 'seeds=\[2,3\]'\."),
+        ("2,3", r"seeds=2,3: a list is written in brackets, such as 'seeds=\[2,3\]'\."),
         ("3", r"seeds: a list in brackets is expected, such as \[1,2\]\.$"),
         ("[a]", r"seeds\[0\]: Value 'a' of type 'str' could not be converted to Integer\.$"),
     ],
@@ -149,6 +150,29 @@ def test_a_file_that_was_meant_is_pointed_at(tmp_path: Path, monkeypatch: pytest
 def test_what_is_no_list_of_seeds_is_refused(seeds: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         matrix_of(["ablation=paper", f"seeds={seeds}"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "source.path=/a,b.csv",
+            r"""one value is expected\. With a comma in it, .* 'source\.path="/a,b\.csv"'""",
+        ),
+        ("model=paper,default", "model=paper,default: one value is expected"),
+        ("model=[paper,default]", r"model has no '\['paper', 'default'\]'"),
+        ("nokey=1,2", "There is no config key 'nokey'"),
+    ],
+)
+def test_one_value_is_not_several(setting: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config([setting])
+
+
+def test_sizes_that_do_not_go_together_matter_only_to_the_model_that_has_them() -> None:
+    assert load_config(["baselines.sasrec.heads=3"]).baselines.sasrec.heads == 3
+    with pytest.raises(UserError, match="is not a multiple of heads=3"):
+        load_config(["recommender=sasrec", "baselines.sasrec.heads=3"])
 
 
 @pytest.mark.parametrize("seeds", ["[]", "[1,1]", "[-1]"])
