@@ -250,7 +250,8 @@ def test_the_command_writes_the_page_and_says_what_matters(
     trained = CliRunner().invoke(app, ["train", "train.max_epochs=1", *settings])
     assert trained.exit_code == 0, trained.output
     users = small_dataset.user_ids[:2]
-    answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), *settings])
+    here = f"workdir={tmp_path}"
+    answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), here])
     assert answer.exit_code == 0, answer.output
     assert "KL in all" in answer.output and f"{users[1]} moves from day to day" in answer.output
     assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
@@ -259,7 +260,19 @@ def test_the_command_writes_the_page_and_says_what_matters(
     monkeypatch.setattr("pipelines.latent.report.html", lambda what: "the page")
     out = tmp_path / "elsewhere" / "page.html"
     run = next(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
-    assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), *settings]).exit_code == 0
+    assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), here]).exit_code == 0
     assert out.read_text() == "the page"
-    none = CliRunner().invoke(app, ["latent", "--run", "none", *settings])
-    assert isinstance(none.exception, UserError) and "no finished run" in str(none.exception)
+    none = CliRunner().invoke(app, ["latent", "--run", "none", here])
+    assert isinstance(none.exception, UserError) and "no run none there" in str(none.exception)
+    assert f"the newest first: {run}. See also: fsvae runs" in str(none.exception)
+
+
+@pytest.mark.parametrize("setting", ["model.slow=off", "model=paper", "train.max_epochs=3", "dataset.min_count=2"])
+def test_settings_that_the_run_has_decided_are_refused(tmp_path: Path, setting: str) -> None:
+    """With others the command goes on, and finds no run in this folder."""
+    heeded = [f"workdir={tmp_path}", "seed=2", f"datasets={tmp_path / 'elsewhere'}", "tracking.model=mine"]
+    refused = CliRunner().invoke(app, ["latent", *heeded, setting])
+    assert isinstance(refused.exception, UserError)
+    assert f"{setting}: the run decides, which is trained already; choose one with --run." in str(refused.exception)
+    with pytest.raises(UserError, match="no trained model there"):
+        CliRunner().invoke(app, ["latent", *heeded], catch_exceptions=False)
