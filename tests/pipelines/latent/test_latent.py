@@ -26,7 +26,8 @@ from pipelines.latent import compute as gathering
 from pipelines.latent.compute import latent_figures
 from pipelines.latent.figures import LatentFigures
 from pipelines.latent.report import html, sections, summary
-from pipelines.latent.tables import collapse
+from pipelines.latent.sentences import collapse
+from pipelines.latent.tables import neighbour_tables
 from pipelines.latent.users import follow, users_of
 
 SIZES = {
@@ -149,23 +150,28 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
         bundle.model.latent.mean.weight.zero_()
     found = look("run", bundle, small_dataset, [], seed=1)
     assert collapse(found).startswith("Posterior collapse: all 5 dimensions are the same")
-    assert "Traversal of each active dimension" not in html(found) and summary(found)
+    assert "Traversal" not in html(found) and summary(found)
 
 
 def test_a_dimension_that_pays_for_a_small_variance_has_not_collapsed(figures: LatentFigures) -> None:
     """2.0 nats is what a log variance of -5 costs, whatever is said with it."""
 
     def said(kl: list[float], variance: list[float]) -> str:
-        return collapse(dataclasses.replace(figures, use=LatentUse(np.array(kl), np.array(variance))))
+        use = LatentUse(np.array(kl), np.array(variance))
+        return collapse(dataclasses.replace(figures, use=use, kl_of_mean_Z=np.array([0.5, *np.zeros(len(kl) - 1)])))
 
+    paid = (
+        " Of 4.5 nats of KL, 0.5 are paid for the means of the states and 4 for their small variance, which by itself "
+        "tells nothing of the users."
+    )
     assert said([2.5, 2.0], [1.0, 0.0]) == (
-        "No posterior collapse: 1 of 2 dimensions are active, with 4.5 nats of KL in all. "
-        "Not used yet: 1 (the same for every user, so that the KL there tells nothing)."
+        "No posterior collapse: 1 of 2 dimensions are active. "
+        f"Not used yet: 1 (the same for every user, so that the KL there tells nothing).{paid}"
     )
     assert said([2.5, 2.0, 0.0], [1.0, 0.0, 0.0]) == (
-        "Posterior collapse in part: 1 of 3 dimensions are active, with 4.5 nats of KL in all. "
+        "Posterior collapse in part: 1 of 3 dimensions are active. "
         "Collapsed onto the prior: 1 (the same for every user, and nearly no KL). "
-        "Not used yet: 1 (the same for every user, so that the KL there tells nothing)."
+        f"Not used yet: 1 (the same for every user, so that the KL there tells nothing).{paid}"
     )
     assert said([2.0, 2.0], [0.0, 0.0]).startswith("Not used yet: 0 of 2 dimensions are active")
 
@@ -253,7 +259,7 @@ def test_the_command_writes_the_page_and_says_what_matters(
     here = f"workdir={tmp_path}"
     answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), here])
     assert answer.exit_code == 0, answer.output
-    assert "KL in all" in answer.output and f"{users[1]} moves from day to day" in answer.output
+    assert "nats of KL" in answer.output and f"{users[1]} moves from day to day" in answer.output
     assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
 
     monkeypatch.setattr("pipelines.latent.compute.latent_figures", lambda *_: figures)
@@ -276,3 +282,31 @@ def test_settings_that_the_run_has_decided_are_refused(tmp_path: Path, setting: 
     assert f"{setting}: the run decides, which is trained already; choose one with --run." in str(refused.exception)
     with pytest.raises(UserError, match="no trained model there"):
         CliRunner().invoke(app, ["latent", *heeded], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("named", [0, 1])
+def test_users_of_whom_the_slow_side_knows_nothing_are_nobodys_slow_neighbours(
+    bundle: Bundle, small_dataset: PreparedDataset, named: int
+) -> None:
+    """Seven users whose snapshots are empty, of whom one may be asked for, beside one who is known."""
+    blank, snapshots = np.arange(3, 10), small_dataset.snapshots
+    habits = np.where(np.isin(snapshots.user, blank)[:, None], 0, snapshots.habits).astype(np.float32)
+    data = dataclasses.replace(small_dataset, snapshots=dataclasses.replace(snapshots, habits=habits))
+    last = small_dataset.slow_row[small_dataset.listens.offsets[1:] - 1]
+    known = habits[last, 0] > 0
+    assert not known[blank].any() and known.sum() > 40
+    ids = np.array(data.user_ids)
+    who = [int(np.flatnonzero(known)[0]), 3][: 1 + named]
+    found = look("run", bundle, data, ids[who].tolist(), seed=1)
+    assert (found.asked, found.unknown) == (len(known), (~known).sum())
+    near = found.chosen[0].neighbours["slow"]
+    assert len(near) == 6 and {one.user_id for one in near[:-1]} <= set(ids[known])
+    assert len({one.distance for one in near}) == 6
+    _, table = neighbour_tables(found)
+    assert table.note.endswith(
+        f"; left out: {(~known).sum()} of {len(known)} users, of whom the slow side knows nothing"
+    )
+    assert [row[1] for row in table.rows[6:]] == ["left out"] * named
+    if named:
+        assert found.chosen[1].neighbours["slow"] == [] and len(found.chosen[1].neighbours["both"]) == 6
+    assert "left out" not in neighbour_tables(found)[0].note
