@@ -18,6 +18,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.latent import LatentUse
 from fsvae.features.fast import REQUEST_FEATURES
+from fsvae.features.taste import DaySums
 from fsvae.latent.states import encode
 from fsvae.models.build import build_model
 from fsvae.models.config import ModelConfig
@@ -310,3 +311,17 @@ def test_users_of_whom_the_slow_side_knows_nothing_are_nobodys_slow_neighbours(
     if named:
         assert found.chosen[1].neighbours["slow"] == [] and len(found.chosen[1].neighbours["both"]) == 6
     assert "left out" not in neighbour_tables(found)[0].note
+
+
+def test_a_taste_that_is_not_known_is_like_no_other(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+    """The first user's listens have no vector: the others' tastes are compared without that of a stranger."""
+    listens, snapshots = small_dataset.listens, small_dataset.snapshots
+    track = np.where(listens.user == 0, len(small_dataset.vectors), listens.track).astype(np.int32)
+    sums = DaySums.of(listens.user, track, listens.played_at, small_dataset.vectors)
+    data = dataclasses.replace(small_dataset, snapshots=dataclasses.replace(snapshots, sums=sums))
+    users = np.arange(listens.n_users)
+    latest = encode(bundle.model, data, listens.offsets[1:] - 1)
+    without, other = follow(bundle.model, data, np.array([0, 1]), users, latest, lambda done, of: None)
+    assert all(np.isnan(one.taste) for near in without.neighbours.values() for one in near)
+    means = [near[-1].taste for near in other.neighbours.values()]
+    assert np.isfinite(means).all() and len(means) == 2
