@@ -140,7 +140,7 @@ def latent(
 
     Example: [bold]fsvae latent --users u00042,u00007 workdir=work/quickstart[/]
     """
-    workspace = workspace_of(overrides).trained()
+    workspace = workspace_of(overrides, heeds=("workdir", "datasets", "seed", "tracking")).trained()
     from pipelines.steps import run_latent
     from pipelines.train import open_run
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
+
+from fsvae.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
@@ -56,13 +59,26 @@ def _fsvae(
     pass
 
 
-def workspace_of(overrides: list[str] | None, *more: str) -> Workspace:
+def workspace_of(overrides: list[str] | None, *more: str, heeds: Collection[str] = ()) -> Workspace:
     """Return the workspace of the settings behind a command; `more` come before them.
+
+    Args:
+        overrides: what was typed.
+        more: what it is added to.
+        heeds: the keys and groups that a command on a trained run heeds; none: all. Others are refused, or one would
+            believe to see a run that was trained with them.
 
     Raises:
         UserError: a setting cannot be taken.
     """
-    from pipelines.config import load_config
+    from pipelines.config import key_of, load_config
     from pipelines.workspace import Workspace
 
-    return Workspace(load_config([*more, *(overrides or [])]))
+    config = load_config([*more, *(overrides or [])])
+    for text in overrides or []:
+        if heeds and key_of(text).partition(".")[0] not in heeds:
+            raise UserError(
+                f"{text}: the run decides, which is trained already; choose one with --run. Here can be set: "
+                f"{', '.join(heeds)}."
+            )
+    return Workspace(config)

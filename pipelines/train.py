@@ -25,6 +25,9 @@ from pipelines.files import fingerprint
 from pipelines.locks import held
 from pipelines.tracking import Tracker, git_commit
 
+_NAMED = 5
+"""So many runs are named to one who asks for a run that there is not."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -127,6 +130,10 @@ def open_run(runs: Path, name: str = "") -> Run:
             raise UserError(f"{runs}: no trained model there. Train one: fsvae train.")
         name = json.loads((runs / "latest.json").read_text())["run"]
     result = runs / name / "run.json"
+    if not (runs / name).is_dir():
+        newest = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        there = ", ".join(path.parent.name for path in newest[:_NAMED]) or "none: fsvae train makes one"
+        raise UserError(f"{runs}: no run {name} there. Finished ones, the newest first: {there}. See also: fsvae runs.")
     if not result.exists():
         raise UserError(f"{runs / name}: no finished run there. Train it: fsvae train.")
     return Run(folder=runs / name, **json.loads(result.read_text()))

@@ -40,9 +40,14 @@ class LatentUse:
         return int(self.is_active.sum())
 
     @property
+    def is_collapsed(self) -> NDArray[np.bool_]:
+        """Return which are the same for every target, with a posterior that is about the prior, [Z]."""
+        return ~self.is_active & (self.kl_Z < COLLAPSED)
+
+    @property
     def collapsed(self) -> int:
-        """Return how many are the same for every target, with a posterior that is about the prior."""
-        return int((~self.is_active & (self.kl_Z < COLLAPSED)).sum())
+        """Return how many they are."""
+        return int(self.is_collapsed.sum())
 
     @property
     def unused(self) -> int:

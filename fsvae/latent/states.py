@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor
@@ -25,7 +26,9 @@ from fsvae.evaluation.latent import LatentUse
 from fsvae.features.fast import request_features
 from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.latent import Posterior
 from fsvae.models.losses import kl_per_dimension
+from fsvae.models.prior import Prior
 
 Done = Callable[[int, int], None]
 """Called with (what is done, what is to be done in all)."""
@@ -43,6 +46,8 @@ class States:
     """[N, Z] their variances; 0 for a deterministic latent."""
     kl_NZ: NDArray[np.float32]
     """[N, Z] KL to the prior [nats]; 0 for a deterministic latent."""
+    kl_of_mean_NZ: NDArray[np.float32]
+    """[N, Z] the part of it that is paid for the mean; the rest is what the variance would cost around any mean."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -80,7 +85,7 @@ def encode(
     chunks = Chunks(start, positions[first + size - 1] - start + 1, positions[first] - start)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
     mean_NZ = np.zeros((len(positions), model.config.latent_dim), dtype=np.float32)
-    variance_NZ, kl_NZ = np.zeros_like(mean_NZ), np.zeros_like(mean_NZ)
+    variance_NZ, kl_NZ, kl_of_mean_NZ = (np.zeros_like(mean_NZ) for _ in range(3))
     finished = 0
     for batch in one_pass(batcher):
         if not slow:
@@ -95,9 +100,20 @@ def encode(
         kl_NZ[row] = kl_per_dimension(prediction.posterior, prediction.prior).numpy()
         if prediction.posterior.log_variance is not None:
             variance_NZ[row] = prediction.posterior.log_variance.exp().numpy()
+            kl_of_mean_NZ[row] = _kl_of_mean(prediction.posterior, prediction.prior).numpy()
         finished += len(row)
         done(finished, len(positions))
-    return States(positions, mean_NZ, variance_NZ, kl_NZ)
+    return States(positions, mean_NZ, variance_NZ, kl_NZ, kl_of_mean_NZ)
+
+
+def _kl_of_mean(posterior: Posterior, prior: Prior | None) -> Tensor:
+    """Return the KL that is left when the posterior's variance is the prior's, [N, Z].
+
+    KL(N(m, v) || N(a, b)) = (m - a)^2 / 2b + (v/b - 1 - log v/b) / 2.
+    """
+    if prior is None:
+        return 0.5 * posterior.mean**2
+    return 0.5 * (posterior.mean - prior.mean) ** 2 * torch.exp(-prior.log_variance)
 
 
 def _anchors(listens: Listens, positions: NDArray[np.int64], history: int) -> NDArray[np.int64]:

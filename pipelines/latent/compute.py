@@ -28,7 +28,7 @@ from fsvae.latent.paths import (
 )
 from fsvae.latent.states import States, encode, latest_listens, some_listens
 from fsvae.latent.surprise import Surprise, anomalies, surprise
-from fsvae.latent.tastes import last_heard, slow_taste
+from fsvae.latent.tastes import last_heard, slow_known, slow_taste
 from fsvae.models.fsvae import FSVAE
 from pipelines.latent.figures import (
     CLUSTERS,
@@ -108,8 +108,11 @@ def latent_figures(
         since_us=since,
         space=space,
         use=states.use,
+        kl_of_mean_Z=states.kl_of_mean_NZ.mean(axis=0, dtype=np.float64),
         maps=maps,
         chosen=followed,
+        asked=len(users),
+        unknown=int((~slow_known(data, last)).sum()),
         walk=walk,
         traversal=moved,
         surprise=surprises,

@@ -30,6 +30,8 @@ NEAREST = 5
 """Neighbours of a chosen user that are named."""
 NEAREST_STATES = 10
 """Neighbours of a state that are looked at."""
+TRAVERSED = 12
+"""Dimensions whose traversal is named track by track, at most."""
 STEPS = 10
 """From one user to another."""
 PAIRS = 300
@@ -71,7 +73,7 @@ class Neighbour:
     distance: float
     """In units of the space of the side."""
     taste: float
-    """Cosine of the tastes of the last 28 days."""
+    """Cosine of the tastes of the last 28 days; NaN where one of the two has none."""
     shared: float
     """Share of the tracks that either has heard which both have."""
 
@@ -86,7 +88,8 @@ class Chosen:
     paths: dict[str, Path]
     """Side (slow, fast, both) → where the user was on each day on which anything was known of the taste."""
     neighbours: dict[str, list[Neighbour]]
-    """Side (both, slow) → the nearest users, and last the means over all other users."""
+    """Side (both, slow) → the nearest users, and last the means over all other users. None by the slow side of a user
+    of whom it knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class Traversal:
-    """What each active dimension moves."""
+    """What each active dimension moves when it moves alone."""
 
     dimensions: NDArray[np.int64]
     """[A] those that say most first."""
@@ -143,8 +146,14 @@ class LatentFigures:
     """The maps, the use of the latent and the surprises are of listens from here on, new to the model."""
     space: Space
     use: LatentUse
+    kl_of_mean_Z: NDArray[np.float64]
+    """[Z] the part of the KL of each dimension that is paid for the mean; the rest is paid for the variance."""
     maps: Maps
     chosen: list[Chosen]
+    asked: int
+    """Among so many users neighbours are looked for,"""
+    unknown: int
+    """and of so many of them the slow side knows nothing."""
     walk: Walk
     traversal: Traversal
     surprise: Surprise

@@ -6,26 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fsvae.latent.paths import SIGMAS
 from pipelines.latent.figures import LatentFigures
+from pipelines.latent.sentences import kl_paid_for
 from pipelines.svg import ACCENT, GREY, Plot, legend_above
 
 _BEGIN, _END = "#3a6ea5", "#d1495b"
+_UNUSED, _COLLAPSED = "#7b5ea7", "#d1495b"
+_FAINT = 0.4
 
 
 def unit_plots(what: LatentFigures) -> list[Plot]:
     """Return the KL of each dimension, and what the active ones move."""
     found = []
     if what.model.latent == "gaussian":
+        for_mean, for_variance = kl_paid_for(what)
         found.append(
             Plot(
                 "KL per dimension",
-                "What each dimension costs [nats], most first: for a mean that differs between users, but for a small "
-                "variance too, which tells nothing of them. A grey bar is the same for every user: near 0 it has "
-                "collapsed onto the prior, else it is not used yet.",
+                f"What each dimension costs [nats]: full colour is paid for {for_mean}, faint for {for_variance}. "
+                "Neither is what a dimension tells, which is how far its mean spreads beside its variance. The mean of "
+                "an active one differs between users. A collapsed one has about the prior as its posterior; one not "
+                "used yet is the same for all users, too, but has a small variance.",
                 lambda axes: _kl(axes, what),
             )
         )
@@ -42,26 +47,41 @@ def unit_plots(what: LatentFigures) -> list[Plot]:
 
 
 def _kl(axes: Any, what: LatentFigures) -> None:
-    order, use = what.use.by_kl, what.use
-    place = np.arange(len(order))
-    for active, colour, label in ((True, ACCENT, "active"), (False, GREY, "not active")):
-        shown = use.is_active[order] == active
-        if shown.any():
-            axes.bar(place[shown], use.kl_Z[order][shown], width=0.85, color=colour, label=label)
-    if use.active < len(order):
-        legend_above(axes)
-    axes.set_xlim(-1, len(order))
+    """Draw a group of bars for each thing that dimensions can be; what is paid for the mean is below in a bar."""
+    use, of_mean_Z = what.use, what.kl_of_mean_Z
+    unused_Z = ~use.is_active & ~use.is_collapsed
+    groups = (
+        ("active", use.is_active, ACCENT),
+        ("not used yet", unused_Z, _UNUSED),
+        ("collapsed", use.is_collapsed, _COLLAPSED),
+    )
+    begin = 0
+    for label, inside_Z, colour in groups:
+        shown = use.by_kl[inside_Z[use.by_kl]]
+        if not len(shown):
+            continue
+        place, of_mean = np.arange(begin, begin + len(shown)), of_mean_Z[shown]
+        begin += len(shown)
+        axes.bar(place, of_mean, 0.85, color=colour, label=f"{label} ({len(shown)})")
+        axes.bar(place, use.kl_Z[shown] - of_mean, 0.85, of_mean, color=colour, alpha=_FAINT)
+        if label == "collapsed":  # bars that are too low to be seen
+            axes.plot(place, np.zeros(len(place)), "x", color=colour, clip_on=False)
+    for part, alpha in (("full: for the mean", 1.0), ("faint: for the variance", _FAINT)):
+        axes.bar(0, 0, color=GREY, alpha=alpha, label=part)  # for the legend alone
+    legend_above(axes)
+    axes.set_xlim(-1, len(use.kl_Z))
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("dimensions of the latent, by KL")
+    axes.set_xlabel("dimensions of the latent, by what they are and by KL")
     axes.set_ylabel("KL [nats]")
 
 
 def _turns(axes: Any, what: LatentFigures) -> None:
     moved = what.traversal
     gaussian = what.model.latent == "gaussian"
-    x = (what.use.kl_Z if gaussian else what.use.variance_Z)[moved.dimensions]
+    x = (what.kl_of_mean_Z if gaussian else what.use.variance_Z)[moved.dimensions]
     axes.scatter(x, moved.turn, color=ACCENT, s=26, alpha=0.8, linewidths=0)
-    axes.set_xlabel("KL [nats]" if gaussian else "variance of the state")
+    axes.set_xlabel("KL paid for the mean [nats]" if gaussian else "variance of the state")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.set_ylabel("turn [degrees]")
     axes.set_ylim(0, 1.1 * max(float(moved.turn.max()), 1.0))
 

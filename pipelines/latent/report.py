@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pipelines.latent import maps, plots, tables
+from pipelines.latent import maps, plots, sentences, tables
 from pipelines.latent.figures import DAYS, LatentFigures
+from pipelines.latent.sentences import cosine_figure, turn
 from pipelines.pages import Table, page
 from pipelines.svg import Plot
 from pipelines.words import count
@@ -31,7 +32,7 @@ def html(what: LatentFigures) -> str:
         "latent.html",
         "The latent space",
         run=what.run,
-        headline=tables.headline(what),
+        headline=sentences.headline(what),
         about=_about(what),
         sections=sections(what),
     )
@@ -42,15 +43,15 @@ def sections(what: LatentFigures) -> list[Section]:
     return [
         Section(
             "Maps of user states",
-            tables.agreement_sentence(what),
+            sentences.agreement_sentence(what),
             maps.map_plots(what),
             tables.cluster_tables(what),
         ),
         Section(
             "Dimensions",
-            tables.collapse(what),
+            " ".join(filter(None, (sentences.collapse(what), sentences.traversal_sentence(what)))),
             plots.unit_plots(what),
-            [tables.traversal_table(what)] if len(what.traversal.dimensions) else [],
+            [tables.traversal_table(what)] if len(sentences.changing(what.traversal)) else [],
         ),
         Section(
             f"Drift over {DAYS} days",
@@ -60,13 +61,13 @@ def sections(what: LatentFigures) -> list[Section]:
         ),
         Section(
             "Between two users",
-            tables.smoothness_sentence(what),
+            sentences.smoothness_sentence(what),
             plots.walk_plots(what),
             [tables.walk_table(what)],
         ),
         Section(
             "Nearest users",
-            "Neighbours should have more tracks and taste in common than the mean of all others has.",
+            sentences.neighbours_sentence(what),
             tables=tables.neighbour_tables(what),
         ),
         Section(
@@ -105,16 +106,17 @@ def _drift_text(what: LatentFigures) -> str:
 def summary(what: LatentFigures) -> list[str]:
     """Return the most important figures as lines of text."""
     smooth = what.walk.smoothness
-    lines = [tables.collapse(what), tables.agreement_sentence(what)]
+    lines = [sentences.collapse(what), sentences.agreement_sentence(what)]
     for chosen in what.chosen:
         steps = [f"{side} {tables.median_step(one, what.space.unit):.2f}" for side, one in chosen.paths.items()]
         if steps:
             lines.append(
                 f"{chosen.user_id} moves from day to day by {', '.join(steps)} of the distance of two random states."
             )
+    step, ends = float(np.median(smooth.neighbours)), float(np.median(smooth.ends))
     lines.append(
-        f"One of {len(what.walk.to_next)} steps between two users has a cosine of {np.median(smooth.neighbours):.2f}; "
-        f"two random users have {np.median(smooth.ends):.2f}."
+        f"One of {len(what.walk.to_next)} steps between two users has a cosine of {cosine_figure(step)}, a "
+        f"turn of {turn(step)}; two random users have {cosine_figure(ends)}, {turn(ends)}."
     )
     named = list(zip(what.anomalies.user, what.anomalies.score, strict=True))[:3]
     if named:

@@ -1,4 +1,4 @@
-"""A latent space as words and tables of text."""
+"""A latent space as tables of text."""
 
 from __future__ import annotations
 
@@ -9,64 +9,10 @@ from numpy.typing import NDArray
 
 from fsvae.latent.maps import NO_TASTE, Clusters
 from fsvae.latent.paths import SIGMAS, Path
-from pipelines.latent.figures import LATEST, LEAST, NEAREST_STATES, SURPRISING, LatentFigures
+from pipelines.latent.figures import LATEST, LEAST, SURPRISING, TRAVERSED, LatentFigures
+from pipelines.latent.sentences import NONE, changing, cosine_figure, turn
 from pipelines.pages import Table
-from pipelines.words import count, decimal, percent
-
-_NONE = "-"
-
-
-def headline(what: LatentFigures) -> list[tuple[str, str]]:
-    """Return the figures that a reader wants first: (value, what it is)."""
-    found = [(f"{what.use.active} of {len(what.use.kl_Z)}", "dimensions active")]
-    if what.model.latent == "gaussian":
-        found.append((decimal(float(what.use.kl_Z.sum())), "nats KL in all"))
-    smooth = what.walk.smoothness
-    return [
-        *found,
-        *(
-            (percent(near), f"of neighbours share the {name} (by chance {percent(chance)})")
-            for name, (near, chance) in what.maps.agreement.items()
-        ),
-        (
-            f"{np.median(smooth.neighbours):.2f}",
-            f"cosine of a step between users (random pair {np.median(smooth.ends):.2f})",
-        ),
-    ]
-
-
-def collapse(what: LatentFigures) -> str:
-    """Say how many dimensions are active; the others have collapsed onto the prior, or are not used yet."""
-    dimensions, used, kl = len(what.use.kl_Z), what.use.active, float(what.use.kl_Z.sum())
-    collapsed, unused = what.use.collapsed, what.use.unused
-    if what.model.latent != "gaussian":
-        return f"The latent is deterministic, so there is no KL; {used} of {dimensions} dimensions vary between users."
-    if used == dimensions:
-        return f"No posterior collapse: all {dimensions} dimensions are active, with {decimal(kl)} nats of KL in all."
-    if collapsed == dimensions:
-        return (
-            f"Posterior collapse: all {dimensions} dimensions are the same for every user ({kl:.2f} nats of KL), "
-            "and the decoder does without the latent. Lower model.beta, or set model.free_bits."
-        )
-    verdict = "Posterior collapse in part" if collapsed else "No posterior collapse" if used else "Not used yet"
-    said = f"{verdict}: {used} of {dimensions} dimensions are active, with {decimal(kl)} nats of KL in all."
-    if collapsed:
-        said += f" Collapsed onto the prior: {collapsed} (the same for every user, and nearly no KL)."
-    if unused:
-        said += f" Not used yet: {unused} (the same for every user, so that the KL there tells nothing)."
-    return said
-
-
-def agreement_sentence(what: LatentFigures) -> str:
-    """Say what neighbours share, more than chance would have it."""
-    shares = [
-        f"the {name} in {percent(near)} (by chance {percent(chance)})"
-        for name, (near, chance) in what.maps.agreement.items()
-    ]
-    return (
-        f"The {NEAREST_STATES} nearest states of other users, in the whole latent, share {', '.join(shares[:-1])} and "
-        f"{shares[-1]}; an hour counts as shared when it is at most one away."
-    )
+from pipelines.words import count, percent
 
 
 def cluster_tables(what: LatentFigures) -> list[Table]:
@@ -85,7 +31,7 @@ def _clusters(title: str, clusters: Clusters, tracks: list[list[str]], user_N: N
     for cluster in (*range(len(tracks)), NO_TASTE):
         inside = clusters.label_N == cluster
         if inside.any():
-            name, named = ("none yet", _NONE) if cluster == NO_TASTE else (f"{cluster + 1}", ", ".join(tracks[cluster]))
+            name, named = ("none yet", NONE) if cluster == NO_TASTE else (f"{cluster + 1}", ", ".join(tracks[cluster]))
             rows.append((name, f"{inside.sum():,}", f"{len(np.unique(user_N[inside])):,}", named))
     return Table(title, ("cluster", "states", "users", "nearest tracks"), rows, note, texts=(3,))
 
@@ -126,45 +72,35 @@ def walk_table(what: LatentFigures) -> Table:
     last = len(walk.tracks) - 1
     rows = []
     for stop, track in enumerate(walk.tracks):
-        to_next = f"{walk.to_next[stop]:.2f}" if stop < last else _NONE
-        rows.append(
-            (track, f"{100 * stop / last:.0f} %", f"{walk.to_begin[stop]:.2f}", f"{walk.to_end[stop]:.2f}", to_next)
-        )
+        to_next = turn(walk.to_next[stop]) if stop < last else NONE
+        rows.append((track, f"{100 * stop / last:.0f} %", turn(walk.to_begin[stop]), turn(walk.to_end[stop]), to_next))
     return Table(
         f"Tracks met from {walk.begin} to {walk.end}",
-        ("nearest track", "of the way", f"cosine to {walk.begin}", f"to {walk.end}", "to the next stop"),
+        ("nearest track", "of the way", f"turn from {walk.begin}", f"from {walk.end}", "to the next stop"),
         rows,
         f"{count(len(set(walk.tracks)), 'track')} on the way; both states are those before the users' last listens",
     )
 
 
-def smoothness_sentence(what: LatentFigures) -> str:
-    """Say how smooth ways between users are."""
-    smooth, steps = what.walk.smoothness, len(what.walk.to_next)
-    step, lowest = np.quantile(smooth.neighbours, (0.5, 0.05))
-    largest = 100 * np.median(smooth.largest_step)
-    return (
-        f"Between {count(len(smooth.ends), 'random pair')} of users, in {steps} equal steps of the latent: a step has "
-        f"a cosine of {step:.3f} (median; the lowest twentieth below {lowest:.3f}), the two users have "
-        f"{np.median(smooth.ends):.3f}. The largest step takes {largest:.0f} % of the turn of its way; on an even way "
-        f"it would be {100 / steps:.0f} %."
-    )
-
-
 def traversal_table(what: LatentFigures) -> Table:
-    """Return the tracks along each active dimension."""
-    moved, kl = what.traversal, what.use.kl_Z
-    rows = [
-        (f"{dimension}", f"{kl[dimension]:.2f}", f"{turn:.0f}°", *tracks)
-        for dimension, turn, tracks in zip(moved.dimensions.tolist(), moved.turn, moved.tracks, strict=True)
-    ]
+    """Return the tracks along the dimensions that change them."""
+    moved = what.traversal
+    rows = []
+    for row in changing(moved)[:TRAVERSED]:
+        dimension = moved.dimensions[row]
+        of_mean, kl = what.kl_of_mean_Z[dimension], what.use.kl_Z[dimension]
+        paid = (f"{of_mean:.2f}", f"{kl - of_mean:.2f}") if what.model.latent == "gaussian" else ()
+        rows.append((f"{dimension}", f"{moved.turn[row]:.0f}°", *paid, *moved.tracks[row]))
+    headings = ["dimension", "turn"]
+    if what.model.latent == "gaussian":
+        headings += ["KL for the mean", "for the variance [nats]"]
     return Table(
-        "Traversal of each active dimension",
-        ("dimension", "KL [nats]", "turn", *(f"{sigma:+.0f} sd" if sigma else "centre" for sigma in SIGMAS)),
+        "Traversal of the dimensions that change the track",
+        (*headings, *(f"{sigma:+.0f} sd" if sigma else "centre" for sigma in SIGMAS)),
         rows,
-        "the nearest track when one dimension moves and all others stay at the centre of all states; sd: standard "
-        "deviations of the aggregate posterior",
-        texts=range(3, 3 + len(SIGMAS)),
+        "the nearest track when one dimension moves and all others stay at the centre of all states; those that turn "
+        f"the prediction most first, {TRAVERSED} at most; sd: standard deviations of the aggregate posterior",
+        texts=range(len(headings), len(headings) + len(SIGMAS)),
     )
 
 
@@ -181,9 +117,14 @@ def neighbour_tables(what: LatentFigures) -> list[Table]:
         for chosen in what.chosen:
             for place, one in enumerate(chosen.neighbours[side]):
                 first = chosen.user_id if place == 0 else ""
-                rows.append((first, one.user_id, _figure(one.distance), _figure(one.taste), percent(one.shared)))
-        headings = ("user", "near", "distance", "cosine of tastes", "tracks in common")
+                taste = cosine_figure(one.taste)
+                rows.append((first, one.user_id, _figure(one.distance), taste, percent(one.shared)))
+            if not chosen.neighbours[side]:
+                rows.append((chosen.user_id, "left out", NONE, NONE, NONE))
         note = f"{by[side]}; 1 is the distance of two random ones"
+        if side == "slow" and what.unknown:
+            note += f"; left out: {what.unknown:,} of {count(what.asked, 'user')}, of whom the slow side knows nothing"
+        headings = ("user", "near", "distance", "cosine of tastes", "tracks in common")
         found.append(Table(titles[side], headings, rows, note, texts=(1,)))
     return found
 
@@ -198,7 +139,7 @@ def user_table(what: LatentFigures) -> Table:
     return Table(
         "Most surprising users",
         ("user", "score", "mean error [nats]", "listens"),
-        rows or [(_NONE, _NONE, _NONE, _NONE)],
+        rows or [(NONE, NONE, NONE, NONE)],
         f"over the latest {LATEST} listens of users with {LEAST} or more; the score counts robust standard deviations "
         "from the median user",
     )
@@ -221,4 +162,4 @@ def listen_table(what: LatentFigures) -> Table:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else _NONE
+    return f"{value:.2f}" if np.isfinite(value) else NONE

@@ -12,7 +12,7 @@ from fsvae.errors import UserError, nearest
 from fsvae.latent.maps import Space, neighbours
 from fsvae.latent.paths import Path, path
 from fsvae.latent.states import Done, States, encode, latest_days, mean_request, most_active
-from fsvae.latent.tastes import slow_taste
+from fsvae.latent.tastes import slow_known, slow_taste
 from fsvae.models.fsvae import FSVAE
 from pipelines.latent.figures import CHOSEN, DAYS, NEAREST, Chosen, Neighbour
 
@@ -46,11 +46,15 @@ def follow(
         latest: [U] their states before their last listens.
         done: told of the progress.
     """
-    by_side = {"both": latest}
+    near = {"both": _neighbours(dataset, users, latest, chosen)}
     if "slow" in _sides(model):
-        request_R = mean_request(dataset.listens, latest.positions)
-        by_side["slow"] = encode(model, dataset, latest.positions, fast=False, request_R=request_R)
-    near = {side: _neighbours(dataset, users, states, chosen) for side, states in by_side.items()}
+        known = slow_known(dataset, latest.positions)  # the others would be nearest to each other, whoever they are
+        near["slow"] = [[] for _ in chosen]
+        if known.sum() > 1:
+            positions = latest.positions[known]
+            request_R = mean_request(dataset.listens, positions)
+            slow = encode(model, dataset, positions, fast=False, request_R=request_R)
+            near["slow"] = _neighbours(dataset, users[known], slow, chosen)
     followed = []
     for row, user in enumerate(chosen):
         paths, listens = _drift(model, dataset, int(user))
@@ -84,14 +88,22 @@ def _drift(model: FSVAE, dataset: PreparedDataset, user: int) -> tuple[dict[str,
 def _neighbours(
     dataset: PreparedDataset, users: NDArray[np.int64], latest: States, chosen: NDArray[np.int64]
 ) -> list[list[Neighbour]]:
-    """Return for each chosen user those nearest by their latest states, and the mean of all others."""
+    """Return for each chosen user those nearest by their latest states, and the mean of all others.
+
+    None for one who is not among the users.
+    """
     taste = slow_taste(dataset, latest.positions).astype(np.float64)
-    taste /= np.maximum(np.linalg.norm(taste, axis=1, keepdims=True), 1e-12)
+    norm = np.linalg.norm(taste, axis=1, keepdims=True)
+    taste = np.where(norm > 0, taste, np.nan) / np.maximum(norm, 1e-12)
     offsets, track = dataset.listens.offsets, dataset.listens.track
     heard = [np.unique(track[offsets[user] : offsets[user + 1]]) for user in users]
     near, unit = neighbours(latest.mean_NZ, users, NEAREST), Space.of(latest).unit
-    found = []
-    for row in np.searchsorted(users, chosen):
+    found: list[list[Neighbour]] = []
+    for user in chosen:
+        if user not in users:
+            found.append([])
+            continue
+        row = int(np.searchsorted(users, user))
         distance = np.linalg.norm(latest.mean_NZ.astype(np.float64) - latest.mean_NZ[row], axis=1) / unit
         alike = taste @ taste[row]
         both = np.array([len(np.intersect1d(heard[row], other, assume_unique=True)) for other in heard])
@@ -101,7 +113,13 @@ def _neighbours(
         found.append(
             [
                 *(Neighbour(dataset.user_ids[users[k]], *(float(column[k]) for column in columns)) for k in near[row]),
-                Neighbour("mean of all others", *(float(column[others].mean()) for column in columns)),
+                Neighbour("mean of all others", *(mean_known(column[others]) for column in columns)),
             ]
         )
     return found
+
+
+def mean_known(values: NDArray[np.float64]) -> float:
+    """Return the mean of the values that are known; NaN if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -342,3 +343,19 @@ def test_the_same_run_is_not_trained_by_two_at_once(
 def test_no_run_is_said_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Train one: fsvae train"):
         open_run(tmp_path)
+
+
+def test_a_name_that_is_no_run_is_answered_with_the_newest_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no run nope there\. .*: none: fsvae train makes one\."):
+        open_run(tmp_path, "nope")
+    for age, name in enumerate(("f", "a", "e", "b", "d", "c")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+        os.utime(tmp_path / name / "run.json", (1_000 - age, 1_000 - age))
+    (tmp_path / "interrupted").mkdir()
+    with pytest.raises(
+        UserError, match=r"no run nope there\. .* the newest first: f, a, e, b, d\. See also: fsvae runs"
+    ):
+        open_run(tmp_path, "nope")
+    with pytest.raises(UserError, match="interrupted: no finished run there"):
+        open_run(tmp_path, "interrupted")

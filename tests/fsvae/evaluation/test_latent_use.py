@@ -14,7 +14,7 @@ def test_a_dimension_is_active_when_its_mean_varies_between_states() -> None:
     """Variances of the means: 1, 0 and .0081 (just too little); the KL is a mean over the two states."""
     mean = np.float32([[1, 5, 0.09], [-1, 5, -0.09]])
     kl = np.float32([[1, 3, 0.5], [2, 3, 0.7]])
-    use = States(np.arange(2), mean, np.zeros_like(mean), kl).use
+    use = States(np.arange(2), mean, np.zeros_like(mean), kl, kl).use
     np.testing.assert_allclose(use.variance_Z, [1, 0, 0.0081], rtol=1e-5)
     assert use.kl_Z == pytest.approx([1.5, 3, 0.6])
     assert use.is_active.tolist() == [True, False, False] and use.active == 1

@@ -12,7 +12,7 @@ from fsvae.latent.states import States
 def states_of(mean: list[list[float]], variance: float = 0.0) -> States:
     mean_NZ = np.array(mean, dtype=np.float32)
     same = np.full_like(mean_NZ, variance)
-    return States(np.arange(len(mean_NZ)), mean_NZ, same, same)
+    return States(np.arange(len(mean_NZ)), mean_NZ, same, same, same)
 
 
 def test_principal_axes_of_four_points() -> None:

@@ -84,7 +84,7 @@ def test_a_path_is_the_mean_of_each_day() -> None:
     hours = [1, 2, 49, 73]
     data = dataset_of({"u": [(0, FIRST_DAY * DAY_US + hour * HOUR_US) for hour in hours]}, unit_vectors(2, 3), 0, 1)
     mean = np.float32([[0, 0], [2, 0], [1, 4], [4, 8]])
-    found = path(data.listens, States(np.arange(4), mean, 0 * mean, 0 * mean))
+    found = path(data.listens, States(np.arange(4), mean, 0 * mean, 0 * mean, 0 * mean))
     assert (found.day_T - FIRST_DAY).tolist() == [0, 2, 3]
     assert found.mean_TZ.tolist() == [[1, 0], [1, 4], [4, 8]]
     assert found.steps.tolist() == [4, 5]

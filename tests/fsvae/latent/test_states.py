@@ -108,8 +108,34 @@ def test_kl_and_variance_are_the_posteriors(model: FSVAE, dataset: PreparedDatas
     states = encode(model, dataset, np.array([0, 7]))
     mean, variance = states.mean_NZ, states.variance_NZ
     np.testing.assert_allclose(states.kl_NZ, (variance + mean**2 - 1 - np.log(variance)) / 2, rtol=1e-4)
+    np.testing.assert_allclose(states.kl_of_mean_NZ, mean**2 / 2, rtol=1e-4)
     point = encode(random_model(dataset, small_config(latent="deterministic")), dataset, np.array([0, 7]))
     assert not point.kl_NZ.any() and not point.variance_NZ.any() and point.mean_NZ.any()
+    assert not point.kl_of_mean_NZ.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_mean", "of_variance"),
+    [
+        ({}, [0, 0.5, 2, 8, 4.5], (np.exp(-5) - 1 + 5) / 2),  # 2.003 nats in each dimension
+        ({"prior": "slow"}, [0.125, 0, 0.125, 1.125, 2], (np.exp(-5) / 4 - 1 + np.log(4) + 5) / 2),  # N(1, 4)
+    ],
+)
+def test_the_kl_is_split_into_what_the_mean_and_what_the_variance_costs(
+    dataset: PreparedDataset, changes: dict[str, object], of_mean: list[float], of_variance: float
+) -> None:
+    """All posteriors are N((0, 1, 2, 4, -3), e^-5): (m - a)^2 / 2b for the mean, the rest for the variance."""
+    model = random_model(dataset, small_config(**changes), scale=0.0)
+    with torch.no_grad():
+        assert model.latent.log_variance is not None
+        model.latent.mean.bias.copy_(torch.tensor([0.0, 1.0, 2.0, 4.0, -3.0]))
+        model.latent.log_variance.bias.fill_(-5.0)
+        if model.prior is not None:
+            model.prior.mean.bias.fill_(1.0)
+            model.prior.log_variance.bias.fill_(np.log(4))
+    states = encode(model, dataset, np.array([0, 7]))
+    np.testing.assert_allclose(states.kl_of_mean_NZ, [of_mean, of_mean], rtol=1e-5)
+    np.testing.assert_allclose(states.kl_NZ - states.kl_of_mean_NZ, np.full((2, 5), of_variance), rtol=1e-5)
 
 
 def test_kl_is_to_the_prior_that_the_model_has(dataset: PreparedDataset) -> None:

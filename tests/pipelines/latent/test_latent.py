@@ -18,6 +18,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.latent import LatentUse
 from fsvae.features.fast import REQUEST_FEATURES
+from fsvae.features.taste import DaySums
 from fsvae.latent.states import encode
 from fsvae.models.build import build_model
 from fsvae.models.config import ModelConfig
@@ -26,7 +27,8 @@ from pipelines.latent import compute as gathering
 from pipelines.latent.compute import latent_figures
 from pipelines.latent.figures import LatentFigures
 from pipelines.latent.report import html, sections, summary
-from pipelines.latent.tables import collapse
+from pipelines.latent.sentences import collapse
+from pipelines.latent.tables import neighbour_tables
 from pipelines.latent.users import follow, users_of
 
 SIZES = {
@@ -149,23 +151,28 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
         bundle.model.latent.mean.weight.zero_()
     found = look("run", bundle, small_dataset, [], seed=1)
     assert collapse(found).startswith("Posterior collapse: all 5 dimensions are the same")
-    assert "Traversal of each active dimension" not in html(found) and summary(found)
+    assert "Traversal" not in html(found) and summary(found)
 
 
 def test_a_dimension_that_pays_for_a_small_variance_has_not_collapsed(figures: LatentFigures) -> None:
     """2.0 nats is what a log variance of -5 costs, whatever is said with it."""
 
     def said(kl: list[float], variance: list[float]) -> str:
-        return collapse(dataclasses.replace(figures, use=LatentUse(np.array(kl), np.array(variance))))
+        use = LatentUse(np.array(kl), np.array(variance))
+        return collapse(dataclasses.replace(figures, use=use, kl_of_mean_Z=np.array([0.5, *np.zeros(len(kl) - 1)])))
 
+    paid = (
+        " Of 4.5 nats of KL, 0.5 are paid for the means of the states and 4 for their small variance, which by itself "
+        "tells nothing of the users."
+    )
     assert said([2.5, 2.0], [1.0, 0.0]) == (
-        "No posterior collapse: 1 of 2 dimensions are active, with 4.5 nats of KL in all. "
-        "Not used yet: 1 (the same for every user, so that the KL there tells nothing)."
+        "No posterior collapse: 1 of 2 dimensions are active. "
+        f"Not used yet: 1 (the same for every user, so that the KL there tells nothing).{paid}"
     )
     assert said([2.5, 2.0, 0.0], [1.0, 0.0, 0.0]) == (
-        "Posterior collapse in part: 1 of 3 dimensions are active, with 4.5 nats of KL in all. "
+        "Posterior collapse in part: 1 of 3 dimensions are active. "
         "Collapsed onto the prior: 1 (the same for every user, and nearly no KL). "
-        "Not used yet: 1 (the same for every user, so that the KL there tells nothing)."
+        f"Not used yet: 1 (the same for every user, so that the KL there tells nothing).{paid}"
     )
     assert said([2.0, 2.0], [0.0, 0.0]).startswith("Not used yet: 0 of 2 dimensions are active")
 
@@ -250,16 +257,71 @@ def test_the_command_writes_the_page_and_says_what_matters(
     trained = CliRunner().invoke(app, ["train", "train.max_epochs=1", *settings])
     assert trained.exit_code == 0, trained.output
     users = small_dataset.user_ids[:2]
-    answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), *settings])
+    here = f"workdir={tmp_path}"
+    answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), here])
     assert answer.exit_code == 0, answer.output
-    assert "KL in all" in answer.output and f"{users[1]} moves from day to day" in answer.output
+    assert "nats of KL" in answer.output and f"{users[1]} moves from day to day" in answer.output
     assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
 
     monkeypatch.setattr("pipelines.latent.compute.latent_figures", lambda *_: figures)
     monkeypatch.setattr("pipelines.latent.report.html", lambda what: "the page")
     out = tmp_path / "elsewhere" / "page.html"
     run = next(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
-    assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), *settings]).exit_code == 0
+    assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), here]).exit_code == 0
     assert out.read_text() == "the page"
-    none = CliRunner().invoke(app, ["latent", "--run", "none", *settings])
-    assert isinstance(none.exception, UserError) and "no finished run" in str(none.exception)
+    none = CliRunner().invoke(app, ["latent", "--run", "none", here])
+    assert isinstance(none.exception, UserError) and "no run none there" in str(none.exception)
+    assert f"the newest first: {run}. See also: fsvae runs" in str(none.exception)
+
+
+@pytest.mark.parametrize("setting", ["model.slow=off", "model=paper", "train.max_epochs=3", "dataset.min_count=2"])
+def test_settings_that_the_run_has_decided_are_refused(tmp_path: Path, setting: str) -> None:
+    """With others the command goes on, and finds no run in this folder."""
+    heeded = [f"workdir={tmp_path}", "seed=2", f"datasets={tmp_path / 'elsewhere'}", "tracking.model=mine"]
+    refused = CliRunner().invoke(app, ["latent", *heeded, setting])
+    assert isinstance(refused.exception, UserError)
+    assert f"{setting}: the run decides, which is trained already; choose one with --run." in str(refused.exception)
+    with pytest.raises(UserError, match="no trained model there"):
+        CliRunner().invoke(app, ["latent", *heeded], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("named", [0, 1])
+def test_users_of_whom_the_slow_side_knows_nothing_are_nobodys_slow_neighbours(
+    bundle: Bundle, small_dataset: PreparedDataset, named: int
+) -> None:
+    """Seven users whose snapshots are empty, of whom one may be asked for, beside one who is known."""
+    blank, snapshots = np.arange(3, 10), small_dataset.snapshots
+    habits = np.where(np.isin(snapshots.user, blank)[:, None], 0, snapshots.habits).astype(np.float32)
+    data = dataclasses.replace(small_dataset, snapshots=dataclasses.replace(snapshots, habits=habits))
+    last = small_dataset.slow_row[small_dataset.listens.offsets[1:] - 1]
+    known = habits[last, 0] > 0
+    assert not known[blank].any() and known.sum() > 40
+    ids = np.array(data.user_ids)
+    who = [int(np.flatnonzero(known)[0]), 3][: 1 + named]
+    found = look("run", bundle, data, ids[who].tolist(), seed=1)
+    assert (found.asked, found.unknown) == (len(known), (~known).sum())
+    near = found.chosen[0].neighbours["slow"]
+    assert len(near) == 6 and {one.user_id for one in near[:-1]} <= set(ids[known])
+    assert len({one.distance for one in near}) == 6
+    _, table = neighbour_tables(found)
+    assert table.note.endswith(
+        f"; left out: {(~known).sum()} of {len(known)} users, of whom the slow side knows nothing"
+    )
+    assert [row[1] for row in table.rows[6:]] == ["left out"] * named
+    if named:
+        assert found.chosen[1].neighbours["slow"] == [] and len(found.chosen[1].neighbours["both"]) == 6
+    assert "left out" not in neighbour_tables(found)[0].note
+
+
+def test_a_taste_that_is_not_known_is_like_no_other(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+    """The first user's listens have no vector: the others' tastes are compared without that of a stranger."""
+    listens, snapshots = small_dataset.listens, small_dataset.snapshots
+    track = np.where(listens.user == 0, len(small_dataset.vectors), listens.track).astype(np.int32)
+    sums = DaySums.of(listens.user, track, listens.played_at, small_dataset.vectors)
+    data = dataclasses.replace(small_dataset, snapshots=dataclasses.replace(snapshots, sums=sums))
+    users = np.arange(listens.n_users)
+    latest = encode(bundle.model, data, listens.offsets[1:] - 1)
+    without, other = follow(bundle.model, data, np.array([0, 1]), users, latest, lambda done, of: None)
+    assert all(np.isnan(one.taste) for near in without.neighbours.values() for one in near)
+    means = [near[-1].taste for near in other.neighbours.values()]
+    assert np.isfinite(means).all() and len(means) == 2
