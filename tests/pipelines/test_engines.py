@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from lakes import disk
@@ -23,6 +24,8 @@ from pipelines.prepare import prepare
 
 CONFIG = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=1))
 PARTS = 16
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -148,19 +151,21 @@ def test_two_nodes_of_ray(small_lake: Lake, here: dict[str, bytes], cluster: str
 
 @pytest.mark.e2e
 def test_a_lost_worker_changes_nothing(small_lake: Lake, here: dict[str, bytes], cluster: str, tmp_path: Path) -> None:
-    """Behind the first part that is made, a process that makes another one is killed."""
-    killed: list[int] = []
+    """The first process that makes a part dies of it, in the middle if that takes longer than the alarm."""
+    lost = tmp_path / "lost"
 
-    def kill_one(stage: str, share: float) -> None:
-        if stage != "users" or killed:
-            return
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if (process / "cmdline").read_bytes().startswith(b"ray::make_part"):
-                    os.kill(int(process.name), signal.SIGKILL)
-                    killed.append(int(process.name))
-                    return
+    class Losing(RayEngine):
+        def as_they_come(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+            def dying_once(task: T) -> R:
+                with suppress(FileExistsError):
+                    lost.touch(exist_ok=False)
+                    signal.setitimer(signal.ITIMER_REAL, 0.02)  # nobody handles it, so it ends the process
+                    function(task)
+                    signal.pause()
+                return function(task)
 
-    with RayEngine(cluster) as engine:
-        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, kill_one, engine))) == here
-    assert killed
+            return super().as_they_come(dying_once if function.__name__ == "make_part" else function, tasks)
+
+    with Losing(cluster) as engine:
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path / "datasets", engine=engine))) == here
+    assert lost.exists()
