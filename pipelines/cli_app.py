@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from fsvae.errors import UserError
-
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
@@ -71,14 +69,10 @@ def workspace_of(overrides: list[str] | None, *more: str, heeds: Collection[str]
     Raises:
         UserError: a setting cannot be taken.
     """
-    from pipelines.config import key_of, load_config
+    from pipelines.config import check_heeded, load_config
     from pipelines.workspace import Workspace
 
     config = load_config([*more, *(overrides or [])])
-    for text in overrides or []:
-        if heeds and key_of(text).partition(".")[0] not in heeds:
-            raise UserError(
-                f"{text}: the run decides, which is trained already; choose one with --run. Here can be set: "
-                f"{', '.join(heeds)}."
-            )
+    if heeds:
+        check_heeded(overrides or [], heeds, "the run decides, which is trained already; choose one with --run.")
     return Workspace(config)

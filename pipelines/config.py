@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -126,6 +126,23 @@ def key_of(text: str) -> str:
         UserError: it cannot be read.
     """
     return str(_parsed(text).key_or_group)
+
+
+def check_heeded(overrides: Sequence[str], heeds: Collection[str], why: str) -> None:
+    """Refuse settings that a command on something finished cannot heed: one would believe to see what they make.
+
+    Args:
+        overrides: what was typed.
+        heeds: the keys and groups that the command heeds.
+        why: it heeds no others; a sentence.
+
+    Raises:
+        UserError: a setting is of another key.
+    """
+    for text in overrides:
+        key = key_of(text)
+        if not any(key == heeded or key.startswith(f"{heeded}.") for heeded in heeds):
+            raise UserError(f"{text}: {why} Here can be set: {', '.join(heeds)}.")
 
 
 def names_a_file(text: str) -> bool:

@@ -18,7 +18,7 @@ from pipelines.ablation.records import MatrixRecord
 from pipelines.ablation.report import write_report
 from pipelines.ablation.results import find_matrix, read_results, twins
 from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
-from pipelines.config import key_of, load_config
+from pipelines.config import check_heeded, key_of, load_config
 from pipelines.engine import Engine, engine_of
 from pipelines.locks import held
 from pipelines.steps import console
@@ -101,16 +101,12 @@ def run_report(overrides: Sequence[str]) -> None:
     """Write the report of a matrix anew, as far as it is done: the last one, or the last of a name or on a period.
 
     Raises:
-        UserError: there is no such matrix, or a setting is given that does not choose one.
+        UserError: there is no such matrix, or a setting is given that says not which.
     """
     settings = [text for text in overrides if key_of(text) != "ablation"]  # the name of a matrix that was run will do
+    why = "a report shows what was run, ablation=NAME says which; to run it with other settings: fsvae ablate."
+    check_heeded(settings, _OF_A_REPORT, why)
     workspace = Workspace(load_config(settings))
-    for key in map(key_of, settings):
-        if key not in _OF_A_REPORT:
-            raise UserError(
-                f"fsvae report shows what was run, so {key} is not its to set; it takes ablation, "
-                f"{', '.join(_OF_A_REPORT)}. To run it with other settings: fsvae ablate."
-            )
     period = workspace.config.evaluate.period if "evaluate.period" in map(key_of, settings) else ""
     matrix = find_matrix(workspace.matrices, matrix_name(overrides), period)
     console.print(f"[bold]report[/]    {_write_report(workspace, matrix)}")
