@@ -15,7 +15,10 @@ from fsvae.models.fsvae import FSVAE
 from fsvae.models.losses import kl_per_dimension
 
 ACTIVE = 0.01
-"""A dimension whose posterior mean varies more than this is active (Burda et al., ICLR 2016, section 5.2)."""
+"""A dimension whose posterior mean varies more than this is active (Burda et al., ICLR 2016, section 5.2).
+
+That is for posteriors about as wide as the prior. One that is much narrower tells its users apart by less: so a
+dimension is active, too, if its mean varies more than its posterior does."""
 COLLAPSED = 0.1
 """With less KL than this [nats] a posterior is about the prior: (v - 1 - log v) / 2 is 0.1 at half of its variance."""
 
@@ -28,11 +31,13 @@ class LatentUse:
     """[Z] mean KL(q || p) of each dimension [nats]; zero for a deterministic latent."""
     variance_Z: NDArray[np.float64]
     """[Z] variance of the posterior's mean over the targets."""
+    noise_Z: NDArray[np.float64]
+    """[Z] mean variance of the posterior itself; zero for a deterministic latent."""
 
     @property
     def is_active(self) -> NDArray[np.bool_]:
         """Return which dimensions tell users or moments apart, [Z]."""
-        return self.variance_Z > ACTIVE
+        return (self.variance_Z > ACTIVE) | ((self.noise_Z > 0) & (self.variance_Z > self.noise_Z))
 
     @property
     def active(self) -> int:
@@ -65,13 +70,15 @@ def latent_use(model: FSVAE, dataset: PreparedDataset, period: str) -> LatentUse
     """Return what the posterior is over all listens of a period; the dataset must be in the model's track space."""
     chunks = evaluation_chunks(dataset.listens, *dataset.period(period), model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
-    targets, sums = 0, np.zeros((3, model.config.latent_dim))
+    targets, sums = 0, np.zeros((4, model.config.latent_dim))
     model.eval()
     for batch in one_pass(batcher):
         prediction = model(batch)
         mean_NZ = prediction.posterior.mean.double()
-        terms = (kl_per_dimension(prediction.posterior, prediction.prior), mean_NZ, mean_NZ**2)
+        log_variance_NZ = prediction.posterior.log_variance
+        noise_NZ = torch.zeros_like(mean_NZ) if log_variance_NZ is None else log_variance_NZ.exp()
+        terms = (kl_per_dimension(prediction.posterior, prediction.prior), mean_NZ, mean_NZ**2, noise_NZ)
         sums += np.stack([term.double().sum(dim=0).numpy() for term in terms])
         targets += len(mean_NZ)
-    kl_Z, mean_Z, square_Z = sums / max(targets, 1)
-    return LatentUse(kl_Z, np.maximum(square_Z - mean_Z**2, 0))
+    kl_Z, mean_Z, square_Z, noise_Z = sums / max(targets, 1)
+    return LatentUse(kl_Z, np.maximum(square_Z - mean_Z**2, 0), noise_Z)

@@ -55,7 +55,8 @@ class States:
     @property
     def use(self) -> LatentUse:
         """Return what they make of each dimension."""
-        return LatentUse(self.kl_NZ.astype(np.float64).mean(axis=0), self.mean_NZ.astype(np.float64).var(axis=0))
+        mean_NZ, variance_NZ, kl_NZ = (x.astype(np.float64) for x in (self.mean_NZ, self.variance_NZ, self.kl_NZ))
+        return LatentUse(kl_NZ.mean(axis=0), mean_NZ.var(axis=0), variance_NZ.mean(axis=0))
 
 
 @torch.inference_mode()

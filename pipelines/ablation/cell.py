@@ -37,6 +37,7 @@ from pipelines.files import fingerprint
 from pipelines.locks import held
 
 _DONE = "metrics.json"
+_OF_LATENT = ("kl", "variance", "noise")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class StoredTrial:
         if not self.evaluation.exists("latent.json"):
             return None
         found = self.evaluation.read_json("latent.json")
-        return LatentUse(np.array(found["kl"]), np.array(found["variance"]))
+        return LatentUse(*(np.array(found[name]) for name in _OF_LATENT))
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ def _run(trial: Trial) -> None:
     network = recommender.network if isinstance(recommender, NetworkRecommender) else None
     if isinstance(network, FSVAE) and network.config.latent == "gaussian":
         use = latent_use(network, dataset, stored.period)
-        stored.evaluation.write_json("latent.json", {"kl": use.kl_Z.tolist(), "variance": use.variance_Z.tolist()})
+        figures = (use.kl_Z, use.variance_Z, use.noise_Z)
+        stored.evaluation.write_json("latent.json", {n: x.tolist() for n, x in zip(_OF_LATENT, figures, strict=True)})
     summary = {
         "metrics": outcome.metrics(),
         "epochs": curves.epochs,

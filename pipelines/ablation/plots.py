@@ -46,8 +46,8 @@ def plots(results: Results) -> list[Plot]:
             Plot(
                 "KL per latent dimension",
                 "Mean KL(q || p) over the targets, dimensions in falling order, a line a seed. A dimension is active "
-                f"if its posterior mean varies by more than {ACTIVE} (variance); a posterior with a small "
-                "variance costs KL, too, and tells nothing by it.",
+                f"if its posterior mean varies by more than {ACTIVE} or than its posterior does (variances); a "
+                "small variance costs KL, too, and tells nothing by itself.",
                 lambda axes: _kl(axes, results),
             )
         )

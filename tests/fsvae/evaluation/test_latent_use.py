@@ -25,12 +25,18 @@ def test_a_dimension_has_collapsed_when_its_mean_stays_and_its_posterior_is_abou
     """Active, whatever its KL; collapsed; and a mean that stays, with a variance of e^-5: (e^-5 + 4) / 2 nats."""
     initial = (np.exp(-5) - 1 + 5) / 2
     assert initial == pytest.approx(2.003, abs=1e-3)
-    use = LatentUse(np.array([0.01, 0.09, initial, 0.0, 0.11]), np.array([0.02, 0.01, 0.0, 0.0, 0.0]))
+    use = LatentUse(np.array([0.01, 0.09, initial, 0.0, 0.11]), np.array([0.02, 0.01, 0.0, 0.0, 0.0]), np.ones(5))
     assert (use.active, use.collapsed, use.unused) == (1, 2, 2)
 
 
+def test_a_narrow_posterior_tells_users_apart_by_less() -> None:
+    """A mean that varies by .005: more than a posterior's variance of .001, less than one of .006."""
+    use = LatentUse(np.array([3.0, 2.0, 0.0]), np.array([0.005, 0.005, 0.005]), np.array([0.001, 0.006, 0.0]))
+    assert use.is_active.tolist() == [True, False, False]
+
+
 def test_without_kl_the_dimensions_are_in_order_of_variance() -> None:
-    assert LatentUse(np.zeros(3), np.array([1.0, 25.0, 0.0])).by_kl.tolist() == [1, 0, 2]
+    assert LatentUse(np.zeros(3), np.array([1.0, 25.0, 0.0]), np.zeros(3)).by_kl.tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("prior", ["standard", "slow"])
@@ -40,3 +46,5 @@ def test_the_use_of_a_period_is_that_of_its_states(prior: str) -> None:
     found, states = latent_use(model, data, "test"), encode(model, data, np.arange(len(data.listens)))
     np.testing.assert_allclose(found.kl_Z, states.use.kl_Z, rtol=1e-4)
     np.testing.assert_allclose(found.variance_Z, states.use.variance_Z, rtol=1e-3)
+    np.testing.assert_allclose(found.noise_Z, states.use.noise_Z, rtol=1e-4)
+    assert (found.noise_Z > 0).all()

@@ -52,7 +52,7 @@ def trials_of(folder: Path, cell: str, kl: Sequence[Sequence[float] | None]) -> 
         trial = StoredTrial(folder / f"{cell}-{seed}", "test")
         trial.evaluation.write_json("metrics.json", {"epochs": 2, "fit_seconds": 3.0, "evaluate_seconds": 1.0})
         if nats is not None:
-            use = {"kl": list(nats), "variance": [float(nat > 0) for nat in nats]}
+            use = {"kl": list(nats), "variance": [float(nat > 0) for nat in nats], "noise": [1.0] * len(nats)}
             trial.evaluation.write_json("latent.json", use)
         with Folder.at(trial.folder).writing("curves.parquet") as file:
             pl.DataFrame({"epoch": [1, 2], "val/l2": [1.0, 0.9]}).write_parquet(file)
@@ -250,7 +250,7 @@ def test_a_latent_that_only_pays_for_its_small_variance_is_not_used_yet(
     """No mean varies: with 2 nats in a dimension it has not collapsed, as all do that have next to none."""
     found = results_of(tmp_path, small_dataset, {"full": [outcome, outcome, outcome]}, full=[[0.0, 0.0]] * 3)
     for trial, kl in zip(found.trials["full"], ([2.0, 2.0], [2.0, 0.05], [0.05, 0.05]), strict=True):
-        trial.evaluation.write_json("latent.json", {"kl": kl, "variance": [0.0, 0.0]})
+        trial.evaluation.write_json("latent.json", {"kl": kl, "variance": [0.0, 0.0], "noise": [0.1, 0.1]})
     assert latent_findings(found) == [
         "full: 0 of 2 dimensions active, KL 2.05 nats in all: posterior collapse with 1 of 3 seeds and not used "
         "yet with 2 of 3 seeds, the latent tells nothing of the user."

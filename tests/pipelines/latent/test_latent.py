@@ -158,7 +158,7 @@ def test_a_dimension_that_pays_for_a_small_variance_has_not_collapsed(figures: L
     """2.0 nats is what a log variance of -5 costs, whatever is said with it."""
 
     def said(kl: list[float], variance: list[float]) -> str:
-        use = LatentUse(np.array(kl), np.array(variance))
+        use = LatentUse(np.array(kl), np.array(variance), np.ones(len(kl)))
         return collapse(dataclasses.replace(figures, use=use, kl_of_mean_Z=np.array([0.5, *np.zeros(len(kl) - 1)])))
 
     paid = (

@@ -39,7 +39,7 @@ def figures(**changes: Any) -> LatentFigures:
         model=ModelConfig(),
         since_us=0,
         space=Space(np.zeros(3), np.ones(3), np.zeros((2, 3)), np.array([0.5, 0.5]), 1.0),
-        use=LatentUse(np.array([0.05, 3.5, 2.25]), np.array([0.0, 1.0, 0.0])),
+        use=LatentUse(np.array([0.05, 3.5, 2.25]), np.array([0.0, 1.0, 0.0]), np.ones(3)),
         kl_of_mean_Z=np.array([0.0, 1.5, 0.25]),
         maps=Maps(NO_INDEX, NO_INDEX, np.zeros((0, 2)), None, nothing, nothing, [], [], {"taste": (0.5, 0.1)}),
         chosen=[Chosen("ann", 9, {}, near), Chosen("bob", 9, {}, near)],
@@ -132,7 +132,10 @@ def test_a_traversal_shows_the_dimensions_that_change_the_track_those_that_turn_
     tracks = [["A"] * 5 if dimension in (3, 4) else ["A", "A", "A", "A", "B"] for dimension in dimensions]
     moved = Traversal(dimensions, tracks, np.where(dimensions % 2, 50.0, 30.0) + dimensions)
     what = figures(
-        traversal=moved, use=LatentUse(np.ones(16), np.ones(16)), kl_of_mean_Z=np.ones(16), model=ModelConfig()
+        traversal=moved,
+        use=LatentUse(np.ones(16), np.ones(16), np.ones(16)),
+        kl_of_mean_Z=np.ones(16),
+        model=ModelConfig(),
     )
     assert [int(row[0]) for row in traversal_table(what).rows] == [15, 13, 11, 9, 7, 5, 1, 14, 12, 10, 8, 6]
     said = "14 of 16 active dimensions change the nearest track by moving alone from -2 to +2 standard deviations"
