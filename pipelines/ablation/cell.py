@@ -104,10 +104,16 @@ class StoredTrial:
         return pl.read_parquet(path) if path.exists() else None
 
     def latent(self) -> LatentUse | None:
-        """Return how it uses its latent, if it has one."""
+        """Return how it uses its latent, if it has one.
+
+        Raises:
+            UserError: an older version wrote it, without all that is asked for now.
+        """
         if not self.evaluation.exists("latent.json"):
             return None
         found = self.evaluation.read_json("latent.json")
+        if not set(_OF_LATENT) <= set(found):
+            raise UserError(f"{self.folder}: written by an older version. Delete it, and run the matrix again.")
         return LatentUse(*(np.array(found[name]) for name in _OF_LATENT))
 
 

@@ -257,6 +257,13 @@ def test_a_latent_that_only_pays_for_its_small_variance_is_not_used_yet(
     ]
 
 
+def test_a_cell_of_an_older_version_is_told(results: Results, tmp_path: Path) -> None:
+    (trial,) = trials_of(tmp_path, "old", [None])
+    trial.evaluation.write_json("latent.json", {"kl": [1.0], "variance": [1.0]})
+    with pytest.raises(UserError, match=r"old-0: written by an older version\. Delete it"):
+        latent_findings(replace(results, trials={"old": [trial]}))
+
+
 def test_the_page_needs_nothing_else_and_says_what_it_is_of(results: Results, small_dataset: PreparedDataset) -> None:
     page = write_report(results).read_text()
     assert "Mine &amp; yours" in page and "fsvae ablate ablation=mine" in page and "c0ffee" in page
