@@ -69,6 +69,7 @@ def comparison(
             f"There is no model {reference!r} to compare with, only {', '.join(outcomes_by_model)}."
             + nearest(reference, outcomes_by_model)
         )
+    config = config or BootstrapConfig()
     of_reference = outcomes_by_model[reference]
     check_comparable([*of_reference, *(one for outcomes in outcomes_by_model.values() for one in outcomes)])
     first = of_reference[0]
@@ -76,7 +77,7 @@ def comparison(
     cuts, users = slices(dataset, first.targets), dataset.listens.user[first.targets]
     values = _values(outcomes_by_model, cuts)
     intervals = [
-        _intervals(outcomes, of_reference, cuts, users, config or BootstrapConfig()).with_columns(model=pl.lit(model))
+        _intervals(outcomes, of_reference, cuts, users, config).with_columns(model=pl.lit(model))
         for model, outcomes in outcomes_by_model.items()
         if model != reference
     ]
@@ -94,7 +95,7 @@ def comparison(
     margins = seed_margins(
         table.select("seed_spread", "to_spread").to_numpy().T,
         np.stack([seeds.to_numpy(), np.full(len(table), len(of_reference))]),
-        (config or BootstrapConfig()).level,
+        config.level,
     )
     return table.with_columns(
         seed_margin=pl.when(pl.col("model") != reference).then(pl.Series(margins).fill_nan(None)),

@@ -55,9 +55,14 @@ class LatentUse:
         return int(self.is_collapsed.sum())
 
     @property
+    def is_unused(self) -> NDArray[np.bool_]:
+        """Return which are the same for every target, and still pay KL, most often for a small variance, [Z]."""
+        return ~self.is_active & ~self.is_collapsed
+
+    @property
     def unused(self) -> int:
-        """Return how many are the same for every target, and still pay KL: most often for a variance that is small."""
-        return len(self.kl_Z) - self.active - self.collapsed
+        """Return how many they are."""
+        return int(self.is_unused.sum())
 
     @property
     def by_kl(self) -> NDArray[np.int64]:

@@ -49,10 +49,9 @@ def unit_plots(what: LatentFigures) -> list[Plot]:
 def _kl(axes: Any, what: LatentFigures) -> None:
     """Draw a group of bars for each thing that dimensions can be; what is paid for the mean is below in a bar."""
     use, of_mean_Z = what.use, what.kl_of_mean_Z
-    unused_Z = ~use.is_active & ~use.is_collapsed
     groups = (
         ("active", use.is_active, ACCENT),
-        ("not used yet", unused_Z, _UNUSED),
+        ("not used yet", use.is_unused, _UNUSED),
         ("collapsed", use.is_collapsed, _COLLAPSED),
     )
     begin = 0
