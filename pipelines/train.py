@@ -96,7 +96,8 @@ def train(
                 on_resume=on_resume,
                 show_progress=show_progress,
             )
-            info = {"git_commit": git_commit(), "seed": seed, "val_l2": fitted.val_l2, "run_id": run_id}
+            best = {f"val_{model.criterion}": fitted.best}
+            info = {"git_commit": git_commit(), "seed": seed, **best, "run_id": run_id}
             save_bundle(folder / "bundle", model, dataset, info)
             _record(folder, tracker, run_id, fitted.epochs)
         elif tracker.version_of((run := open_run(runs, folder.name)).run_id) is None:

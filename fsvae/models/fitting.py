@@ -31,7 +31,7 @@ class TrainConfig:
     max_epochs: int = 12
     """Passes over the training chunks, at most."""
     patience: int = 4
-    """Epochs without a better val/l2 after which training stops."""
+    """Epochs without a better one, by the validation figure that is the network's criterion, until training stops."""
     batch_listens: int = 1024
     """Listens in a batch, about: of a few long histories or of many short ones."""
     gradient_clip: float = 1.0
@@ -48,8 +48,8 @@ class Fitted(NamedTuple):
 
     epochs: int
     """Passes over the training chunks, those after the best one too."""
-    val_l2: float
-    """Of the best epoch, whose weights the network has."""
+    best: float
+    """The network's criterion in the best epoch, whose weights it has."""
 
 
 def check_targets(dataset: PreparedDataset) -> None:
@@ -101,9 +101,10 @@ def fit(
     _hush()
     module = TrainingModule(network, config.optimiser, seed)
     resume = folder / "last.ckpt"
-    best = ModelCheckpoint(folder, filename="best", monitor="val/l2", enable_version_counter=False)
+    monitor = f"val/{network.criterion}"
+    best = ModelCheckpoint(folder, filename="best", monitor=monitor, enable_version_counter=False)
     callbacks = [
-        _Patience(config.patience, on_resume if resume.exists() else None),
+        _Patience(monitor, config.patience, on_resume if resume.exists() else None),
         best,
         ModelCheckpoint(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
         _Epochs(on_epoch),
@@ -157,8 +158,8 @@ class _Epochs(Callback):
 class _Patience(EarlyStopping):
     """Stops early, and stops again at once where the run was killed after it had; checkpoints do not say that."""
 
-    def __init__(self, epochs: int, on_resume: Callable[[int], None] | None) -> None:
-        super().__init__("val/l2", patience=epochs)
+    def __init__(self, monitor: str, epochs: int, on_resume: Callable[[int], None] | None) -> None:
+        super().__init__(monitor, patience=epochs)
         self._on_resume = on_resume
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

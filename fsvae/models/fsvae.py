@@ -93,6 +93,11 @@ class FSVAE(Network):
         """Return L: the fast state sees between L and 2 L of the latest listens."""
         return self.config.history
 
+    @property
+    def criterion(self) -> str:
+        """Return what tells the best epoch: the distance, or the loss of a model that learns no distance."""
+        return "nll" if self.likelihood is None else "l2"
+
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
         return torch.cat([self.heard(track), features], dim=-1)

@@ -60,6 +60,11 @@ class Network(nn.Module, ABC):
     def history(self) -> int:
         """Return L: a state sees between L and 2 L of the latest listens."""
 
+    @property
+    def criterion(self) -> str:
+        """Return the figure of `validate` whose least value tells the best epoch."""
+        return "l2"
+
     @abstractmethod
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
         """Return the `loss` of a batch after some (fractional) epochs of training, and its terms, with gradients."""

@@ -183,7 +183,7 @@ def test_every_default_config_trains_for_a_batch(kind: str, precision: str, tmp_
     network = NETWORKS[kind].build(data, NETWORKS[kind].config())
     config = TrainConfig(max_epochs=1, batch_listens=16, precision=precision)
     fitted = fit(network, data, config, 1, tmp_path, max_batches=1)
-    assert fitted.epochs == 1 and 0.1 < fitted.val_l2 < 3
+    assert fitted.epochs == 1 and 0.1 < fitted.best < 3
     assert np.isfinite(predicted(network, data)).all()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, small_config, unit_vectors
 
@@ -18,18 +19,25 @@ from fsvae.models.module import OptimiserConfig
 MIDNIGHT = FIRST_DAY * DAY_US
 
 
-def model(data: PreparedDataset) -> FSVAE:
+def model(data: PreparedDataset, **changes: object) -> FSVAE:
     torch.manual_seed(0)
-    return build_model(data, small_config())
+    return build_model(data, small_config(**changes))
 
 
-def test_the_network_has_the_weights_of_its_best_epoch_not_of_the_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "criterion"),
+    [({}, "val/l2"), ({"likelihood": "track_softmax", "softmax_weight": 0.0}, "val/nll")],
+    ids=["a distance is learned", "tracks alone are learned"],
+)
+def test_the_network_has_the_weights_of_its_best_epoch_not_of_the_last(
+    changes: dict[str, object], criterion: str, tmp_path: Path
+) -> None:
     data, told = pattern(), []
-    network = model(data)
+    network = model(data, **changes)
     wild = OptimiserConfig(learning_rate=0.5, warmup_share=0.0, final_share=1.0)
     config = TrainConfig(max_epochs=9, patience=1, batch_listens=64, optimiser=wild)
-    fitted = fit(network, data, config, 1, tmp_path, on_epoch=lambda epoch, metrics: told.append(metrics["val/l2"]))
-    assert fitted.epochs == len(told) < 9 and fitted.val_l2 == min(told) < told[-1]
+    fitted = fit(network, data, config, 1, tmp_path, on_epoch=lambda epoch, metrics: told.append(metrics[criterion]))
+    assert fitted.epochs == len(told) < 9 and fitted.best == min(told) < told[-1]
     weights = {f"model.{name}": weight for name, weight in network.state_dict().items()}
     best, last = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["state_dict"] for name in ("best", "last"))
     assert best.keys() == weights.keys() and all(torch.equal(best[name], weights[name]) for name in best)
