@@ -96,8 +96,7 @@ def train(
                 on_resume=on_resume,
                 show_progress=show_progress,
             )
-            best = {f"val_{model.criterion}": fitted.best}
-            info = {"git_commit": git_commit(), "seed": seed, **best, "run_id": run_id}
+            info = {"git_commit": git_commit(), "seed": seed, f"val_{model.criterion}": fitted.best, "run_id": run_id}
             save_bundle(folder / "bundle", model, dataset, info)
             _record(folder, tracker, run_id, fitted.epochs)
         elif tracker.version_of((run := open_run(runs, folder.name)).run_id) is None:

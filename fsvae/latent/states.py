@@ -55,8 +55,11 @@ class States:
     @property
     def use(self) -> LatentUse:
         """Return what they make of each dimension."""
-        mean_NZ, variance_NZ, kl_NZ = (x.astype(np.float64) for x in (self.mean_NZ, self.variance_NZ, self.kl_NZ))
-        return LatentUse(kl_NZ.mean(axis=0), mean_NZ.var(axis=0), variance_NZ.mean(axis=0))
+        return LatentUse(
+            self.kl_NZ.mean(axis=0, dtype=np.float64),
+            self.mean_NZ.var(axis=0, dtype=np.float64),
+            self.variance_NZ.mean(axis=0, dtype=np.float64),
+        )
 
 
 @torch.inference_mode()
