@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import Measured, measure
-from pipelines.tracking import git_commit
+from pipelines.lifecycle.tracking import git_commit
 
 _EVENTS_A_USER = 277
 """Of the simulated log in its 28 days."""
@@ -67,8 +67,8 @@ def _measure(step: str, workdir: str, events: int) -> tuple[Measured, dict[str, 
 
 
 def _simulate(workdir: str, events: int) -> dict[str, float]:
-    from pipelines.config import load_config
-    from pipelines.simulate import simulate
+    from pipelines.config.compose import load_config
+    from pipelines.simulation.simulate import simulate
 
     users = max(100, round(events / _EVENTS_A_USER))
     tracks = max(3_000, min(200_000, users * 2))
@@ -81,8 +81,8 @@ def _simulate(workdir: str, events: int) -> dict[str, float]:
 
 
 def _ingest(workdir: str, events: int) -> dict[str, float]:
-    from pipelines.config import load_config
-    from pipelines.ingest import ingest
+    from pipelines.config.compose import load_config
+    from pipelines.ingest.ingest import ingest
     from pipelines.workspace import Workspace
 
     workspace = Workspace(load_config([f"workdir={workdir}"]))
@@ -92,9 +92,9 @@ def _ingest(workdir: str, events: int) -> dict[str, float]:
 
 
 def _prepare(workdir: str, events: int) -> dict[str, float]:
-    from pipelines.config import load_config
-    from pipelines.engine import engine_of
-    from pipelines.prepare import prepare
+    from pipelines.config.compose import load_config
+    from pipelines.prepare.prepare import prepare
+    from pipelines.runtime.engine import engine_of
     from pipelines.workspace import Workspace
 
     workspace = Workspace(

@@ -32,7 +32,7 @@ from fsvae.evaluation.protocol import evaluate
 from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.recommender import Predictions
-from pipelines.tracking import git_commit
+from pipelines.lifecycle.tracking import git_commit
 
 _USERS, _TARGETS, _TRACKS, _DIM = 2_000, 10_000, 60_000, 80
 _ROWS = 64

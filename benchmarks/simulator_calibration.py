@@ -17,12 +17,12 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from pipelines.checks import check_rows
-from pipelines.describe.statistics import Statistics, describe, describe_sessions
-from pipelines.simulate import SimulateConfig, simulate
-from pipelines.sources import jodie
-from pipelines.sources.base import SourceConfig
-from pipelines.tracking import git_commit
+from fsvae.logs.checks import check_rows
+from fsvae.logs.source import SourceConfig
+from fsvae.logs.sources import jodie
+from pipelines.lifecycle.tracking import git_commit
+from pipelines.reports.describe.statistics import Statistics, describe, describe_sessions
+from pipelines.simulation.simulate import SimulateConfig, simulate
 
 LASTFM = SimulateConfig(
     users=271,

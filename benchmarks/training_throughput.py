@@ -27,12 +27,12 @@ from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.module import TrainingModule
-from pipelines.config import load_config
-from pipelines.ingest import ingest
-from pipelines.lake import Lake
-from pipelines.prepare import prepare
-from pipelines.simulate import simulate
-from pipelines.tracking import git_commit
+from pipelines.config.compose import load_config
+from pipelines.ingest.ingest import ingest
+from pipelines.lake.lake import Lake
+from pipelines.lifecycle.tracking import git_commit
+from pipelines.prepare.prepare import prepare
+from pipelines.simulation.simulate import simulate
 
 _ROUNDS = 5
 _BATCHES = 120

@@ -10,9 +10,9 @@ from pathlib import Path
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.storage import Folder
-from pipelines.config import Config
-from pipelines.lake import Lake
-from pipelines.tracking import STORE, Tracker
+from pipelines.config.compose import Config
+from pipelines.lake.lake import Lake
+from pipelines.lifecycle.tracking import STORE, Tracker
 
 
 @dataclass(frozen=True)

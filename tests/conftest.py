@@ -8,12 +8,12 @@ import pytest
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.features.track2vec import Track2VecConfig
-from pipelines.dataset_config import DatasetConfig
-from pipelines.ingest import ingest
-from pipelines.lake import Lake
-from pipelines.prepare import prepare
-from pipelines.simulate import SimulateConfig, simulate
-from pipelines.sources.base import SourceConfig
+from fsvae.logs.source import SourceConfig
+from pipelines.ingest.ingest import ingest
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+from pipelines.simulation.simulate import SimulateConfig, simulate
 
 SMALL_DATASET = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))
 

@@ -23,9 +23,9 @@ from rich.table import Table
 from benchmarks.measuring import measure
 from benchmarks.peers.listens import write_listens
 from fsvae.evaluation.metrics import ndcg, recall, reciprocal_rank
-from pipelines.config import load_config
-from pipelines.steps import run_ingest, run_prepare
-from pipelines.tracking import git_commit
+from pipelines.cli.console import run_ingest, run_prepare
+from pipelines.config.compose import load_config
+from pipelines.lifecycle.tracking import git_commit
 from pipelines.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent

@@ -18,7 +18,7 @@ from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate
 from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
-from pipelines.config import load_config
+from pipelines.config.compose import load_config
 
 
 def main(folder: Path, name: str, seed: int) -> None:

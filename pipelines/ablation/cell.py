@@ -32,9 +32,9 @@ from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.ablation.recommenders import made_of, make_recommender
-from pipelines.config import Config
-from pipelines.files import fingerprint
-from pipelines.locks import held
+from pipelines.config.compose import Config
+from pipelines.runtime.files import fingerprint
+from pipelines.runtime.locks import held
 
 _DONE = "metrics.json"
 _OF_LATENT = ("kl", "variance", "noise")

@@ -13,10 +13,10 @@ from fsvae.data.dataset import find_dataset
 from fsvae.errors import UserError
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Cell
-from pipelines.dataset_config import DatasetConfig
-from pipelines.engine import Engine
-from pipelines.lake import Lake
-from pipelines.prepare import prepare
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+from pipelines.runtime.engine import Engine
 
 _ALL = 10**9
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fsvae.evaluation.outcome import SPACE_METRICS
 from pipelines.ablation.results import Results
 from pipelines.ablation.verdicts import LOWER_IS_BETTER, SEEDS, VERDICTS, WORSE, verdict
-from pipelines.words import count
+from pipelines.reports.words import count
 
 _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fsvae.errors import UserError, nearest
 from pipelines.ablation.config import AblationConfig
-from pipelines.config import Config, config_dir, key_of, load_config
+from pipelines.config.compose import Config, config_dir, key_of, load_config
 
 _OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
 """What cells may differ in; all else is the same for the whole matrix."""

@@ -16,7 +16,7 @@ from fsvae.evaluation.outcome import SPACE_METRICS
 from fsvae.evaluation.report import COLUMNS
 from pipelines.ablation.results import Results
 from pipelines.ablation.verdicts import BETTER, MARKS, verdict
-from pipelines.svg import ACCENT, GREY, Plot, legend_above
+from pipelines.reports.plot import ACCENT, GREY, Plot, legend_above
 
 _COLOURS = ("#e07b39", "#4e8fc7", "#b5484b", "#9a6fc4", "#c9a227", "#2aa198", "#d16ba5", "#8b949e", "#7a5c42")
 _WORSE = "#b5484b"

@@ -17,7 +17,7 @@ from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
 from fsvae.recommender import Recommender
 from fsvae.storage import Folder
-from pipelines.config import Config
+from pipelines.config.compose import Config
 
 
 def is_random(recommender: str) -> bool:

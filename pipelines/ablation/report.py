@@ -13,7 +13,7 @@ from pipelines.ablation.findings import findings, latent_findings, notes
 from pipelines.ablation.plots import plots
 from pipelines.ablation.results import Results
 from pipelines.ablation.tables import EFFORT_HEADINGS, effort_rows, figure_tables, markdown
-from pipelines.pages import page
+from pipelines.reports.page import page
 
 REPORT = "report.html"
 

@@ -12,9 +12,9 @@ from fsvae.storage import Folder
 from pipelines.ablation.cell import Ended, Trial, run_trial
 from pipelines.ablation.matrix import Matrix
 from pipelines.ablation.recommenders import is_random
-from pipelines.engine import Engine
-from pipelines.files import fingerprint
-from pipelines.tracking import git_commit
+from pipelines.lifecycle.tracking import git_commit
+from pipelines.runtime.engine import Engine
+from pipelines.runtime.files import fingerprint
 
 RECORD = "matrix.json"
 

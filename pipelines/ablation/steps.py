@@ -18,11 +18,11 @@ from pipelines.ablation.records import MatrixRecord
 from pipelines.ablation.report import write_report
 from pipelines.ablation.results import find_matrix, read_results, twins
 from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
-from pipelines.config import check_heeded, key_of, load_config
-from pipelines.engine import Engine, engine_of
-from pipelines.locks import held
-from pipelines.steps import console
-from pipelines.words import count
+from pipelines.cli.console import console
+from pipelines.config.compose import check_heeded, key_of, load_config
+from pipelines.reports.words import count
+from pipelines.runtime.engine import Engine, engine_of
+from pipelines.runtime.locks import held
 from pipelines.workspace import Workspace
 
 _OF_A_REPORT = ("evaluate.period", "workdir", "datasets", "lake")

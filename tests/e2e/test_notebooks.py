@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader") / "notebooks"
     folder.mkdir()
     copies = [shutil.copy(path, folder) for path in NOTEBOOKS]
+    shutil.copy(ROOT / "notebooks" / "notebook_helpers.py", folder)
     done = subprocess.run(
         [sys.executable, ROOT / "notebooks" / "execute.py", *copies], capture_output=True, text=True, timeout=540
     )

@@ -22,15 +22,15 @@ from fsvae.features.sessions import previous_times
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
 from fsvae.features.track2vec import Track2VecConfig
+from fsvae.logs.source import SourceConfig
 from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
 from fsvae.schema import KINDS
-from pipelines.dataset_config import DatasetConfig
-from pipelines.ingest import ingest
-from pipelines.lake import Lake
-from pipelines.prepare import prepare
-from pipelines.sources.base import SourceConfig
+from pipelines.ingest.ingest import ingest
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.prepare import prepare
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000

@@ -17,13 +17,13 @@ from victims import Job, killed_after, killed_before_file, undisturbed
 from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
+from fsvae.logs.source import SourceConfig
 from fsvae.storage import Folder
-from pipelines.dataset_config import DatasetConfig
-from pipelines.ingest import ingest
-from pipelines.lake import Lake
-from pipelines.prepare import prepare
-from pipelines.simulate import SimulateConfig, simulate
-from pipelines.sources.base import SourceConfig
+from pipelines.ingest.ingest import ingest
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+from pipelines.simulation.simulate import SimulateConfig, simulate
 
 KEY = ["user_id", "track_id", "played_at", "kind"]
 CONFIG = DatasetConfig(min_count=2, keep=1, track2vec=Track2VecConfig(epochs=2))

@@ -12,13 +12,13 @@ from lakes import all_events, disk
 from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
+from fsvae.logs.source import SourceConfig
 from fsvae.storage import Folder
-from pipelines.dataset_config import DatasetConfig
-from pipelines.ingest import ingest
-from pipelines.lake import Lake
-from pipelines.locks import held
-from pipelines.prepare import prepare
-from pipelines.sources.base import SourceConfig
+from pipelines.ingest.ingest import ingest
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+from pipelines.runtime.locks import held
 
 CONFIG = DatasetConfig(min_count=2, keep=1, track2vec=Track2VecConfig(epochs=1))
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["pytest", "gensim.models", "pandas", "pyarrow.dataset", "pipelines.ingest", "pipelines.prepare"]
+    ["pytest", "gensim.models", "pandas", "pyarrow.dataset", "pipelines.ingest.ingest", "pipelines.prepare.prepare"]
 )
 
 Job = Callable[[], object]

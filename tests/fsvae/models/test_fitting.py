@@ -1,4 +1,4 @@
-"""Fitting outside a pipeline; what a run makes of it is tested in tests/pipelines/test_train.py."""
+"""Fitting outside a pipeline; what a run makes of it is tested in tests/pipelines/lifecycle/test_train.py."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.features.slow import DAY_US
 from fsvae.models.module import OptimiserConfig, TrainingModule
-from pipelines.config import load_config
-from pipelines.train import build_model
+from pipelines.config.compose import load_config
+from pipelines.lifecycle.train import build_model
 
 FOREVER = 2**62
 GOLDEN = {

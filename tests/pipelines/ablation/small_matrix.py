@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import pipelines.config
-from pipelines.config import config_dir
+import pipelines.config.compose
+from pipelines.config.compose import config_dir
 
 SMALL = [
     "model.history=16",
@@ -27,5 +27,5 @@ def with_matrix(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> 
     shutil.copytree(config_dir(), folder / "configs")
     for name, text in files.items():
         (folder / "configs" / "ablation" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr(pipelines.config, "config_dir", lambda: folder / "configs")
+    monkeypatch.setattr(pipelines.config.compose, "config_dir", lambda: folder / "configs")
     monkeypatch.setattr("pipelines.ablation.matrix.config_dir", lambda: folder / "configs")

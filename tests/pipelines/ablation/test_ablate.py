@@ -23,10 +23,10 @@ from fsvae.errors import UserError
 from pipelines.ablation import datasets
 from pipelines.ablation.cell import Ended, Trial
 from pipelines.ablation.matrix import Cell
-from pipelines.cli import app
-from pipelines.config import load_config
-from pipelines.dataset_config import DatasetConfig
-from pipelines.lake import Lake
+from pipelines.cli.main import app
+from pipelines.config.compose import load_config
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
 
 MINE = """
 title: Two models
@@ -236,7 +236,7 @@ def test_a_track_space_that_has_learned_for_longer_is_not_compared_with_others(
 def test_a_killed_matrix_goes_on(settings: list[str], workdir: Path) -> None:
     """Its first cell is done and its second one in training when the process is killed, as by a power cut."""
     overrides = ["ablation=prior", "seeds=[1]", *settings, "train.max_epochs=10", "train.patience=10"]
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "ablate", *overrides]
+    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "ablate", *overrides]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
         while not (done := list(workdir.glob("cells/*/test/metrics.json"))):
             assert process.poll() is None

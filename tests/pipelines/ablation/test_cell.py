@@ -13,7 +13,7 @@ from small_matrix import SMALL
 import pipelines.ablation.cell as cells
 from fsvae.storage import Folder
 from pipelines.ablation.cell import Trial, run_trial
-from pipelines.config import load_config
+from pipelines.config.compose import load_config
 
 
 def trial_of(folder: Path, datasets: Path, *overrides: str, seed: int = 1) -> Trial:

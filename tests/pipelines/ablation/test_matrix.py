@@ -10,7 +10,7 @@ from small_matrix import with_matrix
 
 from fsvae.errors import UserError
 from pipelines.ablation.matrix import matrix_of
-from pipelines.config import config_dir, load_config
+from pipelines.config.compose import config_dir, load_config
 
 NAMES = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
 PROTOTYPES = Path(__file__).parents[3] / "benchmarks" / "prototypes.yaml"

@@ -15,7 +15,7 @@ from fsvae.baselines.networks import NETWORKS
 from fsvae.data.dataset import PreparedDataset
 from pipelines.ablation.baselines import BaselinesConfig
 from pipelines.ablation.recommenders import is_random, made_of, make_recommender
-from pipelines.config import config_dir, load_config
+from pipelines.config.compose import config_dir, load_config
 
 HOUR_US = 3_600 * 10**6
 FILES = [yaml.safe_load(path.read_text()) for path in sorted((config_dir() / "ablation").glob("*.yaml"))]

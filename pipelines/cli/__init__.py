@@ -1,0 +1,1 @@
+"""The command line: a verb each, and what a person sees of it."""

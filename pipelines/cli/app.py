@@ -1,0 +1,78 @@
+"""The frame of the command line: what all commands share, and what Ctrl-C and --version do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from pipelines.workspace import Workspace
+
+
+class Commands(TyperGroup):
+    """The commands; what Ctrl-C interrupts says so in one line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer's own class is private
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:  # Typer would end without a word
+            words = str(interrupt) or "interrupted; run the same command again"
+            Console(stderr=True).print(words, highlight=False, soft_wrap=True)
+            raise typer.Exit(130) from interrupt
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    help="FS-VAE: from raw listening logs to a live next-track endpoint. Start with [bold]fsvae quickstart[/].",
+)
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045  # Typer reads this at run time
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings, for example seed=2 (all of them: fsvae config)."),
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fsvae {version_of('fsvae')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fsvae(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def workspace_of(overrides: list[str] | None, *more: str, heeds: Collection[str] = ()) -> Workspace:
+    """Return the workspace of the settings behind a command; `more` come before them.
+
+    Args:
+        overrides: what was typed.
+        more: what it is added to.
+        heeds: the keys and groups that a command on a trained run heeds; none: all. Others are refused, or one would
+            believe to see a run that was trained with them.
+
+    Raises:
+        UserError: a setting cannot be taken.
+    """
+    from pipelines.config.compose import check_heeded, load_config
+    from pipelines.workspace import Workspace
+
+    config = load_config([*more, *(overrides or [])])
+    if heeds:
+        check_heeded(overrides or [], heeds, "the run decides, which is trained already; choose one with --run.")
+    return Workspace(config)

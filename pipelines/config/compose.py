@@ -1,0 +1,228 @@
+"""The configuration: Hydra composes the YAML of configs/, and typed dataclasses check it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fsvae.errors import UserError, nearest
+from fsvae.logs.source import SourceConfig
+from fsvae.logs.sources import READERS
+from fsvae.models.config import ModelConfig
+from fsvae.models.fitting import TrainConfig
+from pipelines.ablation.baselines import BaselinesConfig
+from pipelines.ablation.config import AblationConfig
+from pipelines.config.ranges import check_ranges
+from pipelines.lifecycle.evaluate import EvaluateConfig
+from pipelines.lifecycle.promote import PromoteConfig
+from pipelines.lifecycle.tracking import TrackingConfig
+from pipelines.prepare.config import DatasetConfig
+from pipelines.runtime.engine import EngineConfig
+from pipelines.simulation.simulate import SimulateConfig
+from serving.config import ServeConfig
+
+_OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
+"""Beginnings of overrides whose keys are the user's; Hydra takes no new key, not even in a dict, without a ++."""
+
+
+@dataclass
+class Config:
+    """Everything that can be set, by group."""
+
+    workdir: str = "work"
+    """Folder of the lake, the datasets, the runs and MLflow's store."""
+    lake: str = ""
+    """Folder of the lake, local or of an object store (s3://bucket/lake); empty: lake/ in the working folder."""
+    datasets: str = ""
+    """Folder of the prepared datasets, likewise; empty: datasets/ in the working folder."""
+    seed: int = 1
+    """Of everything that is random, but the simulated log, which has its own."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Of the trainings of each cell of a matrix (fsvae ablate); its datasets have the one above."""
+    recommender: str = "fsvae"
+    """Which model a cell of a matrix is: fsvae, as model says, or one of the baselines."""
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    source: SourceConfig = field(default_factory=SourceConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    promote: PromoteConfig = field(default_factory=PromoteConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
+
+
+def config_dir() -> Path:
+    """Return the folder of YAML files: beside this package in a checkout, inside it in a wheel."""
+    here = Path(__file__).resolve().parents[1]
+    return next(path for path in (here / "configs", here.parent / "configs") if path.is_dir())
+
+
+def load_config(overrides: Sequence[str] = ()) -> Config:
+    """Compose the configuration with Hydra overrides such as ``model=paper`` or ``train.max_epochs=3``.
+
+    Raises:
+        UserError: an override cannot be read, or names a key, group or option that there is not, or gives a value of
+            the wrong type or outside its range; the message names it and the nearest valid one. Or a matrix of the
+            user's own (``ablation=mine.yaml``) cannot be read.
+    """
+    _check_keys(overrides)
+    own_matrix = [Path(text.partition("=")[2]) for text in overrides if names_a_file(text)]
+    overrides = ["ablation=[]" if names_a_file(text) else text for text in overrides]
+    overrides = [f"++{text}" if text.startswith(_OPEN) else text for text in overrides]
+    _register()
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            composed = compose("config", overrides=list(overrides))
+        for path in own_matrix:
+            empty = OmegaConf.create({"ablation": OmegaConf.structured(AblationConfig)})
+            composed.ablation = OmegaConf.merge(empty, {"ablation": _read_yaml(path)}).ablation
+        config = cast(Config, OmegaConf.to_object(composed))
+    except (OmegaConfBaseException, HydraException) as error:
+        cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)
+        if cause is None:
+            raise UserError(f"config: {error}") from error
+        key = str(cause.full_key)
+        known = re.split(r"\[|\.cells\.", key)[0] in _keys() or key.startswith(_OPEN)  # a place in a list, a cell
+        hint = "" if known else nearest(key, _keys())
+        what = str(cause.msg or cause).splitlines()[0].rstrip(".")
+        what = "a list in brackets is expected, such as [1,2]" if "is not a ListConfig" in what else what
+        raise UserError(f"config: {key}: {what}.{hint}") from error
+    except ValueError as error:
+        raise UserError(f"config: {error}") from error
+    check_ranges(config)
+    return config
+
+
+@cache
+def _register() -> None:
+    """Tell Hydra of what is no file: the types, and an option of the group source for each reader."""
+    store = ConfigStore.instance()
+    store.store("schema", Config)
+    for reader in READERS:
+        store.store(reader, {"reader": reader}, group="source")
+
+
+def key_of(text: str) -> str:
+    """Return the key or the group that an override sets.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return str(_parsed(text).key_or_group)
+
+
+def check_heeded(overrides: Sequence[str], heeds: Collection[str], why: str) -> None:
+    """Refuse settings that a command on something finished cannot heed: one would believe to see what they make.
+
+    Args:
+        overrides: what was typed.
+        heeds: the keys and groups that the command heeds.
+        why: it heeds no others; a sentence.
+
+    Raises:
+        UserError: a setting is of another key.
+    """
+    for text in overrides:
+        key = key_of(text)
+        if not any(key == heeded or key.startswith(f"{heeded}.") for heeded in heeds):
+            raise UserError(f"{text}: {why} Here can be set: {', '.join(heeds)}.")
+
+
+def names_a_file(text: str) -> bool:
+    """Return whether an override names a matrix by a file of the user's own, such as ``ablation=mine.yaml``."""
+    return text.startswith("ablation=") and text.endswith(".yaml")
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    try:
+        found = OmegaConf.load(path)
+    except OSError as error:
+        raise UserError(f"{path}: not readable: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(found, DictConfig):
+        raise UserError(f"{path}: a matrix has the keys title, base, reference and cells.")
+    return found
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _check_keys(overrides: Sequence[str]) -> None:
+    parsed = [_parsed(text) for text in overrides]
+    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
+    keys = _keys()
+    for override in parsed:
+        key = override.key_or_group
+        if names_a_file(str(override.input_line)):
+            continue
+        if key in groups and not override.is_sweep_override() and override.value() is not None:
+            files = {path.stem for path in (config_dir() / key).glob("*.yaml")}
+            options = sorted(files | set(READERS) if key == "source" else files)
+            if override.value() not in options:
+                file = f"{override.value()}.yaml"
+                hint = f" A file of your own: {key}={file}." if key == "ablation" and Path(file).exists() else ""
+                raise UserError(
+                    f"{key}={override.value()}: {key} has no '{override.value()}', only {', '.join(options)}."
+                    f"{hint or nearest(str(override.value()), options)}"
+                )
+        elif key not in keys and not key.startswith(_OPEN):
+            raise UserError(f"There is no config key '{key}'.{nearest(key, keys | groups)} All keys: fsvae config.")
+        elif override.is_sweep_override():
+            raise UserError(f"{override.input_line}: {_one_value(key, str(override.input_line).partition('=')[2])}")
+
+
+def _one_value(key: str, values: str) -> str:
+    """Return how several values, which Hydra would try one after the other, are written as one."""
+    if key in _keys() and OmegaConf.is_list(OmegaConf.select(OmegaConf.structured(Config), key)):
+        return f"a list is written in brackets, such as '{key}=[2,3]'."
+    return f"""one value is expected. With a comma in it, quote it: '{key}="{values}"'."""
+
+
+def _parsed(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        key, equals, value = text.partition("=")
+        if not equals:
+            like = f"ablation={text}" if text.endswith(".yaml") else "train.max_epochs=3"
+            raise UserError(f"{text}: settings are written key=value, for example {like}.") from error
+        if value[:1] in ("{", "["):
+            how = "Close its brackets and quote it: 'source.columns={user_id: user, track_id: song}'"
+        else:
+            how = f"""Quote it: '{key}="{value}"'"""
+        raise UserError(f"{text}: the value cannot be read. {how}") from error
+
+
+@cache
+def _keys() -> set[str]:
+    return set(_dotted(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(Config)))))
+
+
+def _dotted(tree: dict[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in tree.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(value, dict):
+            keys += _dotted(value, f"{prefix}{name}.")
+    return keys

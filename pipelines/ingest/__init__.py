@@ -1,0 +1,1 @@
+"""Ingest: listening logs → the lake."""

@@ -1,0 +1,212 @@
+"""Ingest: listening logs → the lake. Rows in = taken + rejected + duplicates, always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from fsvae.errors import UserError
+from fsvae.logs.checks import check_rows
+from fsvae.logs.source import SourceConfig
+from fsvae.logs.sources import files_of, read
+from fsvae.schema import LAKE_EVENTS, TRACKS
+from pipelines.ingest.spill_buffer import Spool, SpoolByDay
+from pipelines.lake.lake import Lake, buckets_of
+from pipelines.lake.side_tables import SideData
+from pipelines.runtime.files import checksum, fingerprint
+
+_EVENTS_IN_MEMORY = 2_000_000
+_REJECTS_IN_MEMORY = 200_000
+_SIDE_FIELDS = [name for name in TRACKS.names if name != "track_id"]
+
+
+@dataclass
+class Counts:
+    """The accounting of one log, or of several."""
+
+    rows_in: int = 0
+    taken: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """``field: reason`` of the rejects → rows."""
+
+    def reject(self, bad: pl.DataFrame) -> None:
+        """Add rejects."""
+        self.rejected += len(bad)
+        for field_, reason, rows in bad.group_by("field", "reason").len().sort("field", "reason").iter_rows():
+            name = f"{field_}: {reason}"
+            self.reasons[name] = self.reasons.get(name, 0) + rows
+
+    def add(self, other: Counts) -> None:
+        """Add another log's counts."""
+        self.rows_in += other.rows_in
+        self.taken += other.taken
+        self.rejected += other.rejected
+        self.duplicates += other.duplicates
+        for reason, rows in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + rows
+
+
+@dataclass
+class IngestSummary:
+    """What one call of `ingest` did."""
+
+    counts: Counts
+    files: int
+    known_files: int
+    """Files that had gone in before, byte for byte and with the same columns and times; they were not read again."""
+    days: list[str]
+    """Days whose events changed."""
+
+
+def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None] | None = None) -> IngestSummary:
+    """Read every log that `config.path` names and commit it to the lake; files that went in before are skipped.
+
+    Args:
+        lake: where to.
+        config: which logs, and how to read them.
+        on_file: called with (files done, files in all), for a progress bar.
+
+    Raises:
+        UserError: a log cannot be read, too many of its rows are rejected, or another ingest is running. The lake is
+            then as it was, but for the logs that were committed before the faulty one.
+    """
+    files = files_of(config)
+    summary = IngestSummary(Counts(), files=len(files), known_files=0, days=[])
+    days: set[str] = set()
+    with lake.writing() as staging:
+        for done, path in enumerate(files):
+            try:
+                digest = _log_name(path, config)
+            except OSError as error:
+                raise UserError(f"{path}: not readable: {error.strerror}.") from error
+            if digest in lake.manifest.logs:
+                summary.known_files += 1
+            else:
+                counts, touched = _ingest_file(lake, path, digest, config, staging)
+                summary.counts.add(counts)
+                days |= touched
+            if on_file is not None:
+                on_file(done + 1, len(files))
+    if files and not summary.known_files and not summary.counts.rows_in:
+        raise UserError(f"{config.path}: no listens there: {len(files)} file(s) with a header at most.")
+    summary.days = sorted(days)
+    return summary
+
+
+def _log_name(path: Path, config: SourceConfig) -> str:
+    """Return what a log is remembered by: its bytes and how they are read: a corrected mapping is not skipped."""
+    return fingerprint([checksum(path), {**asdict(config), "path": None, "max_reject_share": None}])
+
+
+def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, staging: Path) -> tuple[Counts, set[str]]:
+    counts = Counts()
+    rejects = Spool(staging, "rejects", _REJECTS_IN_MEMORY)
+    days = SpoolByDay(staging, _EVENTS_IN_MEMORY)
+    side = SideData(lake)
+    tracks_before = lake.read_tracks()
+    tracks = Tracks(tracks_before)
+    for chunk in read(path, config):
+        rows, bad = check_rows(chunk, path, config)
+        counts.rows_in += len(rows) + len(bad)
+        counts.reject(bad)
+        rejects.add(bad)
+        if chunk.table == "events":
+            days.add(rows)
+        else:
+            side.add(chunk.table, rows)
+        if chunk.table != "embeddings":
+            tracks.add(rows)
+
+    if not counts.rows_in:
+        return counts, set()  # nothing to remember it for
+    entry: dict[str, object] = {"log": path.name, "rejects": None}
+    if counts.rejected:
+        entry["rejects"] = lake.write_rejects(digest, rejects.frames())
+        if counts.rejected > config.max_reject_share * counts.rows_in:
+            kept = lake.refuse(path.stem, rejects.frames())
+            first = next(rejects.frames()).row(0, named=True)
+            raise UserError(
+                f"{path}: {counts.rejected} of {counts.rows_in} rows rejected, more than source.max_reject_share="
+                f"{config.max_reject_share}; nothing of it was taken. First: line {first['line']}, {first['field']}: "
+                f"{first['reason']}. All of them, with reasons: {kept}"
+            )
+    rejects.clear()
+    touched: set[str] = set()
+    for day, new in days.days():
+        merged, added = merge_day(lake.read_day(day), with_artists(new, tracks.known()))
+        counts.taken += added
+        counts.duplicates += len(new) - added
+        if added:
+            lake.write_day(day, merged)
+            touched.add(day)
+    side.commit()
+    counts.taken += side.taken
+    counts.duplicates += side.duplicates
+    if (touched or side.taken) and not tracks.known().equals(tracks_before):
+        lake.write_tracks(tracks.known())  # rewriting what is known of millions of tracks takes its time
+    lake.manifest.logs[digest] = entry | asdict(counts)
+    lake.commit()
+    return counts, touched
+
+
+class Tracks:
+    """What is known of tracks: of each field the latest value that is."""
+
+    def __init__(self, known: pl.DataFrame) -> None:
+        """Begin with the lake's tracks, sorted by id."""
+        self._known = known.select(TRACKS.names)
+        self._new: list[pl.DataFrame] = []
+        self._rows = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Add rows that name a track and may tell something of it."""
+        fields = [name for name in TRACKS.names if name in rows.columns]
+        self._new.append(rows.select(fields).unique(keep="last", maintain_order=True))
+        self._rows += len(self._new[-1])
+        if self._rows > _EVENTS_IN_MEMORY:
+            self.known()
+
+    def known(self) -> pl.DataFrame:
+        """Return one row a track, sorted by id."""
+        if self._rows:
+            rows = pl.concat([self._known, *self._new], how="diagonal")
+            latest = rows.group_by("track_id").agg(pl.col(_SIDE_FIELDS).drop_nulls().last())
+            self._known = latest.sort("track_id").select(TRACKS.names)
+            self._new.clear()
+            self._rows = 0
+        return self._known
+
+
+def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Merge new events of a day, in order of their source, behind the old ones; return all and how many were added.
+
+    The order is (bucket, user, played_at, arrival); of rows with equal (user, track, played_at, kind) the first stays.
+    """
+    fields = [name for name in LAKE_EVENTS.names if name != "bucket"]
+    both = new.select(fields) if old is None else pl.concat([old.select(fields), new.select(fields)])
+    # Sorting numbers is several times faster than sorting the ids that they stand for.
+    users = both["user_id"].unique()
+    people = pl.DataFrame([users, buckets_of(users)]).sort("bucket", "user_id").with_row_index("person")
+    keys = both.select("user_id", "track_id", "played_at", "kind").join(
+        people, on="user_id", how="left", maintain_order="left"
+    )
+    keys = keys.drop("user_id").with_row_index("row").sort("person", "played_at", maintain_order=True)
+    at_once = (keys["person"] == keys["person"].shift()) & (keys["played_at"] == keys["played_at"].shift())
+    if at_once.any():
+        keys = keys.unique(["person", "track_id", "played_at", "kind"], keep="first", maintain_order=True)
+    merged = both[keys["row"]].with_columns(keys["bucket"]).select(LAKE_EVENTS.names)
+    return merged, len(merged) - (0 if old is None else len(old))
+
+
+def with_artists(events: pl.DataFrame, tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return events with the artist that is known of a track by now where their own rows do not say."""
+    known = tracks.select("track_id", pl.col("artist_id").alias("known_artist")).drop_nulls()
+    if known.is_empty() or not events["artist_id"].has_nulls():
+        return events
+    joined = events.join(known, on="track_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("artist_id", "known_artist").alias("artist_id")).drop("known_artist")

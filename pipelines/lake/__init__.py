@@ -1,0 +1,1 @@
+"""The lake: listening events as daily Parquet files, with what else is known of tracks."""

@@ -1,0 +1,1 @@
+"""The life of a model: trained, evaluated, promoted, recorded, every day anew."""

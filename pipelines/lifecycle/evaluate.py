@@ -1,0 +1,92 @@
+"""Evaluate: a bundle and the baselines on every test position → table, picture, Parquet, MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from fsvae.baselines import AggregateSequence, AggregateSequenceConfig, Average, NoSettings, Popularity
+from fsvae.bundle import Bundle, load_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.report import markdown, plot
+from fsvae.evaluation.storage import write_outcomes
+from fsvae.models.predict import NetworkRecommender
+from fsvae.storage import Folder
+from pipelines.lifecycle.tracking import Tracker
+from pipelines.lifecycle.train import Run
+
+
+@dataclass
+class EvaluateConfig:
+    """What is compared, and on what."""
+
+    period: str = "test"
+    """validation or test."""
+
+
+def evaluate_bundle(
+    bundle: Bundle, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
+) -> Outcome:
+    """Evaluate a trained model on the listens of a period, in a dataset that may be another than it was trained on.
+
+    Raises:
+        UserError: the model has learned from listens that it would be evaluated on.
+    """
+    if bundle.learned_until(period) > max(dataset.period(period)[0], not_before_us):
+        raise UserError(
+            f"The model has learned from listens up to {_day(bundle.learned_until(period))}, and the {period} period "
+            f"begins before, at {_day(dataset.period(period)[0])}: its figures would be too good. Train it on this "
+            "dataset: fsvae train."
+        )
+    return evaluate(NetworkRecommender("FS-VAE", bundle.model), bundle.view(dataset), period, not_before_us)
+
+
+def _day(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def evaluate_run(
+    run: Run,
+    dataset: PreparedDataset,
+    config: EvaluateConfig,
+    tracker: Tracker,
+    aggregate: AggregateSequenceConfig | None = None,
+) -> list[Outcome]:
+    """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
+
+    Raises:
+        UserError: the dataset is not the one that the model was trained on; the table would mix two track spaces.
+    """
+    bundle = load_bundle(run.bundle)
+    if bundle.info["dataset"] != dataset.fingerprint:
+        raise UserError(
+            f"{run.folder}: the run was trained on dataset {bundle.info['dataset']}, not on {dataset.fingerprint}. "
+            "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
+        )
+    outcomes = []
+    for baseline in (
+        Popularity(NoSettings()),
+        Average(NoSettings()),
+        AggregateSequence(aggregate or AggregateSequenceConfig()),
+    ):
+        baseline.fit(dataset)
+        outcomes.append(evaluate(baseline, dataset, config.period))
+    outcomes.append(evaluate_bundle(bundle, dataset, config.period))
+
+    out = run.folder / "evaluation" / config.period
+    out.mkdir(parents=True, exist_ok=True)
+    min_count = dataset.manifest["config"]["min_count"]
+    (out / "metrics.md").write_text(markdown(outcomes, min_count))
+    Folder.at(out).write_json("metrics.json", {outcome.model: outcome.metrics() for outcome in outcomes})
+    plot(outcomes, out / "metrics.png")
+    write_outcomes(out, outcomes, dataset)
+    tracker.log_metrics(
+        run.run_id, {f"{config.period}/{name}": value for name, value in outcomes[-1].metrics().items()}
+    )
+    tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
+    return outcomes

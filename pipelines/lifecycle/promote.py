@@ -1,0 +1,62 @@
+"""Promote: the challenger becomes the champion only if it is better on the same positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsvae.bundle import load_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from pipelines.lifecycle.evaluate import evaluate_bundle
+from pipelines.lifecycle.tracking import Tracker
+
+
+@dataclass
+class PromoteConfig:
+    """When a challenger wins."""
+
+    metric: str = "ndcg@10"
+    """A ranking metric; distances are not comparable, as each model has its own track space."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a comparison."""
+
+    challenger: int
+    champion: int
+    """The champion before."""
+    challenger_value: float
+    champion_value: float
+    promoted: bool
+
+
+def promote(
+    tracker: Tracker, challenger: int, dataset: PreparedDataset, config: PromoteConfig, period: str = "test"
+) -> Verdict:
+    """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
+
+    Only listens after all that either has learned from count. Targets that a catalogue lacks are misses of
+    that model, so that a model with fewer tracks gains nothing.
+
+    Raises:
+        UserError: no listen is new to both models.
+    """
+    champion = tracker.resolve(None)
+    if challenger == champion:
+        return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False)
+    bundles = {version: load_bundle(tracker.bundle(version)) for version in (challenger, champion)}
+    unseen = max(bundle.learned_until(period) for bundle in bundles.values())
+    if dataset.listens.played_at.max() < unseen:
+        raise UserError(
+            f"One of versions {challenger} and {champion} has learned from all listens of this dataset: there is "
+            "nothing to compare them on. Ingest later listens, and prepare again."
+        )
+    values = {
+        version: float(evaluate_bundle(bundle, dataset, period, unseen).ranking(config.metric).mean())
+        for version, bundle in bundles.items()
+    }
+    promoted = values[challenger] > values[champion]
+    if promoted:
+        tracker.make_champion(challenger)
+    return Verdict(challenger, champion, values[challenger], values[champion], promoted)

@@ -1,0 +1,160 @@
+"""Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
+
+A run's folder is named by what it is made of (dataset, model, training config, seed). The same command again goes on
+from the last checkpoint, or finds the finished run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsvae.bundle import save_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
+from fsvae.models.fitting import TrainConfig, check_targets, fit
+from fsvae.storage import Folder
+from pipelines.lifecycle.tracking import Tracker, git_commit
+from pipelines.runtime.files import fingerprint
+from pipelines.runtime.locks import held
+
+_NAMED = 5
+"""So many runs are named to one who asks for a run that there is not."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run."""
+
+    folder: Path
+    run_id: str
+    """MLflow's."""
+    epochs: int
+    version: int
+    """Of the registered model."""
+
+    @property
+    def bundle(self) -> Path:
+        """Return the folder of the run's bundle."""
+        return self.folder / "bundle"
+
+
+def train(
+    dataset: PreparedDataset,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    seed: int,
+    runs: Path,
+    tracker: Tracker,
+    on_epoch: Callable[[int, dict[str, float]], None],
+    show_progress: bool,
+    on_resume: Callable[[int], None] = lambda epoch: None,
+) -> Run:
+    """Train a model, log the run, write and register its bundle; a run that is finished is returned as it is.
+
+    A finished run that the tracker does not know, as its store is a new one, is registered there.
+
+    Args:
+        dataset: what to learn from.
+        model_config: the model.
+        config: the training.
+        seed: of the weights, the order and the noise.
+        runs: folder of all runs.
+        tracker: where to log and register.
+        on_epoch: called with the epoch (from 1) and its metrics.
+        show_progress: draw a progress bar.
+        on_resume: called with the epoch (from 1) from which an interrupted run goes on.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the message says how far the run is.
+        UserError: the same run is being trained by another process, or the dataset has nothing to learn from.
+    """
+    made_of = _made_of(dataset, model_config, config, seed)
+    folder = runs / fingerprint(made_of)
+    with held(folder, "training of this very run"):
+        result = folder / "run.json"
+        if not result.exists():
+            check_targets(dataset)
+            run_id = _run_id(folder, tracker, dataset, made_of)
+            torch.manual_seed(seed)
+            model = build_model(dataset, model_config)
+            fitted = fit(
+                model,
+                dataset,
+                config,
+                seed,
+                folder / "checkpoints",
+                logger=tracker.lightning_logger(run_id),
+                on_epoch=on_epoch,
+                on_resume=on_resume,
+                show_progress=show_progress,
+            )
+            info = {"git_commit": git_commit(), "seed": seed, f"val_{model.criterion}": fitted.best, "run_id": run_id}
+            save_bundle(folder / "bundle", model, dataset, info)
+            _record(folder, tracker, run_id, fitted.epochs)
+        elif tracker.version_of((run := open_run(runs, folder.name)).run_id) is None:
+            _record(folder, tracker, _run_id(folder, tracker, dataset, made_of), run.epochs)
+        Folder.at(runs).write_json("latest.json", {"run": folder.name})
+        return open_run(runs, folder.name)
+
+
+def is_trained(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
+    """Return whether `train` would find the run finished."""
+    return (runs / run_name(dataset, model_config, config, seed) / "run.json").exists()
+
+
+def run_name(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> str:
+    """Return the name of the run's folder."""
+    return fingerprint(_made_of(dataset, model_config, config, seed))
+
+
+def _made_of(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
+    return {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
+
+
+def open_run(runs: Path, name: str = "") -> Run:
+    """Return a finished run by its folder's name, or the one that was trained last.
+
+    Raises:
+        UserError: there is no such run, or it is not finished.
+    """
+    if not name:
+        if not (runs / "latest.json").exists():
+            raise UserError(f"{runs}: no trained model there. Train one: fsvae train.")
+        name = json.loads((runs / "latest.json").read_text())["run"]
+    result = runs / name / "run.json"
+    if not (runs / name).is_dir():
+        newest = sorted(runs.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        there = ", ".join(path.parent.name for path in newest[:_NAMED]) or "none: fsvae train makes one"
+        raise UserError(f"{runs}: no run {name} there. Finished ones, the newest first: {there}. See also: fsvae runs.")
+    if not result.exists():
+        raise UserError(f"{runs / name}: no finished run there. Train it: fsvae train.")
+    return Run(folder=runs / name, **json.loads(result.read_text()))
+
+
+def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int) -> None:
+    """Register a run's bundle, and write down that the run is finished."""
+    version = tracker.register(run_id, folder / "bundle")
+    tracker.finish(run_id)
+    Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
+
+
+def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:
+    """Return the run's MLflow id, the same one when it is resumed, as long as the store knows it."""
+    stored = folder / "mlflow.json"
+    if stored.exists():
+        run_id = str(json.loads(stored.read_text())["run_id"])
+        if tracker.resume(run_id):
+            return run_id
+    run_id = tracker.start(
+        folder.name, {**made_of, "dataset_manifest": dataset.fingerprint, "git_commit": git_commit()}
+    )
+    Folder.at(folder).write_json(stored.name, {"run_id": run_id})
+    return run_id

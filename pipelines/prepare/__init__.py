@@ -1,0 +1,1 @@
+"""Prepare: the lake → a prepared dataset."""

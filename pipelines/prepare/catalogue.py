@@ -1,0 +1,78 @@
+"""The global side of prepare, made of the counts of all days: where periods end, and the catalogue."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from fsvae.errors import UserError
+from fsvae.features.borrowed import MIN_FIT, ORIGINS, borrow_vectors
+from pipelines.lake.lake import Lake
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.listen_counts import DayCounts
+from pipelines.prepare.track_space import embeddings_of
+
+
+def cuts(counts: DayCounts, config: DatasetConfig) -> tuple[int, int]:
+    """Return where the training and the validation period end [us].
+
+    Raises:
+        UserError: the split cannot be read, or leaves a period without a listen.
+    """
+    total = counts.total
+    if config.train_until and config.validation_until:
+        try:
+            train_until, validation_until = _iso_us(config.train_until), _iso_us(config.validation_until)
+        except ValueError as error:
+            raise UserError(f"dataset.train_until, dataset.validation_until: not ISO times: {error}") from error
+    elif config.train_until or config.validation_until:
+        raise UserError("dataset.train_until and dataset.validation_until go together: set both or neither.")
+    else:
+        shares = (config.train_share, config.train_share + config.validation_share)
+        if not 0 < shares[0] < shares[1] < 1:
+            raise UserError("dataset.train_share and dataset.validation_share must be above 0 and leave some for test.")
+        if total == 0:
+            raise UserError("The lake holds events but no listen (kind=listen): there is nothing to learn from.")
+        train_until, validation_until = (counts.time_of(int(share * total + 1e-6)) for share in shares)
+    if not (total and counts.time_of(0) < train_until < validation_until <= counts.time_of(total - 1)):
+        raise UserError(
+            f"dataset: {total} listens do not fill a training, a validation and a test period. "
+            "Ingest more listens, or set the shares or the cuts differently."
+        )
+    return train_until, validation_until
+
+
+def _iso_us(text: str) -> int:
+    time = datetime.fromisoformat(text)
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def catalogue(counts: pl.DataFrame, lake: Lake, min_count: int) -> pl.DataFrame:
+    """Return DATASET_TRACKS, but for the origin of vectors, of all tracks (track_id, train_count).
+
+    The catalogue comes first, then the tracks that can borrow a vector from it; each by descending count, ties by id.
+    """
+    tracks = (
+        counts.join(lake.read_tracks(), on="track_id", how="left")
+        .with_columns((pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue"))
+        .sort(["train_count", "track_id"], descending=[True, False])
+    )
+    # Which tracks can borrow does not depend on what the vectors are: any will do to find out.
+    stand_in = np.ones((int(tracks["in_catalogue"].sum()), 1), dtype=np.float32)
+    _, origin = borrow_vectors(tracks, stand_in)
+    can_borrow = origin != ORIGINS.index("none")
+    # Read here and once more for the vectors: kept in between, they would lie beside all that the workers hold.
+    embeddings = embeddings_of(lake, tracks)
+    if embeddings is not None:
+        has = np.asarray(np.isfinite(embeddings).all(axis=1))
+        can_borrow |= has & (int(has[: len(stand_in)].sum()) >= MIN_FIT)
+    return (
+        tracks.with_columns(pl.Series("can_borrow", can_borrow))
+        .sort(["in_catalogue", "can_borrow"], descending=True, maintain_order=True)
+        .with_row_index("track_index")
+        .with_columns(pl.col("track_index").cast(pl.Int32))
+        .drop("can_borrow")
+    )

@@ -1,0 +1,170 @@
+"""The cache of habits: those of every week of a part of the users, and the past behind the latest weeks.
+
+A file is named by all that its content depends on, so it is never out of date; what no dataset needs is swept.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from fsvae.features.distinct import Latest
+from fsvae.features.habits import Past
+from fsvae.features.slow import HABITS
+from fsvae.storage import Folder
+from pipelines.lake.events import Codes, Day, EventCodes, Ints
+from pipelines.runtime.files import fingerprint
+
+_FEATURES_VERSION = 2
+"""To be raised when the habits or the files change: what lies in the cache is not theirs any more."""
+_WEEK_DAYS = 7
+_KEPT_PASTS = 3
+"""The pasts behind the last so many weeks are kept: enough to go on from, as late events are seldom later."""
+
+WeekHabits = tuple[Ints, Ints, NDArray[np.float32]]
+"""Snapshots of a week: user [S], day [S], habits [S, len(HABITS)]."""
+
+
+@dataclass(frozen=True)
+class Week:
+    """The days of a part that are folded together."""
+
+    days: list[Day]
+    first: int
+    end: int
+    """The day after the last one [days since 1970 UTC]."""
+    key: str
+    """Names the habits of the week: the buckets, and all events up to its end."""
+
+
+@dataclass
+class State:
+    """All that is known of a part behind a week."""
+
+    past: Past = field(default_factory=Past.nothing)
+    codes: EventCodes = field(default_factory=EventCodes)
+
+
+def weeks_of(days: Sequence[Day], buckets: tuple[int, int], as_of_day: int) -> list[Week]:
+    """Cut the days before `as_of_day` into weeks, which begin on Thursdays as 1970 did."""
+    days_of: dict[int, list[Day]] = {}
+    for day in days:
+        days_of.setdefault(day.number // _WEEK_DAYS, []).append(day)
+    weeks: list[Week] = []
+    key = fingerprint([_FEATURES_VERSION, list(HABITS), _WEEK_DAYS, buckets])
+    for week, its_days in sorted(days_of.items()):
+        first, end = week * _WEEK_DAYS, min((week + 1) * _WEEK_DAYS, as_of_day)
+        key = fingerprint([key, [(day.number, day.checksum) for day in its_days], end])
+        weeks.append(Week(its_days, first, end, key))
+    return weeks
+
+
+class PastCache:
+    """The files of a part in the cache of a folder of datasets."""
+
+    def __init__(self, folder: Folder, weeks: list[Week]) -> None:
+        """Look at nothing yet."""
+        self._folder = folder
+        self._weeks = weeks
+        self._with_past = weeks[-_KEPT_PASTS:]
+
+    @property
+    def files(self) -> list[str]:
+        """Return the names of all files that there are when every week is stored."""
+        return [_habits_file(week) for week in self._weeks] + [_past_file(week) for week in self._with_past]
+
+    def resume(self) -> tuple[State, int]:
+        """Return the latest state that is stored, and how many weeks lie before it, whose habits are stored too."""
+        for done in range(len(self._weeks), len(self._weeks) - len(self._with_past), -1):
+            needed = [_past_file(self._weeks[done - 1]), *map(_habits_file, self._weeks[:done])]
+            if all(map(self._folder.exists, needed)):
+                return self._state(self._weeks[done - 1]), done
+        return State(), 0
+
+    def habits(self, week: Week) -> WeekHabits:
+        """Return the stored habits of a week."""
+        with self._load(_habits_file(week)) as stored:
+            return _wide(stored["user"]), _wide(stored["day"]), stored["habits"]
+
+    def store(self, week: Week, habits: WeekHabits, state: State) -> None:
+        """Store the habits of a week and, of one of the latest, the state behind it."""
+        user, day, found = habits
+        self._save(_habits_file(week), user=_narrow(user), day=_narrow(day), habits=found)
+        if week not in self._with_past:
+            return
+        past, codes = state.past, state.codes
+        self._save(
+            _past_file(week),
+            first_event=past.first_event_U,
+            first_listen=past.first_listen_U,
+            last_listen=past.last_listen_U,
+            user=_narrow(past.user_G),
+            day=_narrow(past.day_G),
+            counts=_narrow(past.counts_CG),
+            track_pairs=past.tracks.pair_P,
+            track_days=_narrow(past.tracks.day_P),
+            artist_pairs=past.artists.pair_P,
+            artist_days=_narrow(past.artists.day_P),
+            users=_to_bytes(codes.users),
+            track_ids=_to_bytes(codes.tracks),
+            artist_ids=_to_bytes(codes.artists),
+        )
+
+    def _state(self, week: Week) -> State:
+        with self._load(_past_file(week)) as stored:
+            past = Past(
+                stored["first_event"],
+                stored["first_listen"],
+                stored["last_listen"],
+                _wide(stored["user"]),
+                _wide(stored["day"]),
+                stored["counts"].astype(np.int32),
+                Latest(stored["track_pairs"], _wide(stored["track_days"])),
+                Latest(stored["artist_pairs"], _wide(stored["artist_days"])),
+            )
+            codes = EventCodes(*(_from_bytes(stored[name]) for name in ("users", "track_ids", "artist_ids")))
+        return State(past, codes)
+
+    def _save(self, name: str, **arrays: NDArray[Any]) -> None:
+        with self._folder.writing(name) as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def _load(self, name: str) -> NpzFile:
+        stored: NpzFile = np.load(io.BytesIO(self._folder.read(name)), allow_pickle=False)
+        return stored
+
+
+def _habits_file(week: Week) -> str:
+    return f"habits-{week.key}.npz"
+
+
+def _past_file(week: Week) -> str:
+    return f"past-{week.key}.npz"
+
+
+def _narrow(counts: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers from 0 on in the fewest bytes that hold them: most are small, and they are most of the cache."""
+    return counts.astype(np.min_scalar_type(counts.max(initial=0)))
+
+
+def _wide(counts: NDArray[Any]) -> Ints:
+    return counts.astype(np.int64)
+
+
+def _to_bytes(codes: Codes) -> NDArray[np.uint8]:
+    sink = pa.BufferOutputStream()
+    table = pa.table({"known": codes.known})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return np.frombuffer(sink.getvalue(), dtype=np.uint8)
+
+
+def _from_bytes(data: NDArray[np.uint8]) -> Codes:
+    return Codes(pa.ipc.open_stream(data.tobytes()).read_all()["known"].combine_chunks())

@@ -1,0 +1,119 @@
+"""The track space of a dataset: learned from its sessions and the lake's playlists, turned onto the space before it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fsvae.data.dataset import part_name
+from fsvae.errors import UserError
+from fsvae.features.alignment import align, in_order_of
+from fsvae.features.borrowed import ORIGINS, borrow_vectors
+from fsvae.features.sentences import PlaylistFiles, Sentences, SequenceFiles, TrainingSessions
+from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
+from fsvae.storage import Folder, read_frame
+from pipelines.lake.lake import Lake
+
+
+@dataclass(frozen=True)
+class Space:
+    """Vectors of the catalogue and of the tracks that borrow one, and what is to be said of them."""
+
+    vectors: NDArray[np.float32]
+    """[V, D], the catalogue first."""
+    origin: list[str]
+    """Where each track's vector comes from, one of `fsvae.features.borrowed.ORIGINS`; all tracks of the dataset."""
+    drift: dict[str, Any] | None
+    """`fsvae.features.alignment.Drift` to the space before; None where there is none."""
+
+
+def make_space(
+    lake: Lake,
+    dataset: Folder,
+    n_parts: int,
+    tracks: pl.DataFrame,
+    train_until: int,
+    config: Track2VecConfig,
+    seed: int,
+    before: Folder | None,
+    on_epoch: Callable[[], None],
+) -> Space:
+    """Learn the vectors of a dataset whose sequences are written; memory is that of the vectors and of some sessions.
+
+    Args:
+        lake: whose playlists and embeddings are used, if it has any. They are not dated: they are taken to be older
+            than the listens.
+        dataset: with its sequences.
+        n_parts: how many parts they have.
+        tracks: DATASET_TRACKS but for the origin: the catalogue, those that can borrow a vector, the others.
+        train_until: where the training period ends [us].
+        config: of track2vec.
+        seed: of track2vec.
+        before: a dataset whose space is to be gone on from, so that vectors stay comparable.
+        on_epoch: called after each epoch.
+
+    Raises:
+        UserError: the space that is to be gone on from has other dimensions.
+    """
+    n_catalogue = int(tracks["in_catalogue"].sum())
+    ids = tracks["track_id"][:n_catalogue].to_list()
+    files = [partial(dataset.open, f"sequences/{part_name(index)}") for index in range(n_parts)]
+    sessions = Sentences(TrainingSessions(SequenceFiles(files), train_until, n_catalogue))
+    lists = [partial(lake.open, entry) for entry in lake.manifest.playlists]
+    sentences = _Both(sessions, Sentences(PlaylistFiles(lists, ids))) if lists else sessions
+    listened = None if lists else tracks["train_count"][:n_catalogue].to_numpy()
+    old = None if before is None else _old_vectors(before, ids)
+    if old is not None and old.shape[1] != config.dim:
+        raise UserError(
+            f"dataset.track2vec.dim={config.dim}: the current track space has {old.shape[1]} dimensions, and a space "
+            "can only be gone on from in its own. Set dataset.continue_space=false to begin a new one."
+        )
+    vectors = train_track_vectors(sentences, n_catalogue, config, seed, initial=old, on_epoch=on_epoch, counts=listened)
+    drift = None
+    if old is not None:
+        vectors, drift = align(vectors, old)
+    all_vectors, origin = borrow_vectors(tracks, vectors, embeddings_of(lake, tracks))
+    with_vector = np.flatnonzero(origin != ORIGINS.index("none"))
+    return Space(
+        vectors=all_vectors[: int(with_vector.max()) + 1],
+        origin=[ORIGINS[code] for code in origin.tolist()],
+        drift=None if drift is None else asdict(drift),
+    )
+
+
+def embeddings_of(lake: Lake, tracks: pl.DataFrame) -> NDArray[np.float32] | None:
+    """Return the embeddings that the lake has of some tracks, [T, E] with NaN for a track without, or None."""
+    if not lake.manifest.embeddings:
+        return None
+    known = lake.read_embeddings()
+    joined = tracks.select("track_id").join(known, on="track_id", how="left", maintain_order="left")["embedding"]
+    width = int(known["embedding"].list.len().max() or 0)  # type: ignore[arg-type]
+    found = np.full((len(joined), width), np.nan, dtype=np.float32)
+    has = (joined.is_not_null() & (joined.list.len() == width)).to_numpy()
+    found[has] = joined.filter(pl.Series(has)).explode().to_numpy().reshape(-1, width)
+    return found
+
+
+def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
+    """Return the vectors that a dataset learned, in the order of a catalogue; NaN where it learned none."""
+    tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
+    vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
+    return in_order_of(ids, tracks["track_id"].to_list(), vectors)
+
+
+class _Both:
+    """One source of sentences behind the other, as often as they are read."""
+
+    def __init__(self, first: Sentences, second: Sentences) -> None:
+        self._sources = (first, second)
+
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        for source in self._sources:
+            yield from source

@@ -1,0 +1,176 @@
+"""The per-user side of prepare: one part of the users, a range of buckets, from lake events to sequences and habits.
+
+Habits are folded over weeks. The habits of a week that a new day does not touch, and the past behind it, lie in a
+cache (`pipelines.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
+rebuild, so the files are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fsvae.features.habits import fold, snapshot_days
+from fsvae.features.slow import HABITS, Events
+from fsvae.schema import KINDS, SEQUENCES, SLOW
+from fsvae.storage import Folder
+from pipelines.lake.events import Day, Ints, PartEvents, read_events
+from pipelines.prepare.habits_cache import PastCache, WeekHabits, weeks_of
+from pipelines.runtime.files import write_parquet
+
+VOCABULARY = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
+"""The tracks of a dataset, by their index."""
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """One part of the users of a dataset."""
+
+    lake: Folder
+    days: Sequence[Day]
+    buckets: tuple[int, int]
+    """First bucket, and the one after the last."""
+    cache: Folder
+    vocabulary: str
+    """The file of the cache with the dataset's tracks, VOCABULARY."""
+    out: Folder
+    name: str
+    """Of the part's files in sequences/ and slow/."""
+    n_catalogue: int
+    train_until: int
+    validation_until: int
+    as_of_day: int
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What was counted on the way."""
+
+    events: int
+    users: int
+    snapshots: int
+    listens: list[int]
+    """In training, validation and test."""
+    listens_in_catalogue: list[int]
+    cached: list[str]
+    """The files of the cache that belong to it."""
+
+
+def make_part(task: PartTask) -> PartResult:
+    """Write a part's sequences and habits."""
+    weeks = weeks_of(task.days, task.buckets, task.as_of_day)
+    cache = PastCache(task.cache, weeks)
+    state, done = cache.resume()
+    slow: list[WeekHabits] = []
+    listens: list[_Listens] = []
+    events = 0
+    for index, week in enumerate(weeks):
+        rows = read_events(task.lake, week.days, task.buckets, state.codes)
+        events += len(rows.events)
+        listens.append(_Listens.of(rows))
+        if index < done:
+            slow.append(cache.habits(week))
+            continue
+        is_listen = rows.events.kind == KINDS.index("listen")
+        user, day = snapshot_days(rows.events.user[is_listen], rows.events.played_at[is_listen])
+        users = len(state.codes.users)
+        found, state.past = fold(state.past, rows.events, users, week.first, week.end, user, day)
+        slow.append((user, day, found))
+        cache.store(week, slow[-1], state)
+
+    users = len(state.codes.users)
+    past = state.past.with_users(users)
+    listeners = np.flatnonzero(past.last_listen_U >= 0)
+    as_of = np.full(len(listeners), task.as_of_day)
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Events(none, none, none, none.astype(np.int8), none)
+    slow.append((listeners, as_of, fold(past, nothing, users, task.as_of_day, task.as_of_day, listeners, as_of)[0]))
+
+    bucket_U = np.zeros(users, dtype=np.int16)
+    for some in listens:
+        bucket_U[some.user] = some.bucket
+    names = state.codes.users.known.to_pylist()
+    ordered = sorted(listeners.tolist(), key=lambda code: (bucket_U[code], names[code]))
+    row_of = np.full(users, -1, dtype=np.int64)
+    row_of[ordered] = np.arange(len(ordered))
+    index_of = _track_indices(task, state.codes.tracks.known)
+    counted = _write_sequences(task, listens, row_of, [names[code] for code in ordered], index_of)
+    _write_slow(task, slow, row_of)
+    return PartResult(
+        events=events,
+        users=len(ordered),
+        snapshots=sum(len(user) for user, _, _ in slow),
+        listens=counted[0],
+        listens_in_catalogue=counted[1],
+        cached=cache.files,
+    )
+
+
+@dataclass(frozen=True)
+class _Listens:
+    """The listens of some rows, in few bytes."""
+
+    user: NDArray[np.int32]
+    bucket: NDArray[np.int16]
+    track: NDArray[np.int32]
+    played_at: Ints
+    played_fraction: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: PartEvents) -> _Listens:
+        events = rows.events
+        mask = events.kind == KINDS.index("listen")
+        return cls(
+            events.user[mask].astype(np.int32),
+            rows.bucket[mask],
+            events.track[mask].astype(np.int32),
+            events.played_at[mask],
+            rows.played_fraction[mask],
+        )
+
+
+def _track_indices(task: PartTask, tracks: pa.Array) -> NDArray[np.int32]:
+    """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
+    known = pq.read_table(task.cache.open(task.vocabulary), schema=VOCABULARY)["track_id"]
+    return np.asarray(pc.fill_null(pc.index_in(tracks, value_set=known), -1).to_numpy(), dtype=np.int32)
+
+
+def _write_sequences(
+    task: PartTask, listens: list[_Listens], row_of: Ints, names: list[str], index_of: NDArray[np.int32]
+) -> tuple[list[int], list[int]]:
+    """Write SEQUENCES; return the listens of each period, and those to tracks of the catalogue."""
+    row = np.concatenate([np.zeros(0, dtype=np.int64), *(row_of[some.user] for some in listens)])
+    # Of 16 bits, numpy sorts several times faster; stable: within a user the order of days and of each day stays.
+    order = np.argsort(row.astype(np.uint16 if len(names) < 1 << 16 else np.int64), kind="stable")
+    track = index_of[np.concatenate([np.zeros(0, dtype=np.int32), *(some.track for some in listens)])[order]]
+    played_at = np.concatenate([np.zeros(0, dtype=np.int64), *(some.played_at for some in listens)])[order]
+    fraction = np.concatenate([np.zeros(0, dtype=np.float32), *(some.played_fraction for some in listens)])[order]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(names)))]).astype(np.int32))
+    lists = [
+        pa.ListArray.from_arrays(offsets, pa.array(values).cast(SEQUENCES.field(name).type.value_type))
+        for name, values in (("track_index", track), ("played_at", played_at), ("played_fraction", fraction))
+    ]
+    table = pa.table([pa.array(names, pa.string()), *lists], schema=SEQUENCES)
+    with task.out.writing(f"sequences/{task.name}") as file:
+        write_parquet(file, [table], SEQUENCES)
+    period = (played_at >= task.train_until).astype(np.int8) + (played_at >= task.validation_until)
+    inside = track < task.n_catalogue
+    return np.bincount(period, minlength=3).tolist(), np.bincount(period[inside], minlength=3).tolist()
+
+
+def _write_slow(task: PartTask, slow: list[WeekHabits], row_of: Ints) -> None:
+    row = np.concatenate([row_of[user] for user, _, _ in slow])
+    day = np.concatenate([day for _, day, _ in slow])
+    order = np.lexsort((day, row))
+    habits = np.concatenate([found for _, _, found in slow])[order]
+    offsets = pa.array(np.arange(len(order) + 1, dtype=np.int32) * len(HABITS))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(habits.reshape(-1)))
+    table = pa.table([pa.array(row[order].astype(np.int32)), pa.array(day[order].astype(np.int32)), lists], schema=SLOW)
+    with task.out.writing(f"slow/{task.name}") as file:
+        write_parquet(file, [table], SLOW)

@@ -1,0 +1,1 @@
+"""Reports: pages, plots and figures for people."""

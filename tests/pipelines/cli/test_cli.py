@@ -1,0 +1,213 @@
+"""What the commands say and refuse, run in this process on a small workspace."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fsvae.bundle import load_bundle
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from pipelines.cli.activate import activation
+from pipelines.cli.main import app
+from pipelines.config.compose import Config, load_config
+from pipelines.lake.lake import Lake
+from pipelines.lifecycle.daily import daily
+from pipelines.reports.words import count
+from pipelines.workspace import Workspace
+
+SMALL = [
+    "dataset.min_count=2",
+    "dataset.track2vec.epochs=2",
+    "engine.workers=1",
+    "train.max_epochs=1",
+    "train.batch_listens=2048",
+    "model.history=16",
+    "model.fast_hidden=16",
+    "model.slow_hidden=16",
+    "model.decoder_hidden=16",
+]
+
+
+def fsvae(*arguments: str, status: int = 0) -> str:
+    done = CliRunner().invoke(app, list(arguments))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def settings(small_lake: Lake, small_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What to put behind each command to work in a folder of which the lake and the dataset are those of all tests."""
+    workdir = tmp_path_factory.mktemp("cli")
+    shutil.copytree(small_datasets, workdir / "datasets")
+    return [*SMALL, f"workdir={workdir}", f"lake={small_lake.root.path}"]
+
+
+@pytest.fixture(scope="module")
+def first(settings: list[str]) -> str:
+    """What the first training printed."""
+    return fsvae("train", *settings)
+
+
+@pytest.fixture(scope="module")
+def second(first: str, settings: list[str]) -> str:
+    """What the training of another model printed."""
+    return fsvae("train", *settings, "seed=2")
+
+
+def workspace(settings: list[str]) -> Workspace:
+    return Workspace(load_config(settings))
+
+
+def test_a_trained_model_that_is_not_served_says_how_it_would_be(first: str, second: str, settings: list[str]) -> None:
+    assert "1 epoch; registered as fsvae version 1" in first and "challenger" not in first
+    here = f"workdir={workspace(settings).config.workdir}"
+    assert (
+        "version 2 is a challenger; version 1 serves until: "
+        f"fsvae evaluate {here} && fsvae promote {here}" in " ".join(second.split())
+    )
+
+
+def test_what_was_done_before_is_called_so(second: str, settings: list[str]) -> None:
+    assert "trained before" not in second
+    assert "trained before" in fsvae("train", *settings, "seed=2")
+    assert ", prepared before → " in fsvae("prepare", *settings)
+    assert "prepared before" not in fsvae("prepare", *settings, "dataset.min_count=3")
+    assert ", prepared before → " in fsvae("prepare", *settings)
+    assert "as evaluated before" not in fsvae("evaluate", *settings)
+    assert "as evaluated before" in fsvae("evaluate", *settings)
+    assert "version 1 is the champion already" in fsvae("promote", *settings, "--version", "1")
+
+
+def test_promote_names_the_metric_as_the_table_does(second: str, settings: list[str]) -> None:
+    assert "NDCG@10 (all)" in fsvae("evaluate", *settings, "evaluate.period=validation")
+    said = fsvae("promote", *settings, "promote.metric=recall@1")
+    assert re.search(r"promote   R@1 \(all\): challenger version 2 0\.\d+, champion version 1 0\.\d+ → ", said)
+
+
+def test_runs_are_listed_with_what_is_known_of_them(second: str, settings: list[str]) -> None:
+    fsvae("evaluate", *settings)
+    listed = fsvae("runs", *settings, "promote.metric=mrr")
+    assert "MRR (all), test" in listed
+    one, two = (line for line in listed.splitlines() if re.match(r"│ \d", line))
+    run = workspace(settings).runs / json.loads((workspace(settings).runs / "latest.json").read_text())["run"]
+    figures = json.loads((run / "evaluation" / "test" / "metrics.json").read_text())
+    assert re.match(r"│ 1 +│ champion|│ 1 +│ +│", one)
+    assert f"{figures['FS-VAE']['mrr_all']:.4f}" in two and run.name in two
+
+
+def test_recommend_answers_as_of_a_time(first: str, settings: list[str], small_dataset: PreparedDataset) -> None:
+    user = small_dataset.user_ids[0]
+    last = int(small_dataset.listens.played_at[small_dataset.listens.offsets[1] - 1])
+
+    def at(seconds: float) -> str:
+        return datetime.fromtimestamp(last / 1e6 + seconds, UTC).isoformat()
+
+    then = datetime.fromtimestamp(last // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    said = fsvae("recommend", user, *settings, "serve.version=1", "--at", at(0))
+    assert f"next tracks for {user} at {then}, model version 1" in said and "last heard" not in said
+    week = 7 * 86400
+    assert "last heard" not in fsvae("recommend", user, *settings, "--at", at(week))
+    assert f"last heard {user} 7 days before" in fsvae("recommend", user, *settings, "--at", at(week + 1))
+    track = load_bundle(workspace(settings).tracker.bundle(1)).track_ids[0]
+    assert "last heard" not in fsvae("recommend", user, *settings, "--at", at(week + 1), "--recent", track)
+    with pytest.raises(UserError, match=f"before the last listen that the model knows of {user}"):
+        fsvae("recommend", user, *settings, "--at", at(-1))
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        ("noon", "is not a time such as"),
+        ("2026-02-01T20:00:00", "time zone"),
+        ("1900-01-01T00:00:00Z", "1970 and 2100"),
+    ],
+)
+def test_times_that_cannot_be_are_refused(first: str, settings: list[str], at: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        fsvae("recommend", "u1", *settings, "--at", at)
+
+
+def test_k_is_bounded_as_at_the_endpoint() -> None:
+    assert "500" in fsvae("recommend", "u1", "--k", "501", status=2)
+
+
+@pytest.mark.parametrize("command", [["recommend", "u1"], ["serve"], ["evaluate"], ["promote"], ["runs"], ["latent"]])
+def test_commands_that_only_read_make_nothing_where_nothing_is(tmp_path: Path, command: list[str]) -> None:
+    with pytest.raises(UserError, match=r"no trained model there\. Train one: fsvae train workdir="):
+        fsvae(*command, f"workdir={tmp_path / 'mistyped'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("pipelines.cli.console.run_simulate", interrupted)
+    assert fsvae("simulate", status=130) == "interrupted; run the same command again\n"
+
+    def interrupted_in_training(*_: object) -> None:
+        raise KeyboardInterrupt("interrupted after epoch 3")
+
+    monkeypatch.setattr("pipelines.cli.console.run_simulate", interrupted_in_training)
+    assert fsvae("simulate", status=130) == "interrupted after epoch 3\n"
+
+
+def test_the_version_is_told() -> None:
+    assert re.fullmatch(r"fsvae \d+\.\d+\.\d+\n", fsvae("--version"))
+
+
+def test_a_day_without_listens_is_told(
+    small_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("run_ingest", "run_prepare", "open_dataset", "run_train", "run_evaluate", "run_promote"):
+        monkeypatch.setattr(f"pipelines.lifecycle.daily.{name}", lambda *_: type("Run", (), {"version": 1}))
+    here = workspace([f"workdir={tmp_path}", f"lake={small_lake.root.path}"])
+    last = datetime.fromisoformat(max(small_lake.manifest.days)).date()
+    daily(here, last)
+    assert "warning" not in capsys.readouterr().out
+    daily(here, last.replace(year=last.year + 1))
+    assert f"no listens on {last.year + 1}-{last:%m-%d} in the lake: did the logs arrive?" in capsys.readouterr().out
+
+
+def test_the_activation_is_told_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert activation() == ". .venv/bin/activate"
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "other"))
+    assert activation() == ". .venv/bin/activate"
+    monkeypatch.chdir(os.sep)
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / ".venv"))
+    assert activation() is None
+    monkeypatch.delenv("VIRTUAL_ENV")
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert activation() is None
+
+
+def test_other_folders_are_named_in_what_to_type_next() -> None:
+    assert workspace([]).override == ""
+    assert Workspace(Config(workdir="my work")).override == " 'workdir=my work'"
+
+
+def test_numbers_agree_with_what_they_count() -> None:
+    assert [count(n, "row") for n in (0, 1, 1200)] == ["0 rows", "1 row", "1,200 rows"]
+    assert count(2, "entry", "entries") == "2 entries"
+
+
+def test_ingest_says_so_when_listens_lie_in_the_future(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,track_id,played_at\nu,a,2026-01-01\nu,b,2098-05-01\nu,c,2099-01-31\n")
+    said = fsvae("ingest", "--source", "table", str(log), f"workdir={tmp_path}")
+    assert "2 days from 2098-05-01 to 2099-01-31 lie in the future" in said

@@ -1,0 +1,228 @@
+"""Evaluation and promotion of registered models on real data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from fsvae.bundle import load_bundle, save_bundle
+from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.errors import UserError
+from fsvae.evaluation.lists import train_counts
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.storage import read_outcomes
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
+from fsvae.models.fitting import TrainConfig
+from fsvae.models.module import OptimiserConfig
+from fsvae.models.predict import NetworkRecommender
+from pipelines.lake.lake import Lake
+from pipelines.lifecycle.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
+from pipelines.lifecycle.promote import PromoteConfig, promote
+from pipelines.lifecycle.tracking import Tracker, TrackingConfig
+from pipelines.lifecycle.train import Run, train
+from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+
+MODEL = ModelConfig(
+    history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
+)
+TRAIN = TrainConfig(max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def tracker(workdir: Path) -> Tracker:
+    return Tracker(TrackingConfig(), workdir)
+
+
+@pytest.fixture(scope="module")
+def untrained(small_dataset: PreparedDataset, tracker: Tracker, workdir: Path) -> int:
+    """The version, registered first and so the champion, of a model that has learned nothing."""
+    torch.manual_seed(0)
+    save_bundle(workdir / "untrained", build_model(small_dataset, MODEL), small_dataset, {})
+    return tracker.register(tracker.start("untrained", {}), workdir / "untrained")
+
+
+@pytest.fixture(scope="module")
+def run(small_dataset: PreparedDataset, workdir: Path, tracker: Tracker, untrained: int) -> Run:
+    """A trained challenger."""
+    return train(small_dataset, MODEL, TRAIN, 1, workdir / "runs", tracker, lambda epoch, metrics: None, False)
+
+
+@pytest.fixture(scope="module")
+def other_dataset(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """The same events with a smaller catalogue and other vectors."""
+    config = DatasetConfig(min_count=70, track2vec=Track2VecConfig(epochs=1))
+    return open_dataset(prepare(small_lake, config, 9, tmp_path_factory.mktemp("other")))
+
+
+@pytest.fixture(scope="module")
+def outcomes(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> list[Outcome]:
+    return evaluate_run(run, small_dataset, EvaluateConfig(), tracker)
+
+
+def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
+    outcomes: list[Outcome], small_dataset: PreparedDataset
+) -> None:
+    assert [outcome.model for outcome in outcomes] == ["Popularity", "Average", "Aggregate sequence", "FS-VAE"]
+    begin = small_dataset.manifest["validation_until_us"]
+    targets = np.flatnonzero(small_dataset.listens.played_at >= begin)
+    assert len(targets) == small_dataset.manifest["counts"]["test_listens"] > 500
+    outside = small_dataset.listens.track[targets] >= small_dataset.n_catalogue
+    for outcome in outcomes:
+        assert np.array_equal(outcome.targets, targets)
+        assert np.array_equal(outcome.ranks == MISS, outside) and np.array_equal(np.isnan(outcome.l2), outside)
+        assert outcome.ranks.min() >= 1 and outcome.ranks[~outside].max() <= small_dataset.n_catalogue
+
+
+def test_the_files_and_the_mlflow_run_say_the_same(
+    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, tracker: Tracker
+) -> None:
+    out = run.folder / "evaluation" / "test"
+    assert {path.name for path in out.iterdir()} == {"metrics.md", "metrics.json", "metrics.png", "positions.parquet"}
+    stored = json.loads((out / "metrics.json").read_text())
+    for outcome in outcomes:
+        assert stored[outcome.model] == pytest.approx(outcome.metrics())
+    rows = pl.read_parquet(out / "positions.parquet")
+    for outcome in outcomes:
+        of_model = rows.filter(pl.col("model") == outcome.model)
+        assert of_model["user_id"].to_list() == [
+            small_dataset.user_ids[small_dataset.listens.user[target]] for target in outcome.targets
+        ]
+        assert (1 / of_model["rank"]).fill_null(0).mean() == pytest.approx(outcome.metrics()["mrr_all"])
+        (read,) = read_outcomes([out])[outcome.model]
+        assert read.metrics() == outcome.metrics()
+    client = mlflow.MlflowClient(tracker.uri, tracker.uri)
+    logged = client.get_run(run.run_id).data.metrics
+    metrics = outcomes[-1].metrics()
+    assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
+    assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
+    assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
+        f"evaluation/test/{path.name}" for path in out.iterdir()
+    }
+    assert "| FS-VAE |" in (out / "metrics.md").read_text()
+
+
+def test_only_the_model_with_a_posterior_is_uncertain(outcomes: list[Outcome], small_dataset: PreparedDataset) -> None:
+    assert [outcome.uncertainty is not None for outcome in outcomes] == [False, False, False, True]
+    spread = outcomes[-1].uncertainty
+    assert spread is not None and np.isfinite(spread).all() and spread.min() > 0 and spread.std() > 0
+    counts = small_dataset.tracks["train_count"].to_numpy()
+    assert np.array_equal(train_counts(small_dataset)[: small_dataset.n_catalogue], counts[: small_dataset.n_catalogue])
+
+
+def test_evaluating_again_gives_the_same_figures(
+    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset
+) -> None:
+    again = evaluate_bundle(load_bundle(run.bundle), small_dataset, "test")
+    assert np.array_equal(again.ranks, outcomes[-1].ranks)
+    assert np.array_equal(again.l2, outcomes[-1].l2, equal_nan=True)
+
+
+def test_a_model_is_the_same_on_a_dataset_with_another_catalogue(
+    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset
+) -> None:
+    """The events are the same, so what the model sees in its own space, its ranks and its distances are too."""
+    assert 20 < other_dataset.n_catalogue < small_dataset.n_catalogue - 20
+    assert other_dataset.period("test") == small_dataset.period("test")
+    found = evaluate_bundle(load_bundle(run.bundle), other_dataset, "test")
+    assert np.array_equal(found.targets, outcomes[-1].targets)
+    assert np.array_equal(found.ranks, outcomes[-1].ranks)
+    np.testing.assert_allclose(found.l2, outcomes[-1].l2, rtol=1e-5)
+
+
+def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
+    small_dataset: PreparedDataset, other_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    save_bundle(tmp_path, build_model(other_dataset, MODEL), other_dataset, {})
+    found = evaluate_bundle(load_bundle(tmp_path), small_dataset, "test")
+    catalogue = set(other_dataset.tracks.filter("in_catalogue")["track_id"])
+    ids = small_dataset.tracks["track_id"].to_list()
+    lacking = np.array([ids[small_dataset.listens.track[target]] not in catalogue for target in found.targets])
+    assert np.array_equal(found.ranks == MISS, lacking) and 0.05 < lacking.mean() < 0.95
+
+
+def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
+    outcomes: list[Outcome], run: Run, untrained: int, small_dataset: PreparedDataset, tracker: Tracker
+) -> None:
+    assert tracker.resolve(None) == untrained != run.version
+    first = promote(tracker, run.version, small_dataset, PromoteConfig())
+    assert first.promoted and (first.challenger, first.champion) == (run.version, untrained)
+    assert first.challenger_value == pytest.approx(outcomes[-1].metrics()["ndcg@10_all"])
+    assert first.challenger_value > 1.2 * first.champion_value > 0
+    assert tracker.resolve(None) == run.version
+
+    second = promote(tracker, untrained, small_dataset, PromoteConfig())
+    assert not second.promoted and (second.challenger, second.champion) == (untrained, run.version)
+    assert (second.challenger_value, second.champion_value) == (first.champion_value, first.challenger_value)
+    assert tracker.resolve(None) == run.version
+
+    with_itself = promote(tracker, run.version, small_dataset, PromoteConfig())
+    assert not with_itself.promoted and with_itself.challenger == with_itself.champion == run.version
+    assert tracker.resolve(None) == run.version
+
+
+def test_champion_and_challenger_may_have_different_catalogues(
+    run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path
+) -> None:
+    """A model of few tracks gains nothing by it: what it lacks are its misses, on the champion's positions."""
+    tracker.make_champion(run.version)
+    torch.manual_seed(0)
+    save_bundle(tmp_path / "few", build_model(other_dataset, MODEL), other_dataset, {})
+    few = tracker.register(tracker.start("few", {}), tmp_path / "few")
+    for dataset in (small_dataset, other_dataset):
+        verdict = promote(tracker, few, dataset, PromoteConfig(metric="mrr"))
+        expected = evaluate_bundle(load_bundle(tmp_path / "few"), dataset, "test").metrics()["mrr_all"]
+        assert verdict.challenger_value == pytest.approx(expected) and not verdict.promoted
+        assert verdict.champion_value > verdict.challenger_value
+    assert tracker.resolve(None) == run.version
+
+
+def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDataset, outcomes: list[Outcome]) -> None:
+    """The same model without its recent listens does worse."""
+    bundle = load_bundle(run.bundle)
+    bundle.model.config.fast = "off"
+    blind = evaluate(NetworkRecommender("FS-VAE", bundle.model), small_dataset, "test")
+    assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]
+
+
+def test_a_model_is_not_evaluated_on_what_it_has_learned_from(
+    run: Run, small_lake: Lake, small_dataset: PreparedDataset, tracker: Tracker, untrained: int, tmp_path: Path
+) -> None:
+    """With earlier cuts the test period begins inside what the run was trained on."""
+    config = DatasetConfig(min_count=2, train_share=0.5, validation_share=0.1, track2vec=Track2VecConfig(epochs=1))
+    earlier = open_dataset(prepare(small_lake, config, 1, tmp_path))
+    with pytest.raises(UserError, match="has learned from listens up to"):
+        evaluate_bundle(load_bundle(run.bundle), earlier, "test")
+    with pytest.raises(UserError, match="was trained on dataset"):
+        evaluate_run(run, earlier, EvaluateConfig(), tracker)
+    tracker.make_champion(untrained)
+    verdict = promote(tracker, run.version, earlier, PromoteConfig())  # on the listens that are new to both
+    same = promote(tracker, untrained, small_dataset, PromoteConfig())
+    assert verdict.promoted
+    assert verdict.challenger_value == pytest.approx(same.champion_value)
+
+
+def test_there_must_be_listens_that_are_new_to_both_models(
+    run: Run, small_lake: Lake, tracker: Tracker, untrained: int, tmp_path: Path
+) -> None:
+    tracker.make_champion(untrained)
+    first_weeks = DatasetConfig(min_count=2, before="2026-01-19", track2vec=Track2VecConfig(epochs=1))
+    old = open_dataset(prepare(small_lake, first_weeks, 1, tmp_path))
+    with pytest.raises(UserError, match="nothing to compare them on"):
+        promote(tracker, run.version, old, PromoteConfig())

@@ -1,0 +1,57 @@
+"""Every model config, and every size, goes the whole way: prepare, train, bundle, evaluate, recommend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fsvae.bundle import load_bundle, save_bundle
+from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.models.build import build_model
+from fsvae.models.config import ModelConfig
+from fsvae.models.fitting import TrainConfig, fit
+from pipelines.config.compose import config_dir, load_config
+from pipelines.lake.lake import Lake
+from pipelines.lifecycle.evaluate import evaluate_bundle
+from pipelines.prepare.prepare import DatasetConfig, prepare
+from serving.recommender import OnlineRecommender
+
+NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
+
+
+def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model(dataset, config)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, max_batches=2)
+    after = model.state_dict()
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert {"latent.mean.weight", "decoder.point.weight"} <= moved and "tracks" not in moved
+    save_bundle(folder / "bundle", model, dataset, {})
+    bundle = load_bundle(folder / "bundle")
+    metrics = evaluate_bundle(bundle, dataset, "validation").metrics()
+    assert 0 < metrics["l2"] < 9 and 0 < metrics["mrr_all"] < 1
+    user_id = bundle.user_ids[0]
+    endpoint = OnlineRecommender(bundle, approximate_from=1_000_000)
+    answer = endpoint.next_tracks(user_id, [], k=5, at=endpoint.last_heard(user_id) or 0)
+    assert len(answer.tracks) == 5 and all(np.isfinite(track.score) for track in answer.tracks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_config(name: str, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+    whole_way(small_dataset, load_config([f"model={name}"]).model, tmp_path)
+
+
+@pytest.mark.parametrize(("dim", "history", "latent_dim"), [(8, 5, 3), (128, 100, 70)])
+def test_sizes_are_free(dim: int, history: int, latent_dim: int, small_lake: Lake, tmp_path: Path) -> None:
+    config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(dim=dim, epochs=1))
+    dataset = open_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path / "datasets"))
+    assert dataset.vectors.shape[1] == dim
+    sizes = {"slow_hidden": 9, "slow_dim": 7, "fast_hidden": 11, "decoder_hidden": 10, "repeat_dim": 6}
+    for switches in ({}, {"repeat_head": True, "softmax_weight": 2.0, "track_table": "finetuned", "prior": "slow"}):
+        model = ModelConfig(history=history, latent_dim=latent_dim, **sizes, **switches)  # type: ignore[arg-type]
+        whole_way(dataset, model, tmp_path / str(len(switches)))
