@@ -117,11 +117,11 @@ def _bare_product() -> Callable[[], object]:
 
 def _bootstrap() -> Callable[[], object]:
     dataset, rng = _dataset(), np.random.default_rng(1)
-    outcomes = {
+    results = {
         name: [evaluate(_Noise(name, rng.normal(size=(_TARGETS, _DIM)).astype(np.float32)), dataset, "test")]
         for name in ("one", "other")
     }
-    return lambda: comparison(outcomes, "one", dataset)
+    return lambda: comparison(results, "one", dataset)
 
 
 _STEPS = {

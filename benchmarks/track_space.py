@@ -25,7 +25,7 @@ from rich.console import Console
 from fsvae.data.dataset import open_dataset
 from fsvae.data.listens import Listens
 from fsvae.evaluation.metrics import pessimistic_ranks, recall, reciprocal_rank
-from fsvae.features.sentences import Sentences, TrainingSessions
+from fsvae.features.corpus import Corpus, TrainingSessions
 from fsvae.features.slow import DAY_US
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
 
@@ -50,10 +50,10 @@ class Log:
     validation_until_us: int
 
     @property
-    def sentences(self) -> Sentences:
+    def corpus(self) -> Corpus:
         """Return the sessions of the training period."""
         rows = (self.listens.offsets, self.listens.track, self.listens.played_at)
-        return Sentences(TrainingSessions([rows], self.train_until_us, self.n_catalogue))
+        return Corpus(TrainingSessions([rows], self.train_until_us, self.n_catalogue))
 
     def targets(self) -> NDArray[np.int64]:
         """Return the validation positions of catalogue tracks."""
@@ -120,7 +120,7 @@ def main(
     for text in setting if setting is not None else _one_factor():
         config = _config(text)
         began = time.perf_counter()
-        vectors = train_track_vectors(data.sentences, data.n_catalogue, config, seed)
+        vectors = train_track_vectors(data.corpus, data.n_catalogue, config, seed)
         seconds = time.perf_counter() - began
         figures = [figure for window in _QUERIES.values() for figure in measure(data, vectors, window)]
         line = " ".join(f"{figure:.4f}" for figure in figures)

@@ -18,10 +18,10 @@ from fsvae.data.dataset import PreparedDataset, list_matrix
 from fsvae.errors import UserError
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS
-from fsvae.models.config import ModelConfig
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.model_config import ModelConfig
+from fsvae.models.online_state import UserState
 from fsvae.models.predict import Rings, user_states
-from fsvae.models.stepping import UserState
 from fsvae.schema import SCHEMA_VERSION
 
 _FEATURES = {

@@ -92,8 +92,8 @@ DATASET_TRACKS = pa.schema(
         pa.field("vector_origin", pa.string(), nullable=False),
     ]
 )
-"""All tracks of a prepared dataset: the catalogue, those that borrow a vector, the others; each by descending listen
-count in the training period. `vector_origin` is one of `fsvae.features.borrowed.ORIGINS`."""
+"""All tracks of a prepared dataset: the catalogue, those with an imputed vector, the others; each by descending listen
+count in the training period. `vector_origin` is one of `fsvae.features.imputed_vectors.ORIGINS`."""
 
 SEQUENCES = pa.schema(
     [
@@ -118,7 +118,7 @@ SLOW = pa.schema(
 `habits` are the named features of `fsvae.features.slow.HABITS`. The taste is made of sequences and vectors on reading.
 """
 
-OUTCOMES = pa.schema(
+EVALUATION_RESULTS = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
         pa.field("position", pa.int64(), nullable=False),
@@ -135,5 +135,5 @@ OUTCOMES = pa.schema(
     ]
 )
 """An evaluation, one row a model and target: the target's flat position in the dataset, its rank and distances (null:
-a miss), the `track_index` of the tracks that were recommended, best first, and what `fsvae.evaluation.outcome.Outcome`
-says of them. `uncertainty` is null where the model tells none."""
+a miss), the `track_index` of the recommended tracks, best first, and their novelty and diversity
+(`fsvae.evaluation.result.EvaluationResult`). `uncertainty` is null where the model tells none."""

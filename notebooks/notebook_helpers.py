@@ -14,7 +14,7 @@ from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.latent.compute import track_labels
-from pipelines.reports.latent.report import Section
+from pipelines.reports.latent.latent_page import Section
 from pipelines.reports.page import Table
 from pipelines.reports.plot import Plot
 from pipelines.reports.words import count

@@ -42,9 +42,9 @@ class Workspace:
         return self.root / "runs"
 
     @property
-    def cells(self) -> Path:
-        """Return the folder of what matrices have run: a folder for each cell and seed. Workers may be elsewhere."""
-        return self.root.absolute() / "cells"
+    def variants(self) -> Path:
+        """Return the folder of what matrices have run: a folder for each variant and seed. Workers may be elsewhere."""
+        return self.root.absolute() / "variants"
 
     @property
     def matrices(self) -> Path:

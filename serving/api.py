@@ -17,8 +17,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from fsvae.errors import UserError
 from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
-from serving.config import MAX_K
-from serving.recommender import OnlineRecommender, RecentListen
+from serving.online_recommender import OnlineRecommender, RecentListen
+from serving.serve_config import MAX_K
 
 MAX_RECENT = 500
 MAX_BODY_BYTES = 1 << 20

@@ -18,8 +18,8 @@ from typing import Any
 
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
-from serving.config import ServeConfig
-from serving.recommender import check_servable
+from serving.online_recommender import check_servable
+from serving.serve_config import ServeConfig
 
 TOKEN_VARIABLE = "FSVAE_TOKEN"
 _PORTS = range(20_000, 30_000)

@@ -8,7 +8,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import BackpressureConfig
 
-from serving.config import ServeConfig
+from serving.serve_config import ServeConfig
 
 
 def next_track_app(bundle: str, model_version: str, token: str | None, config: ServeConfig) -> Any:
@@ -19,7 +19,7 @@ def next_track_app(bundle: str, model_version: str, token: str | None, config: S
 
         from fsvae.bundle import load_bundle
         from serving.api import create_app
-        from serving.recommender import OnlineRecommender
+        from serving.online_recommender import OnlineRecommender
 
         torch.set_num_threads(1)  # requests run side by side; one model step is too small to share
         recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from)

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.listens import HISTORY
-from fsvae.baselines.networks import NETWORKS
+from fsvae.baselines.neural import NETWORKS
 from fsvae.data.chunks import training_chunks
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate
-from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
+from fsvae.models.trainer import fit
 from pipelines.config.compose import load_config
 
 
@@ -31,8 +31,8 @@ def main(folder: Path, name: str, seed: int) -> None:
     began = time.perf_counter()
     fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
     seconds = time.perf_counter() - began
-    outcome = evaluate(NetworkRecommender(kind.title, network), dataset, "test")
-    np.save(folder / "ranks.npy", outcome.ranks[outcome.ranks != MISS])
+    result = evaluate(NetworkRecommender(kind.title, network), dataset, "test")
+    np.save(folder / "ranks.npy", result.ranks[result.ranks != MISS])
     targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
     said = {"history": f"{network.history}-{2 * network.history - 1}", "epochs": f"best of {fitted.epochs}"}
     print(json.dumps(said | {"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201

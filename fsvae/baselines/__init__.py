@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fsvae.baselines.base import Baseline, NoSettings
+from fsvae.baselines.baseline import Baseline, NoSettings
 from fsvae.baselines.item_knn import ItemKNN, ItemKNNConfig
 from fsvae.baselines.markov import Markov, MarkovConfig, MarkovGlobal
-from fsvae.baselines.means import AggregateSequence, AggregateSequenceConfig, Average, LastTrack
+from fsvae.baselines.mean_vector import AggregateSequence, AggregateSequenceConfig, Average, LastTrack
 from fsvae.baselines.popularity import Popularity, RecentPopularity, RecentPopularityConfig
 from fsvae.baselines.vsknn import VSKNN, VSKNNConfig
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import Occurrences, blocks, session_begins
-from fsvae.baselines.scored import Score, ScoringBaseline, decayed_counts, largest_of_rows, sparse
+from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, largest_of_rows, sparse
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 
@@ -35,7 +35,7 @@ class ItemKNNConfig:
     """A listen of the user counts half so many listens later."""
 
 
-class ItemKNN(ScoringBaseline):
+class ItemKNN(ScoreBasedBaseline):
     """Scores a track by its cosine to each of the user's listens, the latest ones counting most."""
 
     name = "item-kNN"

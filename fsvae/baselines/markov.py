@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.base import NoSettings
+from fsvae.baselines.baseline import NoSettings
 from fsvae.baselines.history import NO_KEY, Occurrences, joint_key, tracks_before
-from fsvae.baselines.scored import Score, ScoringBaseline, decayed_counts, rows_to_one, sparse
+from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, rows_to_one, sparse
 from fsvae.data.dataset import PreparedDataset
 
 
@@ -63,7 +63,7 @@ class _Chain:
         return self._counts[np.where((last == NO_KEY) | (last > self._unseen), self._unseen, last)]
 
 
-class MarkovGlobal(ScoringBaseline):
+class MarkovGlobal(ScoreBasedBaseline):
     """What most often followed the last track in training."""
 
     name = "Markov, global"
@@ -80,7 +80,7 @@ class MarkovGlobal(ScoringBaseline):
         return lambda targets: self._chain.after(last[targets])
 
 
-class Markov(ScoringBaseline):
+class Markov(ScoreBasedBaseline):
     """Global and personal transitions and the user's own frequencies, blended."""
 
     name = "Markov, blended"

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, at_targets, shifted
 from fsvae.data.chunks import ChunkBatch
-from fsvae.models.latent import Latent, Posterior
+from fsvae.models.base import warmed_up
 from fsvae.models.losses import kl_per_dimension
-from fsvae.models.network import warmed_up
+from fsvae.models.posterior import Latent, Posterior
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.baselines.base import NoSettings
+from fsvae.baselines.baseline import NoSettings
 from fsvae.baselines.history import targets_between
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.slow import DAY_US

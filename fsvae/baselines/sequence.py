@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
+from fsvae.models.base import Network, distances
 from fsvae.models.decoders import Decoder
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
-from fsvae.models.network import Network, distances
 from fsvae.recommender import Predictions
 
 
@@ -46,7 +46,7 @@ class SequenceNetwork(Network):
 
         Args:
             config: sizes and weights.
-            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks that borrow one.
+            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
             n_catalogue: how many of the tracks, the first ones, are the catalogue.
             state_dim: H, what the decoder reads.
         """
@@ -101,8 +101,8 @@ class SequenceNetwork(Network):
         return Predictions(
             batch.listen_BT[batch.target_BT].numpy(),
             y_ND.numpy(),
-            queries=None if self.scored else query_ND.numpy(),
-            scores=(normalize(query_ND, dim=-1) @ self.search_table.T).numpy() if self.scored else None,
+            queries=None if self.n_scored else query_ND.numpy(),
+            scores=(normalize(query_ND, dim=-1) @ self.search_table.T).numpy() if self.n_scored else None,
         )
 
 

@@ -6,7 +6,7 @@ the dot product with that session's tracks. Only the latest sessions that share 
 similar of those vote for their tracks with their similarity. Tracks of the present session stay in.
 
 At the start of a session, where nothing of it is known, the user's session before stands in for it; without one,
-popularity does (`ScoringBaseline`). Training sessions are frozen when training ends: one that goes on is cut there.
+popularity does (`ScoreBasedBaseline`). Training sessions are frozen when training ends: one that goes on is cut there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import Occurrences, session_begins
-from fsvae.baselines.scored import Score, ScoringBaseline, first_of_rows, largest_of_rows, sparse
+from fsvae.baselines.score_based import Score, ScoreBasedBaseline, first_of_rows, largest_of_rows, sparse
 from fsvae.data.dataset import PreparedDataset
 
 
@@ -39,7 +39,7 @@ class VSKNNConfig:
     """The latest listens of the present session that count."""
 
 
-class VSKNN(ScoringBaseline):
+class VSKNN(ScoreBasedBaseline):
     """Session-based nearest neighbours with a recency-weighted present session."""
 
     name = "V-SKNN"

@@ -73,14 +73,14 @@ def _split(rows: NDArray[np.int64], length: NDArray[np.int64], parts: int) -> li
     return np.split(rows, np.flatnonzero(np.diff(_part(length[rows], parts))) + 1) if parts else []
 
 
-def one_pass(batcher: Batcher, scored: int = 0) -> Iterator[ChunkBatch]:
+def one_pass(batcher: Batcher, n_scored: int = 0) -> Iterator[ChunkBatch]:
     """Yield batches with every target once.
 
     Args:
         batcher: the chunks.
-        scored: tracks that each target has a score for; batches are so small that their scores fit in 128 MiB.
+        n_scored: tracks that each target has a score for; batches are so small that their scores fit in 128 MiB.
     """
-    most = _SCORES_AT_ONCE // scored if scored else np.iinfo(np.int64).max
+    most = _SCORES_AT_ONCE // n_scored if n_scored else np.iinfo(np.int64).max
     for rows in ordered_batches(batcher.chunks.length, max(1, min(_LISTENS_AT_ONCE, most))):
         yield from _some_targets(batcher[rows], max(1, most))
 

@@ -57,7 +57,7 @@ class PreparedDataset:
     tracks: pl.DataFrame
     """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
-    """[V, D] unit vectors of the catalogue and, behind it, of the tracks that borrow one."""
+    """[V, D] unit vectors of the catalogue and, behind it, of the tracks with an imputed one."""
     n_catalogue: int
     """How many tracks, the first ones, have a vector of their own and can be recommended."""
     snapshots: Snapshots
@@ -146,7 +146,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
             raise UserError(
                 f"{folder}/{name}: missing or not as it was written. Delete {folder} and run fsvae prepare again."
             )
-    parts = [part_name(index) for index in range(manifest["parts"])]
+    parts = [shard_name(index) for index in range(manifest["parts"])]
     users = [read_frame(folder.open(f"sequences/{part}")) for part in parts]
     first_users = np.cumsum([0, *(len(part) for part in users)])[:-1].tolist()
     sequences = pl.concat(users)
@@ -180,7 +180,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
     )
 
 
-def part_name(index: int) -> str:
+def shard_name(index: int) -> str:
     """Return the file name of a part of a table that is cut by user."""
     return f"part-{index:02d}.parquet"
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.outcome import (
+from fsvae.evaluation.result import (
     COVERAGE,
     INSIDE_METRICS,
     SPACE_METRICS,
     TARGET_METRICS,
-    Outcome,
+    EvaluationResult,
     check_comparable,
     check_listens,
 )
@@ -44,41 +44,41 @@ _COLUMNS = (
 
 
 def comparison(
-    outcomes_by_model: Mapping[str, Sequence[Outcome]],
+    results_by_model: Mapping[str, Sequence[EvaluationResult]],
     reference: str,
     dataset: PreparedDataset,
     config: BootstrapConfig | None = None,
 ) -> pl.DataFrame:
-    """Compare models, each with one outcome a seed, with one of them; a row a model, metric and slice.
+    """Compare models, each with one result a seed, with one of them; a row a model, metric and slice.
 
     `value` is the mean over seeds, `seed_spread` their standard deviation (n - 1). `difference` is the model's value
     minus the reference's, `low` and `high` are the ends of its interval by the paired bootstrap over users, and
     `significant` says that zero is not between them. Each target's value is averaged over the seeds first: the interval
     tells how far the difference between the trained models at hand depends on the users. How far it depends on the
-    seeds tells `seed_margin`, half of its interval over them; a model with a single outcome adds nothing to that.
+    seeds tells `seed_margin`, half of its interval over them; a model with a single result adds nothing to that.
 
     Null where there is nothing to say: a value on an empty slice, the spread of one seed, the margin where neither
     model has two, and the difference of the reference from itself, of coverage (which is no mean over users), and of
     what is measured in two track spaces (SPACE_METRICS of two datasets).
 
     Raises:
-        UserError: there is no such reference, or outcomes are over different targets, or those of another dataset.
+        UserError: there is no such reference, or results are over different targets, or those of another dataset.
     """
-    if reference not in outcomes_by_model:
+    if reference not in results_by_model:
         raise UserError(
-            f"There is no model {reference!r} to compare with, only {', '.join(outcomes_by_model)}."
-            + nearest(reference, outcomes_by_model)
+            f"There is no model {reference!r} to compare with, only {', '.join(results_by_model)}."
+            + nearest(reference, results_by_model)
         )
     config = config or BootstrapConfig()
-    of_reference = outcomes_by_model[reference]
-    check_comparable([*of_reference, *(one for outcomes in outcomes_by_model.values() for one in outcomes)])
+    of_reference = results_by_model[reference]
+    check_comparable([*of_reference, *(one for results in results_by_model.values() for one in results)])
     first = of_reference[0]
     check_listens(first, dataset)
     cuts, users = slices(dataset, first.targets), dataset.listens.user[first.targets]
-    values = _values(outcomes_by_model, cuts)
+    values = _values(results_by_model, cuts)
     intervals = [
-        _intervals(outcomes, of_reference, cuts, users, config).with_columns(model=pl.lit(model))
-        for model, outcomes in outcomes_by_model.items()
+        _intervals(results, of_reference, cuts, users, config).with_columns(model=pl.lit(model))
+        for model, results in results_by_model.items()
         if model != reference
     ]
     here = ("metric", "slice")
@@ -91,7 +91,7 @@ def comparison(
         table = table.join(pl.concat(intervals), on=["model", *here], how="left", maintain_order="left")
     else:
         table = table.with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
-    seeds = table["model"].replace_strict({model: len(outcomes) for model, outcomes in outcomes_by_model.items()})
+    seeds = table["model"].replace_strict({model: len(results) for model, results in results_by_model.items()})
     margins = seed_margins(
         table.select("seed_spread", "to_spread").to_numpy().T,
         np.stack([seeds.to_numpy(), np.full(len(table), len(of_reference))]),
@@ -104,14 +104,14 @@ def comparison(
     ).select(_COLUMNS)
 
 
-def _values(outcomes_by_model: Mapping[str, Sequence[Outcome]], cuts: Slices) -> pl.DataFrame:
+def _values(results_by_model: Mapping[str, Sequence[EvaluationResult]], cuts: Slices) -> pl.DataFrame:
     """Return mean and standard deviation over seeds of every metric: model, metric, slice, value, seed_spread."""
     rows = [
         (model, metric, name, value)
-        for model, outcomes in outcomes_by_model.items()
+        for model, results in results_by_model.items()
         for name, mask in cuts.items()
-        for outcome in outcomes
-        for metric, value in outcome.at(mask).metrics().items()
+        for result in results
+        for metric, value in result.at(mask).metrics().items()
     ]
     frame = pl.DataFrame(rows, ["model", "metric", "slice", "value"], orient="row").fill_nan(None)
     of_seeds = pl.col("value")
@@ -133,19 +133,19 @@ def _sizes(cuts: Slices, inside: NDArray[np.bool_], users: NDArray[np.int64]) ->
 
 
 def _intervals(
-    outcomes: Sequence[Outcome],
-    of_reference: Sequence[Outcome],
+    results: Sequence[EvaluationResult],
+    of_reference: Sequence[EvaluationResult],
     cuts: Slices,
     users: NDArray[np.int64],
     config: BootstrapConfig,
 ) -> pl.DataFrame:
     """Return the intervals of the differences that can be told: metric, slice, low, high."""
-    same_space = len({outcome.dataset for outcome in (*outcomes, *of_reference)}) == 1
+    same_space = len({result.dataset for result in (*results, *of_reference)}) == 1
     metrics = [metric for metric in TARGET_METRICS if same_space or metric not in SPACE_METRICS]
     difference_NM = np.stack(
         [
-            np.mean([outcome.values(metric) for outcome in outcomes], axis=0)
-            - np.mean([outcome.values(metric) for outcome in of_reference], axis=0)
+            np.mean([result.values(metric) for result in results], axis=0)
+            - np.mean([result.values(metric) for result in of_reference], axis=0)
             for metric in metrics
         ],
         axis=1,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.lists import LIST_LENGTH, diversity, novelty, self_information, top_k
 from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
-from fsvae.evaluation.outcome import Outcome, listens_checksum
+from fsvae.evaluation.result import EvaluationResult, listens_checksum
 from fsvae.recommender import Predictions, Recommender
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
@@ -21,7 +21,7 @@ _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
 
 def evaluate(
     model: Recommender, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
-) -> Outcome:
+) -> EvaluationResult:
     """Evaluate a model that is fitted on every listen of a period, or on those of them from a time on.
 
     A model that comes from another dataset is evaluated on `dataset.in_space_of` its own track space: the positions
@@ -64,7 +64,7 @@ def evaluate(
         l2[row] = l2_distance(predicted, vectors[actual])
         cosine[row] = cosine_distance(predicted, vectors[actual])
     assert seen.all(), f"{model.name} left targets without a prediction"
-    return Outcome(
+    return EvaluationResult(
         model=model.name,
         dataset=dataset.fingerprint,
         positions=listens_checksum(dataset, targets),

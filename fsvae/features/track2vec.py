@@ -14,7 +14,7 @@ from fsvae.errors import UserError
 _LONGEST = 10_000
 """gensim drops what a sentence has beyond this many words (MAX_SENTENCE_LEN), so longer ones are cut."""
 _BATCH = 1_000
-"""Sentences that are turned into words together."""
+"""Corpus that are turned into words together."""
 
 _WARM_LENGTH = 3.0
 """The length that vectors have at the end of a training, about; from there a warm start moves least (decisions.md)."""
@@ -39,7 +39,7 @@ class Track2VecConfig:
 
 
 def train_track_vectors(
-    sentences: Iterable[NDArray[np.int32]],
+    corpus: Iterable[NDArray[np.int32]],
     n_tracks: int,
     config: Track2VecConfig,
     seed: int,
@@ -54,32 +54,32 @@ def train_track_vectors(
     vectors are scaled to length 1, so that L2 and cosine distance order the tracks alike and no track is near for
     being frequent. A rotation (`fsvae.features.alignment`) keeps both.
 
-    Memory: the vectors, and what `sentences` holds at a time.
+    Memory: the vectors, and what `corpus` holds at a time.
 
     Args:
-        sentences: sessions or playlists, each an array of track indices below `n_tracks`; iterated once an epoch, and
+        corpus: sessions or playlists, each an array of track indices below `n_tracks`; iterated once an epoch, and
             once before if `counts` is not given.
         n_tracks: size of the catalogue.
         config: hyper-parameters.
         seed: of the initial vectors and the sampling.
         initial: [n_tracks, dim] unit vectors to start from (those of the last training); a row of NaN starts anew.
         on_epoch: called after each epoch, for a progress bar.
-        counts: [n_tracks] how often each track occurs in `sentences`.
+        counts: [n_tracks] how often each track occurs in `corpus`.
 
     Returns:
         [n_tracks, dim] float32; a row of NaN for a track that occurs in no sentence.
 
     Raises:
-        UserError: no catalogue track occurs in the sentences.
+        UserError: no catalogue track occurs in the corpus.
         ValueError: `initial` has another shape.
-        Exception: whatever the iteration of `sentences` raises.
+        Exception: whatever the iteration of `corpus` raises.
     """
     from gensim.models import Word2Vec
 
     if initial is not None and initial.shape != (n_tracks, config.dim):
         raise ValueError(f"initial: shape {initial.shape} is not {(n_tracks, config.dim)}")
     if counts is None:
-        counts = _count(sentences, n_tracks)
+        counts = _count(corpus, n_tracks)
     occurring = np.flatnonzero(counts)
     if len(occurring) == 0:
         raise UserError("The training period holds no track often enough to learn from: lower dataset.min_count.")
@@ -100,7 +100,7 @@ def train_track_vectors(
     if initial is not None:
         warm = ~np.isnan(initial[occurring]).any(axis=1)
         model.wv.vectors[warm] = _WARM_LENGTH * initial[occurring[warm]]
-    words = _Words(sentences, occurring, n_tracks)
+    words = _Words(corpus, occurring, n_tracks)
     model.train(words, total_words=int(counts.sum()), epochs=config.epochs, callbacks=[_EpochEnd(words, on_epoch)])
 
     learned = model.wv.vectors - model.wv.vectors.mean(axis=0)
@@ -109,25 +109,25 @@ def train_track_vectors(
     return vectors
 
 
-def _count(sentences: Iterable[NDArray[np.int32]], n_tracks: int) -> NDArray[np.int64]:
+def _count(corpus: Iterable[NDArray[np.int32]], n_tracks: int) -> NDArray[np.int64]:
     counts = np.zeros(n_tracks, dtype=np.int64)
-    for batch in _batches(sentences):
+    for batch in _batches(corpus):
         counts += np.bincount(np.concatenate(batch), minlength=n_tracks)
     return counts
 
 
-def _batches(sentences: Iterable[NDArray[np.int32]]) -> Iterator[list[NDArray[np.int32]]]:
-    """Yield some sentences at a time: numpy's price of a call is that of many listens."""
-    iterator = iter(sentences)
+def _batches(corpus: Iterable[NDArray[np.int32]]) -> Iterator[list[NDArray[np.int32]]]:
+    """Yield some corpus at a time: numpy's price of a call is that of many listens."""
+    iterator = iter(corpus)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
 
 
 class _Words:
-    """Sentences as gensim reads them: lists of rows of the vocabulary, anew for every epoch."""
+    """Corpus as gensim reads them: lists of rows of the vocabulary, anew for every epoch."""
 
-    def __init__(self, sentences: Iterable[NDArray[np.int32]], occurring: NDArray[np.int64], n_tracks: int) -> None:
-        self._sentences = sentences
+    def __init__(self, corpus: Iterable[NDArray[np.int32]], occurring: NDArray[np.int64], n_tracks: int) -> None:
+        self._sentences = corpus
         self._row = np.full(n_tracks, -1, dtype=np.int64)  # -1 is no word of the vocabulary; gensim passes over it
         self._row[occurring] = np.arange(len(occurring))
         self.error: Exception | None = None

@@ -22,12 +22,12 @@ from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor
 from fsvae.data.dataset import PreparedDataset
 from fsvae.data.listens import Listens
-from fsvae.evaluation.latent import LatentUse
+from fsvae.evaluation.latent_use import LatentUse
 from fsvae.features.fast import request_features
 from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.latent import Posterior
 from fsvae.models.losses import kl_per_dimension
+from fsvae.models.posterior import Posterior
 from fsvae.models.prior import Prior
 
 Done = Callable[[int, int], None]

@@ -10,7 +10,7 @@ import polars as pl
 from fsvae.logs.timestamps import in_range
 
 
-def dump(rows: pl.DataFrame) -> list[str]:
+def rows_to_json(rows: pl.DataFrame) -> list[str]:
     """Return the rows as JSON objects; bytes that are no UTF-8 are written as \\xNN."""
     columns: list[list[Any]] = []
     for column in rows:

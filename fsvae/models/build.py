@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.config import ModelConfig
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.model_config import ModelConfig
 
 _NORMALISED_BY = 100_000
 """Slow features are normalised by the mean and deviation of at most so many snapshots, drawn by chance."""

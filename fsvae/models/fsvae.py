@@ -14,10 +14,9 @@ from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
-from fsvae.models.config import ModelConfig
+from fsvae.models.base import Network, distances, warmed_up
 from fsvae.models.decoders import Decoder
 from fsvae.models.encoders import FastEncoder, SlowEncoder, State
-from fsvae.models.latent import Latent, Posterior
 from fsvae.models.losses import (
     CosineLikelihood,
     GaussianLikelihood,
@@ -26,8 +25,9 @@ from fsvae.models.losses import (
     kl_loss,
     kl_per_dimension,
 )
-from fsvae.models.network import Network, distances, warmed_up
+from fsvae.models.model_config import ModelConfig
 from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_mean, mixture_scores
+from fsvae.models.posterior import Latent, Posterior
 from fsvae.models.prior import Prior, SlowPrior
 from fsvae.models.shuffled import shuffled_states
 from fsvae.recommender import Predictions
@@ -62,7 +62,7 @@ class FSVAE(Network):
 
         Args:
             config: sizes and switches.
-            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks that borrow one.
+            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
             slow_mean: [slow features] means over the training period's snapshots.
             slow_std: likewise, standard deviations.
             n_catalogue: how many of the tracks, the first ones, are the catalogue; by default all.
@@ -228,9 +228,9 @@ class FSVAE(Network):
         return {name: figure_N.mean() for name, figure_N in figures.items()}
 
     @property
-    def scored(self) -> int:
+    def n_scored(self) -> int:
         """Return the size of the catalogue where it is not searched by nearness in the track space."""
-        return super().scored if self.repeat_head is None else self.n_catalogue
+        return super().n_scored if self.repeat_head is None else self.n_catalogue
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
@@ -245,8 +245,8 @@ class FSVAE(Network):
         return Predictions(
             batch.listen_BT[batch.target_BT].numpy(),
             prediction.y_ND.numpy(),
-            queries=None if self.scored else prediction.query_ND.numpy(),
-            scores=self.scores(prediction, self.search_table).numpy() if self.scored else None,
+            queries=None if self.n_scored else prediction.query_ND.numpy(),
+            scores=self.scores(prediction, self.search_table).numpy() if self.n_scored else None,
             uncertainty=spread_N,
         )
 

@@ -10,7 +10,7 @@ from scipy.special import roots_gegenbauer
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 
-from fsvae.models.latent import Posterior
+from fsvae.models.posterior import Posterior
 from fsvae.models.prior import Prior
 
 

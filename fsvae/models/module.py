@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fsvae.data.chunks import ChunkBatch
-from fsvae.models.network import Network
+from fsvae.models.base import Network
 
 
 @dataclass

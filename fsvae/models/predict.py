@@ -13,10 +13,10 @@ from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.fast import listen_features
+from fsvae.models.base import Network
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.network import Network
-from fsvae.models.stepping import Ring
+from fsvae.models.online_state import Ring
 from fsvae.recommender import Predictions
 
 _CHUNKS = 64
@@ -37,7 +37,7 @@ class NetworkRecommender:
         """Predict every listen in the span; the dataset must be in the network's track space."""
         chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self.network.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
-        for batch in one_pass(batcher, self.network.scored):
+        for batch in one_pass(batcher, self.network.n_scored):
             yield self.network.predictions(batch)
 
 

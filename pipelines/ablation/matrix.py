@@ -1,4 +1,4 @@
-"""A matrix: its cells, each with a configuration of its own that is checked like any other."""
+"""A matrix: its variants, each with a configuration of its own that is checked like any other."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fsvae.errors import UserError, nearest
-from pipelines.ablation.config import AblationConfig
+from pipelines.ablation.ablation_config import AblationConfig
 from pipelines.config.compose import Config, config_dir, key_of, load_config
 
-_OF_A_CELL = ("recommender", "model", "train", "dataset", "baselines")
-"""What cells may differ in; all else is the same for the whole matrix."""
+_OF_A_VARIANT = ("recommender", "model", "train", "dataset", "baselines")
+"""What variants may differ in; all else is the same for the whole matrix."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Variant:
     """One model of a matrix."""
 
     name: str
@@ -37,20 +37,20 @@ class Matrix:
     """What was typed."""
     config: Config
     """Of the matrix as a whole."""
-    cells: list[Cell]
+    variants: list[Variant]
 
     @property
     def reference(self) -> str:
-        """Return the name of the cell that the others are compared with."""
+        """Return the name of the variant that the others are compared with."""
         return self.config.ablation.reference
 
 
 def matrix_of(overrides: Sequence[str]) -> Matrix:
-    """Return the matrix of a command line such as ``ablation=paper seeds=[1,2,3]``, all of its cells checked.
+    """Return the matrix of a command line such as ``ablation=paper seeds=[1,2,3]``, all of its variants checked.
 
     Raises:
-        UserError: no matrix is named, it has no cells or no such reference, or a cell's settings are wrong; the message
-            names it.
+        UserError: no matrix is named, it has no variants or no such reference, or a variant's settings are wrong; the
+            message names it.
     """
     config = load_config(overrides)
     name = matrix_name(overrides)
@@ -58,16 +58,18 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
         files = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
         raise UserError(f"Say which matrix to run, such as fsvae ablate ablation={files[0]}: {', '.join(files)}.")
     ablation = config.ablation
-    if not ablation.cells or not ablation.reference:
-        raise UserError(f"ablation={name}: a matrix needs cells, and a reference, which names one of them.")
-    if ablation.reference not in ablation.cells:
+    if not ablation.variants or not ablation.reference:
+        raise UserError(f"ablation={name}: a matrix needs variants, and a reference, which names one of them.")
+    if ablation.reference not in ablation.variants:
         raise UserError(
-            f"ablation={name}: the reference '{ablation.reference}' is not one of its cells: "
-            f"{', '.join(ablation.cells)}.{nearest(ablation.reference, ablation.cells)}"
+            f"ablation={name}: the reference '{ablation.reference}' is not one of its variants: "
+            f"{', '.join(ablation.variants)}.{nearest(ablation.reference, ablation.variants)}"
         )
     mine = [text for text in overrides if key_of(text) != "ablation"]
-    cells = [_cell(name, cell, [*ablation.base, *mine], own, config) for cell, own in ablation.cells.items()]
-    return Matrix(name, shlex.join(["fsvae", "ablate", *overrides]), config, cells)
+    variants = [
+        _variant(name, variant, [*ablation.base, *mine], own, config) for variant, own in ablation.variants.items()
+    ]
+    return Matrix(name, shlex.join(["fsvae", "ablate", *overrides]), config, variants)
 
 
 def matrix_name(overrides: Sequence[str]) -> str:
@@ -77,8 +79,8 @@ def matrix_name(overrides: Sequence[str]) -> str:
     return Path(named[-1]).name.removesuffix(".yaml") if named else ""
 
 
-def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Config) -> Cell:
-    where = f"ablation={matrix}, cell '{name}'"
+def _variant(matrix: str, name: str, shared: list[str], own: list[str], whole: Config) -> Variant:
+    where = f"ablation={matrix}, variant '{name}'"
     shared = _without(shared, own)
     try:
         config = load_config([*shared, *own])
@@ -86,16 +88,18 @@ def _cell(matrix: str, name: str, shared: list[str], own: list[str], whole: Conf
         raise UserError(f"{where}: {error}") from error
     for field in fields(config):
         same = AblationConfig() if field.name == "ablation" else getattr(whole, field.name)
-        if field.name not in _OF_A_CELL and getattr(config, field.name) != same:
+        if field.name not in _OF_A_VARIANT and getattr(config, field.name) != same:
             raise UserError(
-                f"{where}: {field.name} is the same for the whole matrix; a cell can set {', '.join(_OF_A_CELL)}."
+                f"{where}: {field.name} is the same for the whole matrix; a variant can set {', '.join(_OF_A_VARIANT)}."
             )
     keys = (key_of(text) for text in [*shared, *own])
-    return Cell(name, own, config, frozenset(key for key in keys if key.startswith("dataset.")))
+    return Variant(name, own, config, frozenset(key for key in keys if key.startswith("dataset.")))
 
 
 def _without(shared: list[str], own: list[str]) -> list[str]:
-    """Return the shared settings but for those of groups that a cell chooses anew: Hydra applies values after groups,
-    in whichever order they are written."""
+    """Return the shared settings but for those of groups that a variant chooses anew.
+
+    Hydra applies values after groups, in whichever order they are written.
+    """
     chosen = {key for text in own if "." not in (key := key_of(text))}
     return [text for text in shared if key_of(text).partition(".")[0] not in chosen]

@@ -1,4 +1,4 @@
-"""The models that a cell can be, by the name that `recommender` has in its configuration."""
+"""The models that a variant can be, by the name that `recommender` has in its configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from safetensors.torch import load_model, save
 
 from fsvae.baselines import BASELINES, NoSettings
-from fsvae.baselines.networks import NETWORKS
+from fsvae.baselines.neural import NETWORKS
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fitting import fit
 from fsvae.models.predict import NetworkRecommender
+from fsvae.models.trainer import fit
 from fsvae.recommender import Recommender
 from fsvae.storage import Folder
 from pipelines.config.compose import Config

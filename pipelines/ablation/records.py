@@ -1,4 +1,4 @@
-"""A matrix in MLflow: a run for the whole, and below it one for each cell and seed. None is a registered model.
+"""A matrix in MLflow: a run for the whole, and below it one for each variant and seed. None is a registered model.
 
 The process that runs the matrix writes them when a trial has ended, from its files: workers need no store.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.ablation.cell import Trial
 from pipelines.ablation.run import Plan
+from pipelines.ablation.variant import Trial
 from pipelines.lifecycle.tracking import PARENT, Tracker, git_commit
 
 _MATRIX, _TRIAL = "fsvae.matrix", "fsvae.trial"
@@ -46,11 +46,11 @@ class MatrixRecord:
 
     def log(self) -> None:
         """Write down all trials that are done and not written down yet."""
-        for cell, trials in self._plan.trials.items():
+        for variant, trials in self._plan.trials.items():
             for trial in trials:
-                name = f"{cell}, seed {trial.seed}"
+                name = f"{variant}, seed {trial.seed}"
                 if name not in self._logged and trial.stored.done:
-                    self._write(name, cell, trial)
+                    self._write(name, variant, trial)
                     self._logged.add(name)
 
     @contextmanager
@@ -71,13 +71,13 @@ class MatrixRecord:
             self._tracker.log_artifact(self.run_id, report)
         self._tracker.finish(self.run_id, status)
 
-    def _write(self, name: str, cell: str, trial: Trial) -> None:
+    def _write(self, name: str, variant: str, trial: Trial) -> None:
         period, summary, curves = (
             self._plan.matrix.config.evaluate.period,
             trial.stored.summary(),
             trial.stored.curves(),
         )
-        run_id = self._tracker.start(name, {"cell": cell, **trial.made_of}, {PARENT: self.run_id, _TRIAL: name})
+        run_id = self._tracker.start(name, {"variant": variant, **trial.made_of}, {PARENT: self.run_id, _TRIAL: name})
         if curves is not None:
             self._tracker.log_curves(run_id, curves.rows(named=True), step="epoch")
         metrics = {f"{period}/{metric}": value for metric, value in summary.pop("metrics").items()}

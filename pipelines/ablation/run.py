@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fsvae.storage import Folder
-from pipelines.ablation.cell import Ended, Trial, run_trial
 from pipelines.ablation.matrix import Matrix
 from pipelines.ablation.recommenders import is_random
+from pipelines.ablation.variant import Ended, Trial, run_trial
 from pipelines.lifecycle.tracking import git_commit
 from pipelines.runtime.engine import Engine
 from pipelines.runtime.files import fingerprint
@@ -25,36 +25,40 @@ class Plan:
 
     matrix: Matrix
     trials: dict[str, list[Trial]]
-    """Cell → one for each seed, or a single one where nothing is random."""
+    """Variant → one for each seed, or a single one where nothing is random."""
     folder: Path
     """Of what is said of the matrix as a whole."""
 
     @property
     def to_run(self) -> list[Trial]:
-        """Return the trials, the first seed of every cell first, each once: equal cells share theirs."""
+        """Return the trials, the first seed of every variant first, each once: equal variants share theirs."""
         longest = max(map(len, self.trials.values()))
         ordered = (trials[place] for place in range(longest) for trials in self.trials.values() if place < len(trials))
         return list({trial.name: trial for trial in ordered}.values())
 
 
-def plan_of(matrix: Matrix, datasets: dict[str, Folder], cells: Path, matrices: Path) -> Plan:
+def plan_of(matrix: Matrix, datasets: dict[str, Folder], variants: Path, matrices: Path) -> Plan:
     """Return what a matrix is made of.
 
     Args:
         matrix: the matrix.
-        datasets: of each cell.
-        cells: folder of all trials.
+        datasets: of each variant.
+        variants: folder of all trials.
         matrices: folder of all matrices.
     """
     seeds, period = matrix.config.seeds, matrix.config.evaluate.period
     trials = {
-        cell.name: [
-            Trial(cell.config, seed, datasets[cell.name], cells)
-            for seed in (seeds if is_random(cell.config.recommender) else seeds[:1])
+        variant.name: [
+            Trial(variant.config, seed, datasets[variant.name], variants)
+            for seed in (seeds if is_random(variant.config.recommender) else seeds[:1])
         ]
-        for cell in matrix.cells
+        for variant in matrix.variants
     }
-    made_of = [{name: [trial.name for trial in of_cell] for name, of_cell in trials.items()}, matrix.reference, period]
+    made_of = [
+        {name: [trial.name for trial in of_variant] for name, of_variant in trials.items()},
+        matrix.reference,
+        period,
+    ]
     return Plan(matrix, trials, matrices / f"{matrix.name}-{fingerprint(made_of)[:8]}")
 
 
@@ -69,14 +73,14 @@ def write_plan(plan: Plan) -> dict[str, Any]:
         "command": matrix.command,
         "git_commit": git_commit(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cells": [
+        "variants": [
             {
-                "name": cell.name,
-                "settings": cell.settings,
-                "dataset": plan.trials[cell.name][0].dataset.name,
-                "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[cell.name]],
+                "name": variant.name,
+                "settings": variant.settings,
+                "dataset": plan.trials[variant.name][0].dataset.name,
+                "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[variant.name]],
             }
-            for cell in matrix.cells
+            for variant in matrix.variants
         ],
     }
     Folder.at(plan.folder).write_json(RECORD, record)

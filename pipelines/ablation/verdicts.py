@@ -18,8 +18,8 @@ MARKS = {UNSURE: "n.s.", SEEDS: "seeds"}
 def verdict(metric: str, row: dict[str, Any]) -> str:
     """Return what a row of `fsvae.evaluation.comparison` says.
 
-    A cell is better or worse if zero is outside the interval over users, and still is where that is widened by the one
-    over seeds: the two are independent, so their widths add up as squares. Of one seed each, the users alone decide.
+    A variant is better or worse if zero is outside the interval over users, and still is where that is widened by the
+    one over seeds: the two are independent, so their widths add up as squares. With one seed each, users alone decide.
     """
     difference = row["difference"]
     if difference is None:

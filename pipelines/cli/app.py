@@ -57,22 +57,24 @@ def _fsvae(
     pass
 
 
-def workspace_of(overrides: list[str] | None, *more: str, heeds: Collection[str] = ()) -> Workspace:
+def workspace_of(overrides: list[str] | None, *more: str, allowed_overrides: Collection[str] = ()) -> Workspace:
     """Return the workspace of the settings behind a command; `more` come before them.
 
     Args:
         overrides: what was typed.
         more: what it is added to.
-        heeds: the keys and groups that a command on a trained run heeds; none: all. Others are refused, or one would
-            believe to see a run that was trained with them.
+        allowed_overrides: keys and groups that may be set for a command on a trained run; none: all. Others are
+            refused, or one would believe to see a run that was trained with them.
 
     Raises:
         UserError: a setting cannot be taken.
     """
-    from pipelines.config.compose import check_heeded, load_config
+    from pipelines.config.compose import check_allowed_overrides, load_config
     from pipelines.workspace import Workspace
 
     config = load_config([*more, *(overrides or [])])
-    if heeds:
-        check_heeded(overrides or [], heeds, "the run decides, which is trained already; choose one with --run.")
+    if allowed_overrides:
+        check_allowed_overrides(
+            overrides or [], allowed_overrides, "the run decides, which is trained already; choose one with --run."
+        )
     return Workspace(config)

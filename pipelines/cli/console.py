@@ -15,17 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fsvae.data.dataset import PreparedDataset, current_dataset, find_dataset
-from fsvae.evaluation.outcome import Outcome
-from fsvae.evaluation.report import COLUMNS, best_models, caption, over_all
+from fsvae.evaluation.metrics_table import COLUMNS, best_models, caption, over_all
+from fsvae.evaluation.result import EvaluationResult
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.evaluate import evaluate_run
 from pipelines.lifecycle.promote import Verdict, promote
 from pipelines.lifecycle.train import Run, is_trained, train
 from pipelines.prepare.prepare import prepare
-from pipelines.reports.describe.dataset import describe_dataset
-from pipelines.reports.describe.lake import describe_lake
-from pipelines.reports.describe.tables import tables
+from pipelines.reports.describe.describe_dataset import describe_dataset
+from pipelines.reports.describe.describe_lake import describe_lake
+from pipelines.reports.describe.log_tables import tables
 from pipelines.reports.page import Table as Figures
 from pipelines.reports.words import count
 from pipelines.runtime.engine import engine_of
@@ -113,9 +113,11 @@ def run_prepare(workspace: Workspace) -> Folder:
     )
     console.print(f"          train until {cuts[0]}, validation until {cuts[1]}, test after (UTC)")
     space = manifest["track_space"]
-    borrowed = sum(number for origin, number in space["origins"].items() if origin not in ("trained", "none"))
-    if borrowed:
-        console.print(f"          {borrowed:,} tracks outside the catalogue borrow a vector from their album or artist")
+    imputed = sum(number for origin, number in space["origins"].items() if origin not in ("trained", "none"))
+    if imputed:
+        console.print(
+            f"          {imputed:,} tracks outside the catalogue have a vector imputed from album, artist or audio"
+        )
     if drift := space["drift"]:
         console.print(
             f"          goes on from the track space of {manifest['continues']}: {drift['shared']:,} shared "
@@ -163,30 +165,30 @@ def say_what_serves(workspace: Workspace, run: Run) -> None:
         )
 
 
-def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> list[Outcome]:
+def run_evaluate(workspace: Workspace, run: Run, dataset: PreparedDataset) -> list[EvaluationResult]:
     """Compare a run with the baselines and print the table."""
     out = run.folder / "evaluation" / workspace.config.evaluate.period
     again = (out / "metrics.json").exists()
     config = workspace.config
-    outcomes = evaluate_run(run, dataset, config.evaluate, workspace.tracker, config.baselines.aggregate_sequence)
+    results = evaluate_run(run, dataset, config.evaluate, workspace.tracker, config.baselines.aggregate_sequence)
     table = Table(title=f"next-track prediction, {workspace.config.evaluate.period} period", title_justify="left")
     table.add_column("model")
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right")
-    best = best_models(outcomes)
-    for outcome in outcomes:
-        metrics = outcome.metrics()
+    best = best_models(results)
+    for result in results:
+        metrics = result.metrics()
         cells = [
-            f"[bold green]{metrics[name]:.3f}[/]" if outcome.model in best[name] else f"{metrics[name]:.3f}"
+            f"[bold green]{metrics[name]:.3f}[/]" if result.model in best[name] else f"{metrics[name]:.3f}"
             for name in COLUMNS
         ]
-        table.add_row(outcome.model, *cells)
+        table.add_row(result.model, *cells)
     console.print(table)
-    console.print(caption(outcomes, dataset.manifest["config"]["min_count"]))
+    console.print(caption(results, dataset.manifest["config"]["min_count"]))
     console.print(
         f"[bold]evaluate[/]  table, picture and every position{', as evaluated before' if again else ''} → {out}"
     )
-    return outcomes
+    return results
 
 
 def run_promote(workspace: Workspace, version: int, dataset: PreparedDataset) -> Verdict:
@@ -225,7 +227,7 @@ def list_runs(workspace: Workspace) -> None:
 
 def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
     """Print what is in the lake or in the newest dataset, by default in both, and write it as an HTML page."""
-    from pipelines.reports.describe.report import html  # matplotlib takes a second to import, and all verbs are here
+    from pipelines.reports.describe.log_page import html  # matplotlib takes a second to import, and all verbs are here
 
     found = []
     with _progress() as bar:
@@ -255,7 +257,7 @@ def run_latent(workspace: Workspace, run: Run, dataset: PreparedDataset, user_id
     """Look at the latent space of a run, say what is most important and write all of it as an HTML page."""
     from fsvae.bundle import load_bundle  # as above
     from pipelines.reports.latent.compute import latent_figures
-    from pipelines.reports.latent.report import html, summary
+    from pipelines.reports.latent.latent_page import html, summary
 
     with _progress() as bar:
         task = bar.add_task("latent", total=1.0)

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from fsvae.errors import UserError
 from pipelines.cli.app import Overrides, app, workspace_of
-from serving.config import MAX_K
+from serving.serve_config import MAX_K
 
 if TYPE_CHECKING:  # the commands import what they need when they run: --help answers at once
     from pipelines.workspace import Workspace
@@ -140,7 +140,7 @@ def latent(
 
     Example: [bold]fsvae latent --users u00042,u00007 workdir=work/quickstart[/]
     """
-    workspace = workspace_of(overrides, heeds=("workdir", "datasets", "seed", "tracking")).trained()
+    workspace = workspace_of(overrides, allowed_overrides=("workdir", "datasets", "seed", "tracking")).trained()
     from pipelines.cli.console import run_latent
     from pipelines.lifecycle.train import open_run
 
@@ -154,7 +154,7 @@ def ablate(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae ablate ablation=paper 'seeds=[1,2,3]'[/]
     """
-    from pipelines.ablation.steps import run_ablate
+    from pipelines.cli.ablation import run_ablate
 
     run_ablate(overrides or [])
 
@@ -165,7 +165,7 @@ def report(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae report ablation=paper[/]
     """
-    from pipelines.ablation.steps import run_report
+    from pipelines.cli.ablation import run_report
 
     run_report(overrides or [])
 

@@ -13,7 +13,7 @@ from fsvae.schema import EARLIEST, LATEST
 from pipelines.cli.console import console
 from pipelines.reports.words import count
 from pipelines.workspace import Workspace
-from serving.recommender import OnlineRecommender, RecentListen
+from serving.online_recommender import OnlineRecommender, RecentListen
 
 _LONG_AGO_DAYS = 7
 """A request so long after the last listen is told of: the model has nothing fresh to go by."""

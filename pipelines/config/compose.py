@@ -21,18 +21,18 @@ from omegaconf.errors import OmegaConfBaseException
 from fsvae.errors import UserError, nearest
 from fsvae.logs.source import SourceConfig
 from fsvae.logs.sources import READERS
-from fsvae.models.config import ModelConfig
-from fsvae.models.fitting import TrainConfig
-from pipelines.ablation.baselines import BaselinesConfig
-from pipelines.ablation.config import AblationConfig
+from fsvae.models.model_config import ModelConfig
+from fsvae.models.trainer import TrainConfig
+from pipelines.ablation.ablation_config import AblationConfig
+from pipelines.ablation.baselines_config import BaselinesConfig
 from pipelines.config.ranges import check_ranges
 from pipelines.lifecycle.evaluate import EvaluateConfig
 from pipelines.lifecycle.promote import PromoteConfig
 from pipelines.lifecycle.tracking import TrackingConfig
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.runtime.engine import EngineConfig
 from pipelines.simulation.simulate import SimulateConfig
-from serving.config import ServeConfig
+from serving.serve_config import ServeConfig
 
 _OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
 """Beginnings of overrides whose keys are the user's; Hydra takes no new key, not even in a dict, without a ++."""
@@ -51,9 +51,9 @@ class Config:
     seed: int = 1
     """Of everything that is random, but the simulated log, which has its own."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
-    """Of the trainings of each cell of a matrix (fsvae ablate); its datasets have the one above."""
+    """Of the trainings of each variant of a matrix (fsvae ablate); its datasets have the one above."""
     recommender: str = "fsvae"
-    """Which model a cell of a matrix is: fsvae, as model says, or one of the baselines."""
+    """Which model a variant of a matrix is: fsvae, as model says, or one of the baselines."""
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -99,7 +99,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         if cause is None:
             raise UserError(f"config: {error}") from error
         key = str(cause.full_key)
-        known = re.split(r"\[|\.cells\.", key)[0] in _keys() or key.startswith(_OPEN)  # a place in a list, a cell
+        known = re.split(r"\[|\.variants\.", key)[0] in _keys() or key.startswith(_OPEN)  # a place in a list, a variant
         hint = "" if known else nearest(key, _keys())
         what = str(cause.msg or cause).splitlines()[0].rstrip(".")
         what = "a list in brackets is expected, such as [1,2]" if "is not a ListConfig" in what else what
@@ -128,21 +128,21 @@ def key_of(text: str) -> str:
     return str(_parsed(text).key_or_group)
 
 
-def check_heeded(overrides: Sequence[str], heeds: Collection[str], why: str) -> None:
-    """Refuse settings that a command on something finished cannot heed: one would believe to see what they make.
+def check_allowed_overrides(overrides: Sequence[str], allowed_overrides: Collection[str], why: str) -> None:
+    """Refuse settings that a command on something finished cannot follow: one would believe to see what they make.
 
     Args:
         overrides: what was typed.
-        heeds: the keys and groups that the command heeds.
-        why: it heeds no others; a sentence.
+        allowed_overrides: keys and groups that may be set.
+        why: a sentence that says why no others may be.
 
     Raises:
         UserError: a setting is of another key.
     """
     for text in overrides:
         key = key_of(text)
-        if not any(key == heeded or key.startswith(f"{heeded}.") for heeded in heeds):
-            raise UserError(f"{text}: {why} Here can be set: {', '.join(heeds)}.")
+        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allowed_overrides):
+            raise UserError(f"{text}: {why} Here can be set: {', '.join(allowed_overrides)}.")
 
 
 def names_a_file(text: str) -> bool:
@@ -158,7 +158,7 @@ def _read_yaml(path: Path) -> DictConfig:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(found, DictConfig):
-        raise UserError(f"{path}: a matrix has the keys title, base, reference and cells.")
+        raise UserError(f"{path}: a matrix has the keys title, base, reference and variants.")
     return found
 
 

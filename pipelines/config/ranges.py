@@ -7,10 +7,10 @@ from functools import reduce
 from typing import Any
 
 from fsvae.baselines import BASELINES
-from fsvae.baselines.networks import NETWORKS
+from fsvae.baselines.neural import NETWORKS
 from fsvae.errors import UserError, nearest
-from fsvae.evaluation.outcome import RANKING_METRICS
-from fsvae.models.config import CHOICES as MODEL_CHOICES
+from fsvae.evaluation.result import RANKING_METRICS
+from fsvae.models.model_config import CHOICES as MODEL_CHOICES
 from fsvae.schema import KINDS
 from pipelines.runtime.engine import ENGINES
 

@@ -13,7 +13,7 @@ from fsvae.logs.checks import check_rows
 from fsvae.logs.source import SourceConfig
 from fsvae.logs.sources import files_of, read
 from fsvae.schema import LAKE_EVENTS, TRACKS
-from pipelines.ingest.spill_buffer import Spool, SpoolByDay
+from pipelines.ingest.spill_buffer import SpillBuffer, SpillBufferByDay
 from pipelines.lake.lake import Lake, buckets_of
 from pipelines.lake.side_tables import SideData
 from pipelines.runtime.files import checksum, fingerprint
@@ -105,8 +105,8 @@ def _log_name(path: Path, config: SourceConfig) -> str:
 
 def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, staging: Path) -> tuple[Counts, set[str]]:
     counts = Counts()
-    rejects = Spool(staging, "rejects", _REJECTS_IN_MEMORY)
-    days = SpoolByDay(staging, _EVENTS_IN_MEMORY)
+    rejects = SpillBuffer(staging, "rejects", _REJECTS_IN_MEMORY)
+    days = SpillBufferByDay(staging, _EVENTS_IN_MEMORY)
     side = SideData(lake)
     tracks_before = lake.read_tracks()
     tracks = Tracks(tracks_before)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 
-class Spool:
+class SpillBuffer:
     """Frames of one schema, kept in their order."""
 
     def __init__(self, folder: Path, name: str, rows_in_memory: int) -> None:
@@ -51,7 +51,7 @@ class Spool:
         self._buffer.clear()
 
 
-class SpoolByDay:
+class SpillBufferByDay:
     """Events of one log, kept by their UTC day."""
 
     def __init__(self, folder: Path, rows_in_memory: int) -> None:
@@ -60,7 +60,7 @@ class SpoolByDay:
         self._limit = rows_in_memory
         self._arrived: list[pl.DataFrame] = []
         self._rows = 0
-        self._days: dict[str, Spool] = {}
+        self._days: dict[str, SpillBuffer] = {}
 
     def add(self, events: pl.DataFrame) -> None:
         """Add events, in their order within the log."""
@@ -70,16 +70,16 @@ class SpoolByDay:
         self._rows += len(events)
         if self._rows > self._limit:
             self._sort_in()
-            for spool in self._days.values():
-                spool.to_disk()
+            for buffer in self._days.values():
+                buffer.to_disk()
 
     def days(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Return each day (YYYY-MM-DD) in order, with its events, and forget it."""
         self._sort_in()
         for day in sorted(self._days):
-            spool = self._days.pop(day)
-            yield day, pl.concat(spool.frames())
-            spool.clear()
+            buffer = self._days.pop(day)
+            yield day, pl.concat(buffer.frames())
+            buffer.clear()
 
     def _sort_in(self) -> None:
         if not self._arrived:
@@ -93,4 +93,4 @@ class SpoolByDay:
             parts = {day: rows for (day,), rows in events.partition_by("date", as_dict=True).items()}
         for day, rows in parts.items():
             name = day.isoformat()
-            self._days.setdefault(name, Spool(self._folder, name, self._limit)).add(rows.drop("date"))
+            self._days.setdefault(name, SpillBuffer(self._folder, name, self._limit)).add(rows.drop("date"))

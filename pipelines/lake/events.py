@@ -69,7 +69,7 @@ class EventCodes:
 
 
 @dataclass(frozen=True)
-class PartEvents:
+class ShardEvents:
     """The events of a part on some days, each user's in order of time, with what else is needed of them."""
 
     events: Events
@@ -77,13 +77,13 @@ class PartEvents:
     bucket: NDArray[np.int16]
 
 
-def read_events(lake: Folder, days: Sequence[Day], buckets: tuple[int, int], codes: EventCodes) -> PartEvents:
+def read_events(lake: Folder, days: Sequence[Day], buckets: tuple[int, int], codes: EventCodes) -> ShardEvents:
     """Return the events of some days in a half-open range of buckets; strings without a number get one."""
     texts = ["user_id", "track_id", "artist_id", "kind"]
     columns = [*texts, "played_at", "ms_played", "duration_ms", "bucket"]
     tables = [read_buckets(lake.open(day.path), buckets, columns, texts) for day in days]
     table = pa.concat_tables(tables).unify_dictionaries()
-    return PartEvents(
+    return ShardEvents(
         Events(
             user=codes.users(table["user_id"]),
             track=codes.tracks(table["track_id"]),

@@ -11,10 +11,10 @@ from fsvae.baselines import AggregateSequence, AggregateSequenceConfig, Average,
 from fsvae.bundle import Bundle, load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.evaluation.outcome import Outcome
+from fsvae.evaluation.metrics_table import markdown, plot
 from fsvae.evaluation.protocol import evaluate
-from fsvae.evaluation.report import markdown, plot
-from fsvae.evaluation.storage import write_outcomes
+from fsvae.evaluation.result import EvaluationResult
+from fsvae.evaluation.result_files import write_results
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker
@@ -31,7 +31,7 @@ class EvaluateConfig:
 
 def evaluate_bundle(
     bundle: Bundle, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
-) -> Outcome:
+) -> EvaluationResult:
     """Evaluate a trained model on the listens of a period, in a dataset that may be another than it was trained on.
 
     Raises:
@@ -56,7 +56,7 @@ def evaluate_run(
     config: EvaluateConfig,
     tracker: Tracker,
     aggregate: AggregateSequenceConfig | None = None,
-) -> list[Outcome]:
+) -> list[EvaluationResult]:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
 
     Raises:
@@ -68,25 +68,23 @@ def evaluate_run(
             f"{run.folder}: the run was trained on dataset {bundle.info['dataset']}, not on {dataset.fingerprint}. "
             "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
         )
-    outcomes = []
+    results = []
     for baseline in (
         Popularity(NoSettings()),
         Average(NoSettings()),
         AggregateSequence(aggregate or AggregateSequenceConfig()),
     ):
         baseline.fit(dataset)
-        outcomes.append(evaluate(baseline, dataset, config.period))
-    outcomes.append(evaluate_bundle(bundle, dataset, config.period))
+        results.append(evaluate(baseline, dataset, config.period))
+    results.append(evaluate_bundle(bundle, dataset, config.period))
 
     out = run.folder / "evaluation" / config.period
     out.mkdir(parents=True, exist_ok=True)
     min_count = dataset.manifest["config"]["min_count"]
-    (out / "metrics.md").write_text(markdown(outcomes, min_count))
-    Folder.at(out).write_json("metrics.json", {outcome.model: outcome.metrics() for outcome in outcomes})
-    plot(outcomes, out / "metrics.png")
-    write_outcomes(out, outcomes, dataset)
-    tracker.log_metrics(
-        run.run_id, {f"{config.period}/{name}": value for name, value in outcomes[-1].metrics().items()}
-    )
+    (out / "metrics.md").write_text(markdown(results, min_count))
+    Folder.at(out).write_json("metrics.json", {result.model: result.metrics() for result in results})
+    plot(results, out / "metrics.png")
+    write_results(out, results, dataset)
+    tracker.log_metrics(run.run_id, {f"{config.period}/{name}": value for name, value in results[-1].metrics().items()})
     tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
-    return outcomes
+    return results

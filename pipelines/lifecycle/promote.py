@@ -21,7 +21,7 @@ class PromoteConfig:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a comparison."""
+    """The result of a comparison."""
 
     challenger: int
     champion: int

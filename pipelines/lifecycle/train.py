@@ -18,8 +18,8 @@ from fsvae.bundle import save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.build import build_model
-from fsvae.models.config import ModelConfig
-from fsvae.models.fitting import TrainConfig, check_targets, fit
+from fsvae.models.model_config import ModelConfig
+from fsvae.models.trainer import TrainConfig, check_targets, fit
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.runtime.files import fingerprint

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from fsvae.errors import UserError
-from fsvae.features.borrowed import MIN_FIT, ORIGINS, borrow_vectors
+from fsvae.features.imputed_vectors import MIN_FIT, ORIGINS, impute_vectors
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.listen_counts import DayCounts
 from pipelines.prepare.track_space import embeddings_of
 
@@ -53,26 +53,26 @@ def _iso_us(text: str) -> int:
 def catalogue(counts: pl.DataFrame, lake: Lake, min_count: int) -> pl.DataFrame:
     """Return DATASET_TRACKS, but for the origin of vectors, of all tracks (track_id, train_count).
 
-    The catalogue comes first, then the tracks that can borrow a vector from it; each by descending count, ties by id.
+    The catalogue comes first, then the tracks whose vector can be imputed from it; each by descending count, ties by id.
     """
     tracks = (
         counts.join(lake.read_tracks(), on="track_id", how="left")
         .with_columns((pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue"))
         .sort(["train_count", "track_id"], descending=[True, False])
     )
-    # Which tracks can borrow does not depend on what the vectors are: any will do to find out.
+    # Which tracks it can be imputed for does not depend on what the vectors are: any will do to find out.
     stand_in = np.ones((int(tracks["in_catalogue"].sum()), 1), dtype=np.float32)
-    _, origin = borrow_vectors(tracks, stand_in)
-    can_borrow = origin != ORIGINS.index("none")
+    _, origin = impute_vectors(tracks, stand_in)
+    can_impute = origin != ORIGINS.index("none")
     # Read here and once more for the vectors: kept in between, they would lie beside all that the workers hold.
     embeddings = embeddings_of(lake, tracks)
     if embeddings is not None:
         has = np.asarray(np.isfinite(embeddings).all(axis=1))
-        can_borrow |= has & (int(has[: len(stand_in)].sum()) >= MIN_FIT)
+        can_impute |= has & (int(has[: len(stand_in)].sum()) >= MIN_FIT)
     return (
-        tracks.with_columns(pl.Series("can_borrow", can_borrow))
-        .sort(["in_catalogue", "can_borrow"], descending=True, maintain_order=True)
+        tracks.with_columns(pl.Series("can_impute", can_impute))
+        .sort(["in_catalogue", "can_impute"], descending=True, maintain_order=True)
         .with_row_index("track_index")
         .with_columns(pl.col("track_index").cast(pl.Int32))
-        .drop("can_borrow")
+        .drop("can_impute")
     )

@@ -66,7 +66,7 @@ def weeks_of(days: Sequence[Day], buckets: tuple[int, int], as_of_day: int) -> l
     return weeks
 
 
-class PastCache:
+class HabitsCache:
     """The files of a part in the cache of a folder of datasets."""
 
     def __init__(self, folder: Folder, weeks: list[Week]) -> None:

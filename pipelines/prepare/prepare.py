@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fsvae.data.dataset import current_dataset, is_prepared, part_name
+from fsvae.data.dataset import current_dataset, is_prepared, shard_name
 from fsvae.errors import UserError
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.events import Day
 from pipelines.lake.lake import N_BUCKETS, Lake
 from pipelines.prepare.catalogue import catalogue, cuts
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.listen_counts import DayCounts, DayTask, count_day
 from pipelines.prepare.track_space import make_space
-from pipelines.prepare.user_shards import VOCABULARY, PartResult, PartTask, make_part
+from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard
 from pipelines.runtime.engine import Engine, LocalEngine
 from pipelines.runtime.files import fingerprint, in_schema, write_parquet
 from pipelines.runtime.locks import held
 
-_EVENTS_A_PART = 1_000_000
+_EVENTS_PER_SHARD = 1_000_000
 """About so many events go into one part of the users, as long as there are buckets enough."""
 
 
@@ -144,25 +144,25 @@ def _make(
     train_until, validation_until = cuts(counts, config)
     tracks = catalogue(counts.tracks(train_until), lake, config.min_count)
     n_catalogue = int(tracks["in_catalogue"].sum())
-    vocabulary = f"vocabulary-{name}.parquet"
-    with cache.writing(vocabulary) as file:
-        write_parquet(file, [in_schema(tracks, VOCABULARY)], VOCABULARY)
+    track_ids = f"track_ids-{name}.parquet"
+    with cache.writing(track_ids) as file:
+        write_parquet(file, [in_schema(tracks, TRACK_IDS)], TRACK_IDS)
 
     events = sum(entry["rows"] for entry in entries)
     n_parts = 1
-    while n_parts < N_BUCKETS and events > n_parts * _EVENTS_A_PART:
+    while n_parts < N_BUCKETS and events > n_parts * _EVENTS_PER_SHARD:
         n_parts *= 2
     width = N_BUCKETS // n_parts
     as_of_day = Day.of(days[-1], entries[-1]).number + 1
     parts = [
-        PartTask(
+        ShardTask(
             lake=lake.root,
             days=[Day.of(day, entry) for day, entry in zip(days, entries, strict=True)],
             buckets=(index * width, (index + 1) * width),
             cache=cache,
-            vocabulary=vocabulary,
+            track_ids=track_ids,
             out=out,
-            name=part_name(index),
+            name=shard_name(index),
             n_catalogue=n_catalogue,
             train_until=train_until,
             validation_until=validation_until,
@@ -171,7 +171,7 @@ def _make(
         for index in range(n_parts)
     ]
     progress("users", 0.1)
-    results = engine.map(make_part, parts, lambda done, of: progress("users", 0.1 + 0.2 * done / of))
+    results = engine.map(make_shard, parts, lambda done, of: progress("users", 0.1 + 0.2 * done / of))
 
     epochs = 0
 
@@ -210,7 +210,7 @@ def _make(
     }
 
 
-def _counts(results: list[PartResult], tracks: int, n_catalogue: int) -> dict[str, int]:
+def _counts(results: list[ShardResult], tracks: int, n_catalogue: int) -> dict[str, int]:
     counts = {
         "users": sum(result.users for result in results),
         "tracks": tracks,

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import part_name
+from fsvae.data.dataset import shard_name
 from fsvae.errors import UserError
 from fsvae.features.alignment import align, in_order_of
-from fsvae.features.borrowed import ORIGINS, borrow_vectors
-from fsvae.features.sentences import PlaylistFiles, Sentences, SequenceFiles, TrainingSessions
+from fsvae.features.corpus import Corpus, PlaylistFiles, SequenceFiles, TrainingSessions
+from fsvae.features.imputed_vectors import ORIGINS, impute_vectors
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
 from fsvae.storage import Folder, read_frame
 from pipelines.lake.lake import Lake
@@ -24,12 +24,12 @@ from pipelines.lake.lake import Lake
 
 @dataclass(frozen=True)
 class Space:
-    """Vectors of the catalogue and of the tracks that borrow one, and what is to be said of them."""
+    """Vectors of the catalogue and of the tracks with an imputed one, and what is to be said of them."""
 
     vectors: NDArray[np.float32]
     """[V, D], the catalogue first."""
     origin: list[str]
-    """Where each track's vector comes from, one of `fsvae.features.borrowed.ORIGINS`; all tracks of the dataset."""
+    """Source of each track's vector, one of `fsvae.features.imputed_vectors.ORIGINS`; all tracks of the dataset."""
     drift: dict[str, Any] | None
     """`fsvae.features.alignment.Drift` to the space before; None where there is none."""
 
@@ -52,7 +52,7 @@ def make_space(
             than the listens.
         dataset: with its sequences.
         n_parts: how many parts they have.
-        tracks: DATASET_TRACKS but for the origin: the catalogue, those that can borrow a vector, the others.
+        tracks: DATASET_TRACKS but for the origin: the catalogue, those whose vector can be imputed, the others.
         train_until: where the training period ends [us].
         config: of track2vec.
         seed: of track2vec.
@@ -64,10 +64,10 @@ def make_space(
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
     ids = tracks["track_id"][:n_catalogue].to_list()
-    files = [partial(dataset.open, f"sequences/{part_name(index)}") for index in range(n_parts)]
-    sessions = Sentences(TrainingSessions(SequenceFiles(files), train_until, n_catalogue))
+    files = [partial(dataset.open, f"sequences/{shard_name(index)}") for index in range(n_parts)]
+    sessions = Corpus(TrainingSessions(SequenceFiles(files), train_until, n_catalogue))
     lists = [partial(lake.open, entry) for entry in lake.manifest.playlists]
-    sentences = _Both(sessions, Sentences(PlaylistFiles(lists, ids))) if lists else sessions
+    corpus = _Both(sessions, Corpus(PlaylistFiles(lists, ids))) if lists else sessions
     listened = None if lists else tracks["train_count"][:n_catalogue].to_numpy()
     old = None if before is None else _old_vectors(before, ids)
     if old is not None and old.shape[1] != config.dim:
@@ -75,11 +75,11 @@ def make_space(
             f"dataset.track2vec.dim={config.dim}: the current track space has {old.shape[1]} dimensions, and a space "
             "can only be gone on from in its own. Set dataset.continue_space=false to begin a new one."
         )
-    vectors = train_track_vectors(sentences, n_catalogue, config, seed, initial=old, on_epoch=on_epoch, counts=listened)
+    vectors = train_track_vectors(corpus, n_catalogue, config, seed, initial=old, on_epoch=on_epoch, counts=listened)
     drift = None
     if old is not None:
         vectors, drift = align(vectors, old)
-    all_vectors, origin = borrow_vectors(tracks, vectors, embeddings_of(lake, tracks))
+    all_vectors, origin = impute_vectors(tracks, vectors, embeddings_of(lake, tracks))
     with_vector = np.flatnonzero(origin != ORIGINS.index("none"))
     return Space(
         vectors=all_vectors[: int(with_vector.max()) + 1],
@@ -109,9 +109,9 @@ def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
 
 
 class _Both:
-    """One source of sentences behind the other, as often as they are read."""
+    """One source of corpus behind the other, as often as they are read."""
 
-    def __init__(self, first: Sentences, second: Sentences) -> None:
+    def __init__(self, first: Corpus, second: Corpus) -> None:
         self._sources = (first, second)
 
     def __iter__(self) -> Iterator[NDArray[np.int32]]:

@@ -20,16 +20,16 @@ from fsvae.features.habits import fold, snapshot_days
 from fsvae.features.slow import HABITS, Events
 from fsvae.schema import KINDS, SEQUENCES, SLOW
 from fsvae.storage import Folder
-from pipelines.lake.events import Day, Ints, PartEvents, read_events
-from pipelines.prepare.habits_cache import PastCache, WeekHabits, weeks_of
+from pipelines.lake.events import Day, Ints, ShardEvents, read_events
+from pipelines.prepare.habits_cache import HabitsCache, WeekHabits, weeks_of
 from pipelines.runtime.files import write_parquet
 
-VOCABULARY = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
+TRACK_IDS = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
 """The tracks of a dataset, by their index."""
 
 
 @dataclass(frozen=True)
-class PartTask:
+class ShardTask:
     """One part of the users of a dataset."""
 
     lake: Folder
@@ -37,8 +37,8 @@ class PartTask:
     buckets: tuple[int, int]
     """First bucket, and the one after the last."""
     cache: Folder
-    vocabulary: str
-    """The file of the cache with the dataset's tracks, VOCABULARY."""
+    track_ids: str
+    """The file of the cache with the dataset's tracks, TRACK_IDS."""
     out: Folder
     name: str
     """Of the part's files in sequences/ and slow/."""
@@ -49,7 +49,7 @@ class PartTask:
 
 
 @dataclass(frozen=True)
-class PartResult:
+class ShardResult:
     """What was counted on the way."""
 
     events: int
@@ -62,10 +62,10 @@ class PartResult:
     """The files of the cache that belong to it."""
 
 
-def make_part(task: PartTask) -> PartResult:
+def make_shard(task: ShardTask) -> ShardResult:
     """Write a part's sequences and habits."""
     weeks = weeks_of(task.days, task.buckets, task.as_of_day)
-    cache = PastCache(task.cache, weeks)
+    cache = HabitsCache(task.cache, weeks)
     state, done = cache.resume()
     slow: list[WeekHabits] = []
     listens: list[_Listens] = []
@@ -102,7 +102,7 @@ def make_part(task: PartTask) -> PartResult:
     index_of = _track_indices(task, state.codes.tracks.known)
     counted = _write_sequences(task, listens, row_of, [names[code] for code in ordered], index_of)
     _write_slow(task, slow, row_of)
-    return PartResult(
+    return ShardResult(
         events=events,
         users=len(ordered),
         snapshots=sum(len(user) for user, _, _ in slow),
@@ -123,7 +123,7 @@ class _Listens:
     played_fraction: NDArray[np.float32]
 
     @classmethod
-    def of(cls, rows: PartEvents) -> _Listens:
+    def of(cls, rows: ShardEvents) -> _Listens:
         events = rows.events
         mask = events.kind == KINDS.index("listen")
         return cls(
@@ -135,14 +135,14 @@ class _Listens:
         )
 
 
-def _track_indices(task: PartTask, tracks: pa.Array) -> NDArray[np.int32]:
+def _track_indices(task: ShardTask, tracks: pa.Array) -> NDArray[np.int32]:
     """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
-    known = pq.read_table(task.cache.open(task.vocabulary), schema=VOCABULARY)["track_id"]
+    known = pq.read_table(task.cache.open(task.track_ids), schema=TRACK_IDS)["track_id"]
     return np.asarray(pc.fill_null(pc.index_in(tracks, value_set=known), -1).to_numpy(), dtype=np.int32)
 
 
 def _write_sequences(
-    task: PartTask, listens: list[_Listens], row_of: Ints, names: list[str], index_of: NDArray[np.int32]
+    task: ShardTask, listens: list[_Listens], row_of: Ints, names: list[str], index_of: NDArray[np.int32]
 ) -> tuple[list[int], list[int]]:
     """Write SEQUENCES; return the listens of each period, and those to tracks of the catalogue."""
     row = np.concatenate([np.zeros(0, dtype=np.int64), *(row_of[some.user] for some in listens)])
@@ -164,7 +164,7 @@ def _write_sequences(
     return np.bincount(period, minlength=3).tolist(), np.bincount(period[inside], minlength=3).tolist()
 
 
-def _write_slow(task: PartTask, slow: list[WeekHabits], row_of: Ints) -> None:
+def _write_slow(task: ShardTask, slow: list[WeekHabits], row_of: Ints) -> None:
     row = np.concatenate([row_of[user] for user, _, _ in slow])
     day = np.concatenate([day for _, day, _ in slow])
     order = np.lexsort((day, row))

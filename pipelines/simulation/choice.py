@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.simulation.config import SimulateConfig
 from pipelines.simulation.draws import Bools, Floats, Ints, draw_between, draw_columns, draw_places
-from pipelines.simulation.events import ALBUM, LIBRARY, RADIO
+from pipelines.simulation.simulate_config import SimulateConfig
+from pipelines.simulation.simulated_events import ALBUM, LIBRARY, RADIO
 from pipelines.simulation.users import FAVOURITE_ARTISTS, FAVOURITE_TRACKS, Users
 from pipelines.simulation.world import World
 

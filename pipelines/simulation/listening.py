@@ -19,10 +19,21 @@ from datetime import date
 import numpy as np
 
 from pipelines.simulation.choice import Chooser
-from pipelines.simulation.config import SimulateConfig
 from pipelines.simulation.draws import Bools, Floats, Ints, draw_columns
-from pipelines.simulation.events import ALBUM, CONTEXTS, DAY_MS, HOUR_MS, LIBRARY, LIKE, LISTEN, SAVE, SKIP, Events
-from pipelines.simulation.sessions import Schedule, draw_schedule
+from pipelines.simulation.schedule import Schedule, draw_schedule
+from pipelines.simulation.simulate_config import SimulateConfig
+from pipelines.simulation.simulated_events import (
+    ALBUM,
+    CONTEXTS,
+    DAY_MS,
+    HOUR_MS,
+    LIBRARY,
+    LIKE,
+    LISTEN,
+    SAVE,
+    SKIP,
+    Events,
+)
 from pipelines.simulation.users import Users
 from pipelines.simulation.world import HOURS, World
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from fsvae.errors import UserError
-from pipelines.simulation.config import SimulateConfig, check_config
-from pipelines.simulation.events import DAY_MS, KINDS, Events
 from pipelines.simulation.listening import Listening
+from pipelines.simulation.simulate_config import SimulateConfig, check_config
+from pipelines.simulation.simulated_events import DAY_MS, KINDS, Events
 from pipelines.simulation.users import draw_users
 from pipelines.simulation.world import World, build_world
 from pipelines.simulation.writing import DayWriter

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.simulation.config import SimulateConfig
 from pipelines.simulation.draws import Floats, Ints, draw_between, draw_places
+from pipelines.simulation.simulate_config import SimulateConfig
 from pipelines.simulation.world import HOURS, World
 
 FAVOURITE_ARTISTS = 6

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.simulation.config import SimulateConfig
 from pipelines.simulation.draws import Floats, Ints, zipf_weights
 from pipelines.simulation.names import draw_albums, draw_artists, draw_ids, draw_titles
+from pipelines.simulation.simulate_config import SimulateConfig
 
 HOURS = 24
 ALWAYS_OUT = -1

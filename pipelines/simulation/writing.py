@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fsvae.schema import RAW_EVENTS, TIMESTAMP
 from pipelines.simulation.draws import Ints
-from pipelines.simulation.events import CONTEXTS, KINDS, Events
+from pipelines.simulation.simulated_events import CONTEXTS, KINDS, Events
 from pipelines.simulation.world import World
 
 ROW_GROUP = 1 << 21

@@ -29,7 +29,7 @@ from fsvae.models.predict import NetworkRecommender
 from fsvae.schema import KINDS
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

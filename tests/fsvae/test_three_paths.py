@@ -14,9 +14,9 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.models.online_state import UserState, new_user, predict, update
 from fsvae.models.predict import NetworkRecommender
-from fsvae.models.stepping import UserState, advance, answer, new_user
-from serving.recommender import OnlineRecommender, RecentListen
+from serving.online_recommender import OnlineRecommender, RecentListen
 
 LATER = 4_000_000_000_000_000  # a request long after the log
 
@@ -79,13 +79,13 @@ def steps(model: FSVAE, data: PreparedDataset, user: int) -> list[UserState]:
     states = [new_user(model)]
     for n in range(listens.offsets[user], listens.offsets[user + 1]):
         listen = int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n])
-        states.append(advance(model, states[-1], *listen))
+        states.append(update(model, states[-1], *listen))
     return states
 
 
 @torch.inference_mode()
 def stepped(model: FSVAE, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
-    return rows(model, answer(model, state, model.slow(torch.from_numpy(slow)[None]), at))[0]
+    return rows(model, predict(model, state, model.slow(torch.from_numpy(slow)[None]), at))[0]
 
 
 @pytest.mark.parametrize("history", [4, 8])

@@ -14,8 +14,8 @@ from fsvae.data.listens import Listens
 from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
-from fsvae.models.config import ModelConfig
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.model_config import ModelConfig
 
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US

@@ -11,7 +11,7 @@ from IPython.display import Image, Markdown
 from notebook_helpers import heard_last, show
 
 from fsvae.data.dataset import PreparedDataset
-from pipelines.reports.latent.report import Section
+from pipelines.reports.latent.latent_page import Section
 from pipelines.reports.page import Table
 from pipelines.reports.plot import Plot
 

@@ -16,7 +16,7 @@ from fsvae.logs.source import SourceConfig
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.locks import held
 

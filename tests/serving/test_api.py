@@ -14,10 +14,10 @@ from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import cosine_distance
 from fsvae.models.build import build_model
-from fsvae.models.config import ModelConfig
+from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkRecommender
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
-from serving.recommender import OnlineRecommender, RecentListen
+from serving.online_recommender import OnlineRecommender, RecentListen
 
 EXACT = 1_000_000
 
@@ -87,7 +87,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
         model, tracks, track_ids = bundle.model, bundle.tracks, bundle.track_ids
 
         def user(self, user_id: str, at: int) -> Any:
-            from fsvae.models.stepping import new_user
+            from fsvae.models.online_state import new_user
 
             return new_user(bundle.model), slow
 
@@ -259,7 +259,7 @@ def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, 
 
 def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine whose clock is behind the log."""
-    monkeypatch.setattr("serving.recommender.time.time_ns", lambda: 5_000)
+    monkeypatch.setattr("serving.online_recommender.time.time_ns", lambda: 5_000)
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5

@@ -11,11 +11,11 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.build import build_model
-from fsvae.models.config import ModelConfig
+from fsvae.models.model_config import ModelConfig
 from serving import app
 from serving.app import running
-from serving.config import ServeConfig
-from serving.recommender import OnlineRecommender
+from serving.online_recommender import OnlineRecommender
+from serving.serve_config import ServeConfig
 
 
 def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from fsvae.logs.checks.embeddings import check_embeddings
-from fsvae.logs.checks.events import check_events
-from fsvae.logs.checks.playlists import check_playlists
+from fsvae.logs.checks.embedding_rows import check_embeddings
+from fsvae.logs.checks.event_rows import check_events
+from fsvae.logs.checks.playlist_rows import check_playlists
 from fsvae.logs.source import Chunk, SourceConfig
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fsvae.logs.row_json import dump
+from fsvae.logs.row_json import rows_to_json
 from fsvae.logs.source import Chunk
 from fsvae.schema import REJECTS
 
@@ -38,7 +38,7 @@ def rejects_of(chunk: Chunk, path: Path, faults: pl.DataFrame, fields: list[str]
     """Return the rows of a chunk that have a fault, and its malformed ones, as REJECTS."""
     rows = chunk.rows.filter(faults["field"].is_not_null())
     bad = faults.filter(pl.col("field").is_not_null())
-    dumped = dump(rows.select(name for name in fields if name in rows.columns))
+    dumped = rows_to_json(rows.select(name for name in fields if name in rows.columns))
     malformed = chunk.malformed
     source = str(path / chunk.member) if chunk.member else str(path)
     return pl.DataFrame(

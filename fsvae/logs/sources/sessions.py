@@ -19,7 +19,7 @@ import polars as pl
 
 from fsvae.logs.formats.csv import columns_of
 from fsvae.logs.formats.parquet import parquet_schema, read_parquet
-from fsvae.logs.row_json import dump
+from fsvae.logs.row_json import rows_to_json
 from fsvae.logs.source import Chunk, Malformed, SourceConfig
 
 FILES = ("*.parquet",)
@@ -57,7 +57,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
             ),
             [
                 Malformed(line, text, "position is not behind that of the row before in its session")
-                for line, text in zip(bad["line"], dump(bad.select(_COLUMNS)), strict=True)
+                for line, text in zip(bad["line"], rows_to_json(bad.select(_COLUMNS)), strict=True)
             ],
             time_unit="s",
         )

@@ -22,7 +22,7 @@ import pyarrow as pa
 from fsvae.errors import UserError
 from fsvae.logs.formats.csv import columns_of
 from fsvae.logs.formats.parquet import BATCH_ROWS, parquet_schema, read_parquet
-from fsvae.logs.row_json import dump
+from fsvae.logs.row_json import rows_to_json
 from fsvae.logs.source import Chunk, Malformed, SourceConfig
 
 FILES = ("*.parquet",)
@@ -62,7 +62,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
         unequal = users.filter(~equal)
         malformed = [
             Malformed(line, text, "lists of unequal lengths, or none")
-            for line, text in zip(unequal["line"], dump(unequal.drop("line")), strict=True)
+            for line, text in zip(unequal["line"], rows_to_json(unequal.drop("line")), strict=True)
         ]
         good = users.filter(equal & (users["timestamp"].list.len() > 0))
         rows = good.explode([name for name in columns if name != "uid"])

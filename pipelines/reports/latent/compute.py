@@ -16,6 +16,7 @@ from fsvae.bundle import Bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.features.slow import DAY_US
+from fsvae.latent.anomaly import ReconstructionErrors, anomalies, reconstruction_errors
 from fsvae.latent.maps import NO_TASTE, Clusters, Space, agreement, neighbours, taste_clusters, tsne
 from fsvae.latent.paths import (
     cosine,
@@ -27,10 +28,10 @@ from fsvae.latent.paths import (
     traversal,
 )
 from fsvae.latent.states import States, encode, latest_listens, some_listens
-from fsvae.latent.surprise import Surprise, anomalies, surprise
 from fsvae.latent.tastes import last_heard, slow_known, slow_taste
 from fsvae.models.fsvae import FSVAE
 from pipelines.reports.latent.figures import (
+    ANOMALIES_SHOWN,
     CLUSTERS,
     LATEST,
     LEAST,
@@ -38,15 +39,14 @@ from pipelines.reports.latent.figures import (
     NEAREST_STATES,
     PAIRS,
     STEPS,
-    SURPRISING,
     USERS,
+    AnomalousListen,
     LatentFigures,
     Maps,
-    SurprisingListen,
     Traversal,
     Walk,
 )
-from pipelines.reports.latent.users import follow, users_of
+from pipelines.reports.latent.followed_users import follow, users_of
 
 Done = Callable[[str, float], None]
 """Called with what is being done and the share of all that is done."""
@@ -101,7 +101,7 @@ def latent_figures(
     ends = np.searchsorted(users, chosen if len(chosen) > 1 else np.append(chosen, users[users != chosen[0]][:1]))
     walk = _walk(model, data, labels, users, latest, (int(ends[0]), int(ends[1])), seed)
     moved = _traversal(model, labels, space, states)
-    surprises = surprise(model, data, since, np.iinfo(np.int64).max, stage("surprises", 0.75, 1.0))
+    errors = reconstruction_errors(model, data, since, np.iinfo(np.int64).max, stage("errors", 0.75, 1.0))
     return LatentFigures(
         run=run,
         model=model.config,
@@ -115,9 +115,9 @@ def latent_figures(
         unknown=int((~slow_known(data, last)).sum()),
         walk=walk,
         traversal=moved,
-        surprise=surprises,
-        anomalies=anomalies(data.listens.user[surprises.positions], surprises.nll, LATEST, LEAST),
-        surprising=_surprising(model, data, labels, surprises),
+        errors=errors,
+        anomalies=anomalies(data.listens.user[errors.positions], errors.nll, LATEST, LEAST),
+        anomalous=_anomalous(model, data, labels, errors),
         user_ids=dataset.user_ids,
     )
 
@@ -193,15 +193,17 @@ def _traversal(model: FSVAE, labels: list[str], space: Space, states: States) ->
     return Traversal(dimensions, [[labels[track] for track in row] for row in nearest_track(model, directions)], turn)
 
 
-def _surprising(model: FSVAE, dataset: PreparedDataset, labels: list[str], found: Surprise) -> list[SurprisingListen]:
-    rows = np.sort(np.argsort(-found.nll, kind="stable")[:SURPRISING])
+def _anomalous(
+    model: FSVAE, dataset: PreparedDataset, labels: list[str], found: ReconstructionErrors
+) -> list[AnomalousListen]:
+    rows = np.sort(np.argsort(-found.nll, kind="stable")[:ANOMALIES_SHOWN])
     positions, listens = found.positions[rows], dataset.listens
     expected = nearest_track(model, decode(model, encode(model, dataset, positions).mean_NZ))
     listed = []
     for row, position, track in zip(rows, positions, expected, strict=True):
         before = slice(listens.offsets[listens.user[position]], position)
         listed.append(
-            SurprisingListen(
+            AnomalousListen(
                 user_id=dataset.user_ids[listens.user[position]],
                 played_at=int(listens.played_at[position]),
                 nll=float(found.nll[row]),

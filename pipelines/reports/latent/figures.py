@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.evaluation.latent import LatentUse
+from fsvae.evaluation.latent_use import LatentUse
+from fsvae.latent.anomaly import Anomalies, ReconstructionErrors
 from fsvae.latent.maps import Clusters, Space
 from fsvae.latent.paths import Path, Smoothness
-from fsvae.latent.surprise import Anomalies, Surprise
-from fsvae.models.config import ModelConfig
+from fsvae.models.model_config import ModelConfig
 
 MOMENTS = 2000
 """So many states are on the maps."""
@@ -40,7 +40,7 @@ LATEST = 50
 """A user's anomaly score is over so many of the latest listens."""
 LEAST = 10
 """A user with fewer has none."""
-SURPRISING = 10
+ANOMALIES_SHOWN = 10
 """Users and listens that are named as surprising."""
 
 
@@ -122,7 +122,7 @@ class Traversal:
 
 
 @dataclass(frozen=True)
-class SurprisingListen:
+class AnomalousListen:
     """A listen that the model did not expect."""
 
     user_id: str
@@ -143,7 +143,7 @@ class LatentFigures:
     run: str
     model: ModelConfig
     since_us: int
-    """The maps, the use of the latent and the surprises are of listens from here on, new to the model."""
+    """The maps, the use of the latent and the errors are of listens from here on, new to the model."""
     space: Space
     use: LatentUse
     kl_of_mean_Z: NDArray[np.float64]
@@ -156,8 +156,8 @@ class LatentFigures:
     """and of so many of them the slow side knows nothing."""
     walk: Walk
     traversal: Traversal
-    surprise: Surprise
+    errors: ReconstructionErrors
     anomalies: Anomalies
-    surprising: list[SurprisingListen]
+    anomalous: list[AnomalousListen]
     user_ids: list[str]
     """Of all users, by index."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fsvae.latent.paths import SIGMAS
 from pipelines.reports.latent.figures import NEAREST_STATES, LatentFigures, Neighbour, Traversal
-from pipelines.reports.latent.users import mean_known
+from pipelines.reports.latent.followed_users import mean_known
 from pipelines.reports.words import count, decimal, percent
 
 NONE = "-"

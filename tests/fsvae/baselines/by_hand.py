@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tiny_dataset import FIRST_DAY, SECOND_US, History, dataset_of
 
-from fsvae.baselines.scored import POPULARITY_SHARE
+from fsvae.baselines.score_based import POPULARITY_SHARE
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.slow import DAY_US
 

@@ -74,9 +74,9 @@ def test_last_track_ranks_by_nearness_to_the_last_track_itself_first() -> None:
     model = LastTrack(NoSettings())
     a = {3: [0, 1], 4: POPULAR, 5: [-1, 0]}  # the listen at 3 has no vector
     close(predicted(model), a | {9: POPULAR, 10: POPULAR, 11: [0, 1]})
-    outcome = evaluate(model, data(), "test")
+    result = evaluate(model, data(), "test")
     # 5: track 0 is opposite to the last one, 2; 10: of (.4, .2), 0 is the nearest, then 1; 11: 0 and 2 tie behind 1
-    assert outcome.ranks.tolist() == [MISS, 3, 3, MISS, 2, 3]
+    assert result.ranks.tolist() == [MISS, 3, 3, MISS, 2, 3]
 
 
 def test_recent_popularity_halves_what_is_a_half_life_older() -> None:
@@ -101,9 +101,9 @@ def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_liste
     close(predicted(Popularity(NoSettings())), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
     model = Popularity(NoSettings())
     model.fit(data())
-    outcome = evaluate(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
-    assert outcome.ranks.tolist() == [MISS, 3, 1, MISS, 3, 3]
-    assert outcome.l2[2] == pytest.approx(np.hypot(0.6, 0.2))
+    result = evaluate(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
+    assert result.ranks.tolist() == [MISS, 3, 1, MISS, 3, 3]
+    assert result.l2[2] == pytest.approx(np.hypot(0.6, 0.2))
 
 
 def test_baselines_learn_from_the_training_period_alone() -> None:

@@ -7,12 +7,12 @@ import pytest
 from by_hand import TEST, VECTORS, dataset, minutes, mixed
 
 from fsvae.baselines import Markov, MarkovConfig, MarkovGlobal, NoSettings
-from fsvae.baselines.scored import ScoringBaseline
+from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.data.dataset import PreparedDataset
 from fsvae.recommender import Predictions
 
 
-def predicted(model: ScoringBaseline, data: PreparedDataset) -> Predictions:
+def predicted(model: ScoreBasedBaseline, data: PreparedDataset) -> Predictions:
     model.fit(data)
     [part] = list(model.predict(data, TEST, np.iinfo(np.int64).max))
     assert part.scores is not None
@@ -97,5 +97,5 @@ def test_tracks_without_a_vector_are_contexts_and_are_not_recommended() -> None:
 def test_counts_are_the_same_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     data = dataset(a=minutes(0, 1, 0, 2, 0, 1, 2, 2, 1, day=5), b=minutes(0, 1, day=0))
     whole = predicted(Markov(MarkovConfig()), data).scores
-    monkeypatch.setattr("fsvae.baselines.scored._PAIRS_AT_ONCE", 1_000)  # 500 listens back: two targets
+    monkeypatch.setattr("fsvae.baselines.score_based._PAIRS_AT_ONCE", 1_000)  # 500 listens back: two targets
     np.testing.assert_array_equal(predicted(Markov(MarkovConfig()), data).scores, whole)

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from tiny_dataset import FIRST_DAY, History, dataset_of, random_histories, unit_vectors
 
 from fsvae.baselines import BASELINES, Baseline
-from fsvae.baselines.scored import ScoringBaseline
+from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.protocol import evaluate
 from fsvae.features.slow import DAY_US
@@ -97,12 +97,12 @@ def test_one_pass_is_what_each_position_gives_alone(name: str) -> None:
         same(together[user, n], answers(fitted(name, alone), alone, at)[user, n])
 
 
-@pytest.mark.parametrize("name", [name for name, kind in BASELINES.items() if issubclass(kind, ScoringBaseline)])
+@pytest.mark.parametrize("name", [name for name, kind in BASELINES.items() if issubclass(kind, ScoreBasedBaseline)])
 def test_the_size_of_the_blocks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = world(HISTORIES)
     model = fitted(name, dataset)
     whole = answers(model, dataset, TRAIN_UNTIL)
-    monkeypatch.setattr(ScoringBaseline, "rows_at_once", 7)
+    monkeypatch.setattr(ScoreBasedBaseline, "rows_at_once", 7)
     assert max(len(part.targets) for part in model.predict(dataset, TRAIN_UNTIL, FIRST_DAY * DAY_US * 2)) == 7
     for key, answer in answers(model, dataset, TRAIN_UNTIL).items():
         same(whole[key], answer)

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from outcomes import BETTER, REFERENCE, data
+from made_results import BETTER, REFERENCE, data
 from scipy import stats
 from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
-from fsvae.evaluation.outcome import SPACE_METRICS, TARGET_METRICS
+from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.features.slow import DAY_US
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
 
-from fsvae.evaluation.latent import LatentUse, latent_use
+from fsvae.evaluation.latent_use import LatentUse, latent_use
 from fsvae.latent.states import States, encode
 
 

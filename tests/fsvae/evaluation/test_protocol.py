@@ -14,8 +14,8 @@ from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.metrics_table import markdown
 from fsvae.evaluation.protocol import evaluate
-from fsvae.evaluation.report import markdown
 from fsvae.features.slow import DAY_US
 from fsvae.recommender import Predictions
 
@@ -61,15 +61,15 @@ def test_every_listen_of_the_period_by_hand() -> None:
         Predictions(np.array([7, 8]), floats([0, 0, 1], [0, 1, 0.5])),  # targets 2 and 0: ranks 1 and 3
         Predictions(np.array([4, 3]), floats([1, 1, 1], [0.6, 0.8, 0])),  # outside; 1: rank 1
     )
-    outcome = evaluate(model, data(), "test")
+    result = evaluate(model, data(), "test")
     assert model.asked == [(VALIDATION_UNTIL, np.iinfo(np.int64).max)]
-    assert outcome.targets.tolist() == [3, 4, 7, 8]
-    assert outcome.ranks.tolist() == [1, MISS, 1, 3]
+    assert result.targets.tolist() == [3, 4, 7, 8]
+    assert result.ranks.tolist() == [1, MISS, 1, 3]
     l2 = [math.sqrt(0.4), math.nan, 0, 1.5]
     cosine = [0.2, math.nan, 0, 1]
-    np.testing.assert_allclose(outcome.l2, l2, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(outcome.cosine, cosine, rtol=1e-6, atol=1e-7)
-    metrics = outcome.metrics()
+    np.testing.assert_allclose(result.l2, l2, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(result.cosine, cosine, rtol=1e-6, atol=1e-7)
+    metrics = result.metrics()
     assert metrics["l2"] == pytest.approx((math.sqrt(0.4) + 1.5) / 3)
     assert metrics["cosine"] == pytest.approx(0.4)
     assert metrics["recall@1"] == pytest.approx(2 / 3) and metrics["recall@1_all"] == pytest.approx(0.5)
@@ -86,10 +86,10 @@ def test_a_catalogue_that_grows_a_constant_prediction_gains_nothing_by_ties() ->
 def test_the_ranks_are_of_the_query_and_the_distances_of_the_point() -> None:
     points, queries = floats([1, 0, 0], [1, 0, 0]), floats([0, 0, 1], [0, 0, 1])
     both = Predictions(np.array([2, 6]), points, queries)  # targets 2 and 0
-    outcome = evaluate(Fixed(both), data(), "validation")
-    assert outcome.targets.tolist() == [2, 6]
-    assert outcome.ranks.tolist() == [1, 3]
-    assert outcome.l2.tolist() == [pytest.approx(math.sqrt(2)), 0]
+    result = evaluate(Fixed(both), data(), "validation")
+    assert result.targets.tolist() == [2, 6]
+    assert result.ranks.tolist() == [1, 3]
+    assert result.l2.tolist() == [pytest.approx(math.sqrt(2)), 0]
 
 
 def test_scores_rank_instead_of_nearness_each_in_its_row() -> None:
@@ -205,8 +205,8 @@ def test_a_target_without_a_prediction_is_a_defect() -> None:
 def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() -> None:
     other = data().in_space_of(["t3", "new", "t0"], floats([0, 1], [0, -1], [1, 0]))
     assert other.listens.track.tolist() == [2, 3, 3, 3, 0, 2, 2, 3, 2]
-    outcome = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
-    assert outcome.ranks.tolist() == [MISS, 2, MISS, 1]
+    result = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
+    assert result.ranks.tolist() == [MISS, 2, MISS, 1]
     day = int(np.flatnonzero((other.snapshots.user == 0) & (other.snapshots.day == FIRST_DAY + 1))[0])
     assert (
         other.snapshots.features(np.array([day]))[0, -6:].tolist() == [1, 0] * 3

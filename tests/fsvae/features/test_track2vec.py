@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
-from fsvae.features.sentences import Sentences
+from fsvae.features.corpus import Corpus
 from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
 
 CONFIG = Track2VecConfig(epochs=5, sample=0.0)
@@ -24,7 +24,7 @@ def two_moods(seed: int = 0) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     return (6 * moods + rng.integers(0, 6, size=(300, 8))).reshape(-1).astype(np.int32), np.arange(0, 2400, 8)
 
 
-SESSIONS = Sentences([two_moods()])
+SESSIONS = Corpus([two_moods()])
 
 
 def test_tracks_that_are_heard_together_are_nearer_than_others() -> None:
@@ -39,7 +39,7 @@ def test_a_session_is_a_border() -> None:
     """The same listens in one endless session put the two moods together."""
     track, starts = two_moods()
     parted = train_track_vectors(SESSIONS, 12, CONFIG, seed=1)
-    endless = train_track_vectors(Sentences([(track, starts[:1])]), 12, CONFIG, seed=1)
+    endless = train_track_vectors(Corpus([(track, starts[:1])]), 12, CONFIG, seed=1)
     between = np.kron(1 - np.eye(2), np.ones((6, 6))).astype(bool)
     assert (parted @ parted.T)[between].mean() < (endless @ endless.T)[between].mean() - 0.01
 
@@ -80,7 +80,7 @@ def test_counts_that_are_given_save_a_reading_and_change_nothing() -> None:
 
 def test_a_track_that_is_in_no_sentence_has_no_vector_and_moves_no_other() -> None:
     track, starts = two_moods()
-    spread = Sentences([(2 * track + 1, starts)])
+    spread = Corpus([(2 * track + 1, starts)])
     vectors = train_track_vectors(spread, 25, CONFIG, seed=1)
     assert np.isnan(vectors[::2]).all()
     np.testing.assert_array_equal(vectors[1::2], train_track_vectors(SESSIONS, 12, CONFIG, seed=1))
@@ -89,15 +89,15 @@ def test_a_track_that_is_in_no_sentence_has_no_vector_and_moves_no_other() -> No
 def test_what_is_beyond_the_longest_sentence_that_gensim_reads_counts() -> None:
     """One playlist of 10 000 times track 0, then the two moods: read whole, only track 0 would be learned."""
     track, starts = two_moods()
-    long = Sentences([(np.concatenate([np.zeros(10_000, np.int32), track + 1]), np.zeros(1, np.int64))])
-    parted = Sentences([(np.zeros(10_000, np.int32), starts[:1]), (track + 1, starts[:1])])
-    got, expected = (train_track_vectors(sentences, 13, CONFIG, seed=1) for sentences in (long, parted))
+    long = Corpus([(np.concatenate([np.zeros(10_000, np.int32), track + 1]), np.zeros(1, np.int64))])
+    parted = Corpus([(np.zeros(10_000, np.int32), starts[:1]), (track + 1, starts[:1])])
+    got, expected = (train_track_vectors(corpus, 13, CONFIG, seed=1) for corpus in (long, parted))
     assert got.tobytes() == expected.tobytes()
 
 
 def test_a_warm_start_keeps_a_converged_space_near_and_a_cold_start_does_not() -> None:
     old = train_track_vectors(SESSIONS, 12, CONFIG, seed=1)
-    newer = Sentences([two_moods(seed=5)])
+    newer = Corpus([two_moods(seed=5)])
     warm = train_track_vectors(newer, 12, CONFIG, seed=2, initial=old)
     cold = train_track_vectors(newer, 12, CONFIG, seed=2)
     assert (warm * old).sum(axis=1).min() > 0.9
@@ -141,4 +141,4 @@ def test_what_goes_wrong_while_reading_is_raised_and_not_waited_for() -> None:
 @pytest.mark.parametrize("tracks", [0, 3])
 def test_nothing_to_learn_from_is_said_with_the_remedy(tracks: int) -> None:
     with pytest.raises(UserError, match=r"lower dataset\.min_count"):
-        train_track_vectors(Sentences([]), tracks, CONFIG, seed=1)
+        train_track_vectors(Corpus([]), tracks, CONFIG, seed=1)

@@ -13,8 +13,8 @@ from tiny_dataset import all_slow, dataset_of, pattern, random_histories, random
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.config import ModelConfig
 from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.models.model_config import ModelConfig
 from fsvae.models.module import OptimiserConfig, TrainingModule
 
 FOREVER = np.iinfo(np.int64).max
@@ -128,7 +128,7 @@ def test_a_finetuned_table_is_read_and_searched_and_the_distances_stay_in_the_tr
     expected = torch.nn.functional.normalize(model.table[:8], dim=1).detach()
     cosine = torch.nn.functional.cosine_similarity(after.query_ND[:, None], expected[None], dim=2)
     found = model.predictions(batch)
-    assert found.scores is not None and found.queries is None and model.scored == 8
+    assert found.scores is not None and found.queries is None and model.n_scored == 8
     np.testing.assert_allclose(found.scores, cosine.numpy(), rtol=0, atol=1e-5)
 
 

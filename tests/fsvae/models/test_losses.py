@@ -12,8 +12,8 @@ from scipy.stats import vonmises_fisher
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn.functional import cross_entropy, normalize
 
-from fsvae.models.latent import Latent, Posterior
 from fsvae.models.losses import CosineLikelihood, GaussianLikelihood, TrackSoftmax, kl_loss, kl_per_dimension
+from fsvae.models.posterior import Latent, Posterior
 from fsvae.models.prior import Prior
 
 

@@ -9,9 +9,9 @@ from tiny_dataset import dataset_of, random_histories, random_model, small_confi
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.dataset import PreparedDataset
-from fsvae.evaluation.latent import latent_use
-from fsvae.models.latent import Posterior
+from fsvae.evaluation.latent_use import latent_use
 from fsvae.models.losses import kl_per_dimension
+from fsvae.models.posterior import Posterior
 from fsvae.models.prior import SlowPrior
 
 FOREVER = np.iinfo(np.int64).max

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fsvae.errors import UserError
-from fsvae.models.config import ModelConfig
 from fsvae.models.fsvae import FSVAE
+from fsvae.models.model_config import ModelConfig
 
 
 @pytest.mark.parametrize(

@@ -20,19 +20,19 @@ from typer.testing import CliRunner
 
 import pipelines.ablation.run as running
 from fsvae.errors import UserError
-from pipelines.ablation import datasets
-from pipelines.ablation.cell import Ended, Trial
-from pipelines.ablation.matrix import Cell
+from pipelines.ablation import variant_datasets
+from pipelines.ablation.matrix import Variant
+from pipelines.ablation.variant import Ended, Trial
 from pipelines.cli.main import app
 from pipelines.config.compose import load_config
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 
 MINE = """
 title: Two models
 base: [model=paper]
 reference: FS-VAE
-cells:
+variants:
   FS-VAE: []
   the same: [train.max_epochs=2]
   Popularity: [recommender=popularity]
@@ -41,7 +41,7 @@ OTHER = """
 title: Another question
 base: [model=paper]
 reference: FS-VAE
-cells:
+variants:
   FS-VAE: []
   Average: [recommender=average]
 """
@@ -76,7 +76,7 @@ def settings(workdir: Path, small_lake: Lake, small_datasets: Path) -> list[str]
 def ablate(tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch) -> Ablate:
     """Run a command and return what it printed, and the message of its error."""
     with_matrix(tmp_path, monkeypatch, mine=MINE, other=OTHER)
-    monkeypatch.setattr("pipelines.ablation.report.plots", lambda results: [])
+    monkeypatch.setattr("pipelines.ablation.matrix_page.plots", lambda results: [])
 
     def run(*arguments: str, command: str = "ablate", status: int = 0) -> str:
         where = settings if command == "ablate" else settings[:3]  # a report has no settings of models
@@ -87,9 +87,9 @@ def ablate(tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch)
     return run
 
 
-def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], workdir: Path) -> None:
+def test_a_matrix_runs_each_different_variant_once(ablate: Ablate, ran: list[str], workdir: Path) -> None:
     printed = ablate("ablation=mine", "seeds=[1,2]")
-    # Two cells are made of the same, and Popularity knows no seeds.
+    # Two variants are made of the same, and Popularity knows no seeds.
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
     assert "'the same' and 'FS-VAE' are one model: no setting differs that it reads" in printed.split("L2")[0]
     assert "Two models" in printed and "FS-VAE (reference)" in printed and "0 of 2" in printed
@@ -102,7 +102,7 @@ def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], 
     assert str(report) in printed and (report.parent / "report.md").exists()
 
     assert "2 of 2" in ablate("ablation=mine", "seeds=[1,2]") and len(ran) == 3
-    ablate("ablation=other", "seeds=[2]")  # the same cell of another matrix
+    ablate("ablation=other", "seeds=[2]")  # the same variant of another matrix
     assert ran[3:] == ["average 2"]
 
     assert "other-" in ablate(command="report")
@@ -118,7 +118,7 @@ def test_a_matrix_runs_each_different_cell_once(ablate: Ablate, ran: list[str], 
     assert "other, test period" in ablate("evaluate.period=test", command="report")
 
 
-def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
+def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_variant_and_seed_below_it(
     ablate: Ablate, ran: list[str], workdir: Path
 ) -> None:
     ablate("ablation=mine", "seeds=[2]")
@@ -135,7 +135,7 @@ def test_a_matrix_is_a_run_of_mlflow_with_a_run_for_each_cell_and_seed_below_it(
     child = children["FS-VAE, seed 2"]
     assert child.data.params["config.history"] == "16" and child.data.params["seed"] == "2"
     assert [point.step for point in client.get_metric_history(child.info.run_id, "val/l2")] == [1, 2]
-    metrics = [json.loads(path.read_text())["metrics"]["l2"] for path in workdir.glob("cells/*/test/metrics.json")]
+    metrics = [json.loads(path.read_text())["metrics"]["l2"] for path in workdir.glob("variants/*/test/metrics.json")]
     assert child.data.metrics["test/l2"] in metrics
     assert client.search_model_versions("name='fsvae'") == []
 
@@ -154,7 +154,7 @@ def test_an_interrupted_matrix_goes_on_with_what_is_left(
         patch.setattr(running, "run_trial", interrupt)
         printed = ablate("ablation=mine", "seeds=[1,2]", status=130)
         assert "interrupted with 2 of 3 runs done; the same command goes on" in printed
-    assert statuses(workdir) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]  # three cells by name, and the matrix
+    assert statuses(workdir) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]  # three variants by name, and the matrix
     assert "Not done yet: FS-VAE, seed 2; the same, seed 2." in ablate(command="report")
     ablate("ablation=mine", "seeds=[1,2]")
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
@@ -186,14 +186,14 @@ def test_where_a_worker_is_killed_what_is_done_is_told(
     assert "Not done yet: FS-VAE, seed 2; the same, seed 2." in printed
 
 
-def test_a_cell_that_fails_does_not_stop_the_others(
+def test_a_variant_that_fails_does_not_stop_the_others(
     ablate: Ablate, ran: list[str], monkeypatch: pytest.MonkeyPatch, workdir: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("out of paper")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.ablation.cell.latent_use", fail)
+        patch.setattr("pipelines.ablation.variant.latent_use", fail)
         printed = ablate("ablation=mine", "seeds=[1,2]", status=1)
         assert "2 of 3 runs failed (FS-VAE); see above" in printed and "RuntimeError('out of paper')" in printed
     assert ran == ["fsvae 1", "popularity 1", "fsvae 2"]
@@ -202,52 +202,52 @@ def test_a_cell_that_fails_does_not_stop_the_others(
     assert ran[3:] == ["fsvae 1", "fsvae 2"]
 
 
-def test_a_cell_with_another_track_space_has_a_dataset_of_its_own(
+def test_a_variant_with_another_track_space_has_a_dataset_of_its_own(
     tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch, small_datasets: Path, workdir: Path
 ) -> None:
-    cells = "{as it is: [], 3 dimensions: [dataset.track2vec.dim=3], the same: [dataset.track2vec.dim=80]}"
-    with_matrix(tmp_path, monkeypatch, dims=f"reference: as it is\nbase: [recommender=average]\ncells: {cells}\n")
+    variants = "{as it is: [], 3 dimensions: [dataset.track2vec.dim=3], the same: [dataset.track2vec.dim=80]}"
+    with_matrix(tmp_path, monkeypatch, dims=f"reference: as it is\nbase: [recommender=average]\nvariants: {variants}\n")
     current = (small_datasets / "CURRENT").read_text()
     done = CliRunner().invoke(app, ["ablate", "ablation=dims", *settings])
     assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
     assert (small_datasets / "CURRENT").read_text() == current
-    (own,) = (path.parent for path in (small_datasets / ".cells").glob("*/manifest.json"))
+    (own,) = (path.parent for path in (small_datasets / ".variants").glob("*/manifest.json"))
     manifests = [
         json.loads((folder / "manifest.json").read_text()) for folder in (own, small_datasets / current.strip())
     ]
     assert manifests[0]["config"]["track2vec"] == manifests[1]["config"]["track2vec"] | {"dim": 3}
     assert manifests[0]["counts"] == manifests[1]["counts"] and manifests[0]["seed"] == manifests[1]["seed"]
     assert "track spaces of their own, in which L2 and cosine distances are not comparable" in done.output
-    assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 2
+    assert len(list(workdir.glob("variants/*/test/metrics.json"))) == 2
 
 
 @pytest.mark.parametrize(("continued", "keys", "own"), [(True, True, True), (True, False, False), (False, True, False)])
 def test_a_track_space_that_has_learned_for_longer_is_not_compared_with_others(
     continued: bool, keys: bool, own: bool
 ) -> None:
-    """A cell that sets what the current dataset has too still gets one of its own, made from the start."""
+    """A variant that sets what the current dataset has too still gets one of its own, made from the start."""
     current = asdict(DatasetConfig(continue_space=continued))
     named = frozenset({"dataset.track2vec.dim"} if keys else ())
-    found = datasets._config(Cell("one", [], load_config(), named), current)
+    found = variant_datasets._config(Variant("one", [], load_config(), named), current)
     assert (found is not None) == own
     assert found is None or not found.continue_space
 
 
 def test_a_killed_matrix_goes_on(settings: list[str], workdir: Path) -> None:
-    """Its first cell is done and its second one in training when the process is killed, as by a power cut."""
+    """Its first variant is done and its second one in training when the process is killed, as by a power cut."""
     overrides = ["ablation=prior", "seeds=[1]", *settings, "train.max_epochs=10", "train.patience=10"]
     command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "ablate", *overrides]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
-        while not (done := list(workdir.glob("cells/*/test/metrics.json"))):
+        while not (done := list(workdir.glob("variants/*/test/metrics.json"))):
             assert process.poll() is None
             time.sleep(0.05)
-        while len(list(workdir.glob("cells/*/checkpoints/last.ckpt"))) < 1:
+        while len(list(workdir.glob("variants/*/checkpoints/last.ckpt"))) < 1:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     written = done[0].stat().st_mtime_ns
     result = CliRunner().invoke(app, ["ablate", *overrides])
     assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
-    assert len(list(workdir.glob("cells/*/test/metrics.json"))) == 2
+    assert len(list(workdir.glob("variants/*/test/metrics.json"))) == 2
     assert done[0].stat().st_mtime_ns == written
-    assert not list(workdir.glob("cells/*/checkpoints"))
+    assert not list(workdir.glob("variants/*/checkpoints"))

@@ -1,4 +1,4 @@
-"""A matrix is expanded into cells whose settings are checked before anything runs."""
+"""A matrix is expanded into variants whose settings are checked before anything runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MINE = """
 title: Mine
 base: [model=paper, model.beta=0.1, model.history=32]
 reference: one
-cells:
+variants:
   one: []
   two: [model.beta=0.3, dataset.track2vec.dim=8]
 """
 
 
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *cell: str, reference: str = "one") -> str:
-    text = f"reference: {reference}\ncells:\n  one: []\n  two: [{', '.join(cell)}]\n"
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *variant: str, reference: str = "one") -> str:
+    text = f"reference: {reference}\nvariants:\n  one: []\n  two: [{', '.join(variant)}]\n"
     with_matrix(tmp_path, monkeypatch, mine=text)
     with pytest.raises(UserError) as error:
         matrix_of(["ablation=mine"])
@@ -33,28 +33,28 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *cell: str, referen
 
 
 @pytest.mark.parametrize("name", [*NAMES, PROTOTYPES])
-def test_every_matrix_of_the_project_has_a_title_a_reference_and_cells(name: str | Path) -> None:
+def test_every_matrix_of_the_project_has_a_title_a_reference_and_variants(name: str | Path) -> None:
     matrix = matrix_of([f"ablation={name}"])
-    assert matrix.config.ablation.title and len(matrix.cells) >= 2
-    assert matrix.reference in [cell.name for cell in matrix.cells]
-    different = {repr(cell.config) for cell in matrix.cells}
-    assert len(different) == len(matrix.cells), "two cells are the same"
+    assert matrix.config.ablation.title and len(matrix.variants) >= 2
+    assert matrix.reference in [variant.name for variant in matrix.variants]
+    different = {repr(variant.config) for variant in matrix.variants}
+    assert len(different) == len(matrix.variants), "two variants are the same"
 
 
 def test_the_papers_matrix_is_the_papers_model_without_each_of_its_parts() -> None:
     matrix = matrix_of(["ablation=paper", "seeds=[4,5]"])
     assert matrix.command == "fsvae ablate ablation=paper 'seeds=[4,5]'" and matrix.config.seeds == [4, 5]
-    models = {cell.name: cell.config.model for cell in matrix.cells}
+    models = {variant.name: variant.config.model for variant in matrix.variants}
     assert models["FS-VAE"].softmax_weight == 0 and not models["FS-VAE"].request_time
     assert models["deterministic latent"].latent == "deterministic" != models["FS-VAE"].latent
     assert len({repr(model) for model in models.values()}) == len(models)
 
 
-def test_a_cell_wins_over_the_command_line_and_that_over_the_base(
+def test_a_variant_wins_over_the_command_line_and_that_over_the_base(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_matrix(tmp_path, monkeypatch, mine=MINE)
-    one, two = matrix_of(["ablation=mine", "model.beta=0.2", "train.max_epochs=7"]).cells
+    one, two = matrix_of(["ablation=mine", "model.beta=0.2", "train.max_epochs=7"]).variants
     assert (one.config.model.beta, two.config.model.beta) == (0.2, 0.3)
     assert one.config.model.history == two.config.model.history == 32
     assert one.config.train.max_epochs == two.config.train.max_epochs == 7
@@ -62,32 +62,32 @@ def test_a_cell_wins_over_the_command_line_and_that_over_the_base(
     assert two.settings == ["model.beta=0.3", "dataset.track2vec.dim=8"]
 
 
-def test_a_cell_that_chooses_a_group_wins_over_values_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variant_that_chooses_a_group_wins_over_values_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_matrix(tmp_path, monkeypatch, mine=MINE.replace("two: [", "two: [model=default, "))
     paper, default = load_config(["model=paper"]).model, load_config().model
-    one, two = matrix_of(["ablation=mine", "model.latent_dim=7", "train.max_epochs=7"]).cells
+    one, two = matrix_of(["ablation=mine", "model.latent_dim=7", "train.max_epochs=7"]).variants
     assert (one.config.model.history, one.config.model.latent_dim) == (32, 7)
     assert one.config.model.repeat_head == paper.repeat_head != default.repeat_head
     assert two.config.model == replace(default, beta=0.3) and two.config.train.max_epochs == 7
 
 
-def test_a_wrong_setting_is_refused_with_the_cells_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_refused_with_the_variants_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(tmp_path, monkeypatch, "model.betta=0.1")
-    assert message.startswith("ablation=mine, cell 'two': ") and "Did you mean 'model.beta'?" in message
+    assert message.startswith("ablation=mine, variant 'two': ") and "Did you mean 'model.beta'?" in message
 
 
 @pytest.mark.parametrize("setting", ["seed=2", "engine.workers=1", "evaluate.period=validation", "ablation=paper"])
-def test_what_is_of_the_whole_matrix_is_not_of_a_cell(
+def test_what_is_of_the_whole_matrix_is_not_of_a_variant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     message = refused(tmp_path, monkeypatch, setting)
     key = setting.partition("=")[0].partition(".")[0]
-    assert f"cell 'two': {key} is the same for the whole matrix; a cell can set recommender, " in message
+    assert f"variant 'two': {key} is the same for the whole matrix; a variant can set recommender, " in message
 
 
-def test_a_reference_that_is_no_cell_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_that_is_no_variant_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(tmp_path, monkeypatch, "model.beta=1", reference="oen")
-    assert "the reference 'oen' is not one of its cells: one, two. Did you mean 'one'?" in message
+    assert "the reference 'oen' is not one of its variants: one, two. Did you mean 'one'?" in message
 
 
 def test_a_matrix_must_be_named() -> None:
@@ -104,21 +104,21 @@ def test_a_matrix_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
     assert (matrix.name, matrix.reference) == ("mine", "one") and matrix.command.startswith(
         f"fsvae ablate ablation={file}"
     )
-    assert [cell.config.model.beta for cell in matrix.cells] == [0.2, 0.3]
+    assert [variant.config.model.beta for variant in matrix.variants] == [0.2, 0.3]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, r"mine\.yaml: not readable: No such file"),
-        ("[one, two]", r"mine\.yaml: a matrix has the keys title, base, reference and cells"),
-        ("cells: [", r"mine\.yaml: no YAML: "),
+        ("[one, two]", r"mine\.yaml: a matrix has the keys title, base, reference and variants"),
+        ("variants: [", r"mine\.yaml: no YAML: "),
         ("referense: one", r"Did you mean 'ablation\.reference'\?"),
-        ("cells: {one: 5}", r"ablation\.cells\.one: "),
-        ("", "a matrix needs cells, and a reference, which names one of them"),
-        ("cells: {one: []}", "a matrix needs cells, and a reference"),
+        ("variants: {one: 5}", r"ablation\.variants\.one: "),
+        ("", "a matrix needs variants, and a reference, which names one of them"),
+        ("variants: {one: []}", "a matrix needs variants, and a reference"),
         (
-            "{reference: one, cells: {one: [recommender=sasrec, baselines.sasrec.heads=3]}}",
+            "{reference: one, variants: {one: [recommender=sasrec, baselines.sasrec.heads=3]}}",
             r"'one': baselines\.sasrec\.hidden=128 is not a m",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Every cell of every matrix of the project trains, for a few batches, and recommends."""
+"""Every variant of every matrix of the project trains, for a few batches, and recommends."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import yaml
 from small_matrix import SMALL
 
 from fsvae.baselines import BASELINES, NoSettings
-from fsvae.baselines.networks import NETWORKS
+from fsvae.baselines.neural import NETWORKS
 from fsvae.data.dataset import PreparedDataset
-from pipelines.ablation.baselines import BaselinesConfig
+from pipelines.ablation.baselines_config import BaselinesConfig
 from pipelines.ablation.recommenders import is_random, made_of, make_recommender
 from pipelines.config.compose import config_dir, load_config
 
 HOUR_US = 3_600 * 10**6
 FILES = [yaml.safe_load(path.read_text()) for path in sorted((config_dir() / "ablation").glob("*.yaml"))]
 CELLS = {
-    (*matrix["base"], *settings): name for matrix in FILES for name, settings in matrix["cells"].items()
-}  # cells of the same settings once
+    (*matrix["base"], *settings): name for matrix in FILES for name, settings in matrix["variants"].items()
+}  # variants of the same settings once
 
 
 @pytest.mark.parametrize("settings", CELLS, ids=CELLS.values())
-def test_every_cell_trains_and_recommends(
+def test_every_variant_trains_and_recommends(
     settings: tuple[str, ...], small_dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     config = load_config([*SMALL, *settings, "train.max_epochs=1"])

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import pipelines.config.compose
-from fsvae.baselines.networks import NETWORKS
+from fsvae.baselines.neural import NETWORKS
 from fsvae.errors import UserError
 from fsvae.logs.sources import READERS
 from pipelines.config.compose import Config, config_dir, load_config

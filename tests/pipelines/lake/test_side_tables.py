@@ -22,7 +22,7 @@ from fsvae.schema import PLAYLISTS, TRACK_EMBEDDINGS
 from pipelines.ingest.ingest import Counts, ingest
 from pipelines.lake import side_tables
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 

@@ -16,21 +16,21 @@ from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import train_counts
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.outcome import Outcome
 from fsvae.evaluation.protocol import evaluate
-from fsvae.evaluation.storage import read_outcomes
+from fsvae.evaluation.result import EvaluationResult
+from fsvae.evaluation.result_files import read_results
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.models.build import build_model
-from fsvae.models.config import ModelConfig
-from fsvae.models.fitting import TrainConfig
+from fsvae.models.model_config import ModelConfig
 from fsvae.models.module import OptimiserConfig
 from fsvae.models.predict import NetworkRecommender
+from fsvae.models.trainer import TrainConfig
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
 from pipelines.lifecycle.promote import PromoteConfig, promote
 from pipelines.lifecycle.tracking import Tracker, TrackingConfig
 from pipelines.lifecycle.train import Run, train
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 MODEL = ModelConfig(
@@ -71,44 +71,44 @@ def other_dataset(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def outcomes(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> list[Outcome]:
+def results(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> list[EvaluationResult]:
     return evaluate_run(run, small_dataset, EvaluateConfig(), tracker)
 
 
 def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
-    outcomes: list[Outcome], small_dataset: PreparedDataset
+    results: list[EvaluationResult], small_dataset: PreparedDataset
 ) -> None:
-    assert [outcome.model for outcome in outcomes] == ["Popularity", "Average", "Aggregate sequence", "FS-VAE"]
+    assert [result.model for result in results] == ["Popularity", "Average", "Aggregate sequence", "FS-VAE"]
     begin = small_dataset.manifest["validation_until_us"]
     targets = np.flatnonzero(small_dataset.listens.played_at >= begin)
     assert len(targets) == small_dataset.manifest["counts"]["test_listens"] > 500
     outside = small_dataset.listens.track[targets] >= small_dataset.n_catalogue
-    for outcome in outcomes:
-        assert np.array_equal(outcome.targets, targets)
-        assert np.array_equal(outcome.ranks == MISS, outside) and np.array_equal(np.isnan(outcome.l2), outside)
-        assert outcome.ranks.min() >= 1 and outcome.ranks[~outside].max() <= small_dataset.n_catalogue
+    for result in results:
+        assert np.array_equal(result.targets, targets)
+        assert np.array_equal(result.ranks == MISS, outside) and np.array_equal(np.isnan(result.l2), outside)
+        assert result.ranks.min() >= 1 and result.ranks[~outside].max() <= small_dataset.n_catalogue
 
 
 def test_the_files_and_the_mlflow_run_say_the_same(
-    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, tracker: Tracker
+    results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset, tracker: Tracker
 ) -> None:
     out = run.folder / "evaluation" / "test"
     assert {path.name for path in out.iterdir()} == {"metrics.md", "metrics.json", "metrics.png", "positions.parquet"}
     stored = json.loads((out / "metrics.json").read_text())
-    for outcome in outcomes:
-        assert stored[outcome.model] == pytest.approx(outcome.metrics())
+    for result in results:
+        assert stored[result.model] == pytest.approx(result.metrics())
     rows = pl.read_parquet(out / "positions.parquet")
-    for outcome in outcomes:
-        of_model = rows.filter(pl.col("model") == outcome.model)
+    for result in results:
+        of_model = rows.filter(pl.col("model") == result.model)
         assert of_model["user_id"].to_list() == [
-            small_dataset.user_ids[small_dataset.listens.user[target]] for target in outcome.targets
+            small_dataset.user_ids[small_dataset.listens.user[target]] for target in result.targets
         ]
-        assert (1 / of_model["rank"]).fill_null(0).mean() == pytest.approx(outcome.metrics()["mrr_all"])
-        (read,) = read_outcomes([out])[outcome.model]
-        assert read.metrics() == outcome.metrics()
+        assert (1 / of_model["rank"]).fill_null(0).mean() == pytest.approx(result.metrics()["mrr_all"])
+        (read,) = read_results([out])[result.model]
+        assert read.metrics() == result.metrics()
     client = mlflow.MlflowClient(tracker.uri, tracker.uri)
     logged = client.get_run(run.run_id).data.metrics
-    metrics = outcomes[-1].metrics()
+    metrics = results[-1].metrics()
     assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
     assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
     assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
@@ -117,32 +117,34 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     assert "| FS-VAE |" in (out / "metrics.md").read_text()
 
 
-def test_only_the_model_with_a_posterior_is_uncertain(outcomes: list[Outcome], small_dataset: PreparedDataset) -> None:
-    assert [outcome.uncertainty is not None for outcome in outcomes] == [False, False, False, True]
-    spread = outcomes[-1].uncertainty
+def test_only_the_model_with_a_posterior_is_uncertain(
+    results: list[EvaluationResult], small_dataset: PreparedDataset
+) -> None:
+    assert [result.uncertainty is not None for result in results] == [False, False, False, True]
+    spread = results[-1].uncertainty
     assert spread is not None and np.isfinite(spread).all() and spread.min() > 0 and spread.std() > 0
     counts = small_dataset.tracks["train_count"].to_numpy()
     assert np.array_equal(train_counts(small_dataset)[: small_dataset.n_catalogue], counts[: small_dataset.n_catalogue])
 
 
 def test_evaluating_again_gives_the_same_figures(
-    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset
+    results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset
 ) -> None:
     again = evaluate_bundle(load_bundle(run.bundle), small_dataset, "test")
-    assert np.array_equal(again.ranks, outcomes[-1].ranks)
-    assert np.array_equal(again.l2, outcomes[-1].l2, equal_nan=True)
+    assert np.array_equal(again.ranks, results[-1].ranks)
+    assert np.array_equal(again.l2, results[-1].l2, equal_nan=True)
 
 
 def test_a_model_is_the_same_on_a_dataset_with_another_catalogue(
-    outcomes: list[Outcome], run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset
+    results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset
 ) -> None:
     """The events are the same, so what the model sees in its own space, its ranks and its distances are too."""
     assert 20 < other_dataset.n_catalogue < small_dataset.n_catalogue - 20
     assert other_dataset.period("test") == small_dataset.period("test")
     found = evaluate_bundle(load_bundle(run.bundle), other_dataset, "test")
-    assert np.array_equal(found.targets, outcomes[-1].targets)
-    assert np.array_equal(found.ranks, outcomes[-1].ranks)
-    np.testing.assert_allclose(found.l2, outcomes[-1].l2, rtol=1e-5)
+    assert np.array_equal(found.targets, results[-1].targets)
+    assert np.array_equal(found.ranks, results[-1].ranks)
+    np.testing.assert_allclose(found.l2, results[-1].l2, rtol=1e-5)
 
 
 def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
@@ -158,12 +160,12 @@ def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
 
 
 def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
-    outcomes: list[Outcome], run: Run, untrained: int, small_dataset: PreparedDataset, tracker: Tracker
+    results: list[EvaluationResult], run: Run, untrained: int, small_dataset: PreparedDataset, tracker: Tracker
 ) -> None:
     assert tracker.resolve(None) == untrained != run.version
     first = promote(tracker, run.version, small_dataset, PromoteConfig())
     assert first.promoted and (first.challenger, first.champion) == (run.version, untrained)
-    assert first.challenger_value == pytest.approx(outcomes[-1].metrics()["ndcg@10_all"])
+    assert first.challenger_value == pytest.approx(results[-1].metrics()["ndcg@10_all"])
     assert first.challenger_value > 1.2 * first.champion_value > 0
     assert tracker.resolve(None) == run.version
 
@@ -193,12 +195,14 @@ def test_champion_and_challenger_may_have_different_catalogues(
     assert tracker.resolve(None) == run.version
 
 
-def test_a_trained_model_uses_the_history(run: Run, small_dataset: PreparedDataset, outcomes: list[Outcome]) -> None:
+def test_a_trained_model_uses_the_history(
+    run: Run, small_dataset: PreparedDataset, results: list[EvaluationResult]
+) -> None:
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
     bundle.model.config.fast = "off"
     blind = evaluate(NetworkRecommender("FS-VAE", bundle.model), small_dataset, "test")
-    assert blind.metrics()["mrr"] < outcomes[-1].metrics()["mrr"]
+    assert blind.metrics()["mrr"] < results[-1].metrics()["mrr"]
 
 
 def test_a_model_is_not_evaluated_on_what_it_has_learned_from(

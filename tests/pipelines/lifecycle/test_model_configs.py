@@ -12,13 +12,13 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.features.track2vec import Track2VecConfig
 from fsvae.models.build import build_model
-from fsvae.models.config import ModelConfig
-from fsvae.models.fitting import TrainConfig, fit
+from fsvae.models.model_config import ModelConfig
+from fsvae.models.trainer import TrainConfig, fit
 from pipelines.config.compose import config_dir, load_config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import evaluate_bundle
 from pipelines.prepare.prepare import DatasetConfig, prepare
-from serving.recommender import OnlineRecommender
+from serving.online_recommender import OnlineRecommender
 
 NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 

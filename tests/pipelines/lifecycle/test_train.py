@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from fsvae.bundle import load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.models.config import ModelConfig
-from fsvae.models.fitting import TrainConfig
+from fsvae.models.model_config import ModelConfig
 from fsvae.models.module import OptimiserConfig
+from fsvae.models.trainer import TrainConfig
 from pipelines.lifecycle.tracking import Tracker, TrackingConfig, git_commit
 from pipelines.lifecycle.train import Run, is_trained, open_run, train
 

@@ -13,7 +13,7 @@ from fsvae.features.habits import Past
 from fsvae.features.slow import HABITS
 from fsvae.storage import Folder
 from pipelines.lake.events import Codes, Day, EventCodes
-from pipelines.prepare.habits_cache import PastCache, State, WeekHabits, weeks_of
+from pipelines.prepare.habits_cache import HabitsCache, State, WeekHabits, weeks_of
 
 DAYS = [Day(number, f"{number}", f"{number:x}") for number in (14, 15, 22, 35, 36)]
 """Weeks are 14 .. 20, 21 .. 27 and 35 .. 41."""
@@ -51,7 +51,7 @@ def test_weeks_begin_on_thursdays_and_are_named_by_all_that_came_before() -> Non
 
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     weeks = weeks_of(DAYS, (0, 64), as_of_day=37)
-    cache = PastCache(Folder.at(tmp_path), weeks)
+    cache = HabitsCache(Folder.at(tmp_path), weeks)
     assert cache.resume()[1] == 0
     for week in weeks:
         cache.store(week, HABITS_OF_WEEK, STATE)
@@ -65,7 +65,7 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
 
 def test_a_state_counts_only_with_the_habits_of_all_weeks_before_it(tmp_path: Path) -> None:
     folder = Folder.at(tmp_path)
-    cache = PastCache(folder, weeks_of(DAYS, (0, 64), as_of_day=37))
+    cache = HabitsCache(folder, weeks_of(DAYS, (0, 64), as_of_day=37))
     for week in weeks_of(DAYS, (0, 64), as_of_day=37):
         cache.store(week, HABITS_OF_WEEK, STATE)
     habits = cache.files[:3]

@@ -16,7 +16,7 @@ from fsvae.features.track2vec import Track2VecConfig
 from fsvae.logs.source import SourceConfig
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 CONFIG = DatasetConfig(min_count=2, keep=9, track2vec=Track2VecConfig(epochs=1))
@@ -80,7 +80,7 @@ def test_parts_of_the_users_hold_what_one_part_holds(
 ) -> None:
     """The order of the users is that of their buckets, in however many parts they lie."""
     one = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "one"))
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_A_PART", 1_000)
+    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 1_000)
     many = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "many"))
     assert one.manifest["parts"] == 1 and many.manifest["parts"] == 16
     assert one.user_ids == many.user_ids and one.manifest["counts"] == many.manifest["counts"]

@@ -24,7 +24,7 @@ from fsvae.logs.source import SourceConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 LOG = """user_id,track_id,played_at,kind,ms_played,duration_ms,title,artist_id
@@ -332,12 +332,12 @@ def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_
     left = tmp_path / "0123456789abcdef"
     left.mkdir()
     (left / "tracks.parquet").write_text("half of it")
-    another = tmp_path / ".cells" / "fedcba9876543210" / ".part-00.parquet.7.tmp"  # a matrix is writing it
+    another = tmp_path / ".variants" / "fedcba9876543210" / ".part-00.parquet.7.tmp"  # a matrix is writing it
     another.parent.mkdir(parents=True)
     for file in (another, left / another.name, tmp_path / first.name / another.name):
         file.write_text("half of it")
     second = prepare(lake, config, seed=2, datasets=tmp_path)
-    assert made(tmp_path) - {".cells"} == {first.name, second.name}
+    assert made(tmp_path) - {".variants"} == {first.name, second.name}
     assert another.exists() and not (tmp_path / first.name / another.name).exists()
 
 

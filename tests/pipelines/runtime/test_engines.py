@@ -18,7 +18,7 @@ from lakes import disk
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
 
@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_A_PART", 1_000)
+    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 1_000)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_lost_worker_changes_nothing(small_lake: Lake, here: dict[str, bytes],
                     signal.pause()
                 return function(task)
 
-            return super().as_they_come(dying_once if function.__name__ == "make_part" else function, tasks)
+            return super().as_they_come(dying_once if function.__name__ == "make_shard" else function, tasks)
 
     with Losing(cluster) as engine:
         assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path / "datasets", engine=engine))) == here

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipelines.simulation.draws import Ints, draw_between, draw_columns, draw_places
-from pipelines.simulation.events import DAY_MS, Events
 from pipelines.simulation.listening import Listening
-from pipelines.simulation.sessions import MAX_DAY_PLAYS, draw_schedule
+from pipelines.simulation.schedule import MAX_DAY_PLAYS, draw_schedule
 from pipelines.simulation.simulate import SimulateConfig
+from pipelines.simulation.simulated_events import DAY_MS, Events
 from pipelines.simulation.users import draw_users
 from pipelines.simulation.world import build_world
 

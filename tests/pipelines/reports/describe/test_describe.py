@@ -13,7 +13,7 @@ from lakes import disk
 from typer.testing import CliRunner
 from whole_page import assert_whole
 
-import pipelines.reports.describe.lake as describing
+import pipelines.reports.describe.describe_lake as describing
 from fsvae.data.dataset import find_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
@@ -22,13 +22,13 @@ from fsvae.storage import Folder
 from pipelines.cli.main import app
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.config import DatasetConfig
+from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
-from pipelines.reports.describe.dataset import describe_dataset
+from pipelines.reports.describe.describe_dataset import describe_dataset
+from pipelines.reports.describe.describe_lake import describe_lake
 from pipelines.reports.describe.description import Description
-from pipelines.reports.describe.lake import describe_lake
-from pipelines.reports.describe.report import html
-from pipelines.reports.describe.tables import LOGS_SHOWN, tables, top_share
+from pipelines.reports.describe.log_page import html
+from pipelines.reports.describe.log_tables import LOGS_SHOWN, tables, top_share
 from pipelines.reports.words import decimal, percent
 
 HEADER = "user_id,track_id,played_at,kind,title\n"
@@ -186,13 +186,13 @@ def test_a_dataset_in_many_parts_is_described_as_in_one(
     small_lake: Lake, small_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = describe_dataset(*find_dataset(small_datasets))
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_A_PART", 2_000)
+    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 2_000)
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))  # as that of the small dataset
     cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path))
     assert cut[1]["parts"] > 4
     many = describe_dataset(*cut)
     assert tables(many) == tables(one)
-    monkeypatch.setattr("pipelines.reports.describe.dataset.SAMPLE_LISTENS", 4_000)
+    monkeypatch.setattr("pipelines.reports.describe.describe_dataset.SAMPLE_LISTENS", 4_000)
     some = describe_dataset(*cut)
     assert some.sample is not None and 0 < some.sample.share < 1 and len(some.sample.positions) <= 4_000
     assert some.drift is not None and many.drift is not None and some.drift.movers == many.drift.movers

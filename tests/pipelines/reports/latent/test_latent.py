@@ -16,20 +16,20 @@ from whole_page import assert_whole
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.evaluation.latent import LatentUse
+from fsvae.evaluation.latent_use import LatentUse
 from fsvae.features.fast import REQUEST_FEATURES
 from fsvae.features.taste import DaySums
 from fsvae.latent.states import encode
 from fsvae.models.build import build_model
-from fsvae.models.config import ModelConfig
+from fsvae.models.model_config import ModelConfig
 from pipelines.cli.main import app
 from pipelines.reports.latent import compute as gathering
 from pipelines.reports.latent.compute import latent_figures
 from pipelines.reports.latent.figures import LatentFigures
-from pipelines.reports.latent.report import html, sections, summary
+from pipelines.reports.latent.followed_users import follow, users_of
+from pipelines.reports.latent.latent_page import html, sections, summary
+from pipelines.reports.latent.latent_tables import neighbour_tables
 from pipelines.reports.latent.sentences import collapse
-from pipelines.reports.latent.tables import neighbour_tables
-from pipelines.reports.latent.users import follow, users_of
 
 SIZES = {
     "history": 8,
@@ -77,9 +77,9 @@ def test_all_that_is_shown_is_of_listens_that_the_model_has_not_learned_from(
 ) -> None:
     begin = small_dataset.period("test")[0]
     assert figures.since_us == begin
-    assert (small_dataset.listens.played_at[figures.surprise.positions] >= begin).all()
+    assert (small_dataset.listens.played_at[figures.errors.positions] >= begin).all()
     assert len(figures.maps.user_N) == 120
-    assert all(one.played_at >= begin for one in figures.surprising)
+    assert all(one.played_at >= begin for one in figures.anomalous)
 
 
 def test_users_are_followed_from_both_sides_and_from_each(figures: LatentFigures) -> None:
@@ -97,8 +97,8 @@ def test_users_are_followed_from_both_sides_and_from_each(figures: LatentFigures
 
 
 def test_the_most_surprising_listens_come_first(figures: LatentFigures) -> None:
-    errors = [one.nll for one in figures.surprising]
-    assert errors == sorted(errors, reverse=True) and errors[0] == figures.surprise.nll.max()
+    errors = [one.nll for one in figures.anomalous]
+    assert errors == sorted(errors, reverse=True) and errors[0] == figures.errors.nll.max()
 
 
 def test_the_walk_begins_and_ends_at_the_chosen_users(figures: LatentFigures) -> None:
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_figures(
     assert np.array_equal(again.maps.tsne_N2, figures.maps.tsne_N2)
     assert np.array_equal(again.maps.taste.label_N, figures.maps.taste.label_N)
     assert np.array_equal(again.walk.smoothness.ends, figures.walk.smoothness.ends)
-    assert again.surprising == figures.surprising and again.traversal.tracks == figures.traversal.tracks
+    assert again.anomalous == figures.anomalous and again.traversal.tracks == figures.traversal.tracks
     other = look("run", bundle, small_dataset, [], seed=2)
     assert not np.array_equal(other.maps.principal_N2, figures.maps.principal_N2)
 
@@ -264,7 +264,7 @@ def test_the_command_writes_the_page_and_says_what_matters(
     assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
 
     monkeypatch.setattr("pipelines.reports.latent.compute.latent_figures", lambda *_: figures)
-    monkeypatch.setattr("pipelines.reports.latent.report.html", lambda what: "the page")
+    monkeypatch.setattr("pipelines.reports.latent.latent_page.html", lambda what: "the page")
     out = tmp_path / "elsewhere" / "page.html"
     run = next(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
     assert CliRunner().invoke(app, ["latent", "--run", run, "--out", str(out), here]).exit_code == 0
@@ -277,12 +277,12 @@ def test_the_command_writes_the_page_and_says_what_matters(
 @pytest.mark.parametrize("setting", ["model.slow=off", "model=paper", "train.max_epochs=3", "dataset.min_count=2"])
 def test_settings_that_the_run_has_decided_are_refused(tmp_path: Path, setting: str) -> None:
     """With others the command goes on, and finds no run in this folder."""
-    heeded = [f"workdir={tmp_path}", "seed=2", f"datasets={tmp_path / 'elsewhere'}", "tracking.model=mine"]
-    refused = CliRunner().invoke(app, ["latent", *heeded, setting])
+    allowed = [f"workdir={tmp_path}", "seed=2", f"datasets={tmp_path / 'elsewhere'}", "tracking.model=mine"]
+    refused = CliRunner().invoke(app, ["latent", *allowed, setting])
     assert isinstance(refused.exception, UserError)
     assert f"{setting}: the run decides, which is trained already; choose one with --run." in str(refused.exception)
     with pytest.raises(UserError, match="no trained model there"):
-        CliRunner().invoke(app, ["latent", *heeded], catch_exceptions=False)
+        CliRunner().invoke(app, ["latent", *allowed], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("named", [0, 1])

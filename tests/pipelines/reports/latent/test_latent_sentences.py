@@ -10,16 +10,16 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from fsvae.evaluation.latent import LatentUse
+from fsvae.evaluation.latent_use import LatentUse
+from fsvae.latent.anomaly import Anomalies, ReconstructionErrors
 from fsvae.latent.maps import Clusters, Space
 from fsvae.latent.paths import Smoothness
-from fsvae.latent.surprise import Anomalies, Surprise
-from fsvae.models.config import ModelConfig
+from fsvae.models.model_config import ModelConfig
 from pipelines.reports.latent.figures import Chosen, LatentFigures, Maps, Neighbour, Traversal, Walk
-from pipelines.reports.latent.plots import unit_plots
-from pipelines.reports.latent.report import sections, summary
+from pipelines.reports.latent.latent_page import sections, summary
+from pipelines.reports.latent.latent_plots import unit_plots
+from pipelines.reports.latent.latent_tables import neighbour_tables, traversal_table, walk_table
 from pipelines.reports.latent.sentences import cosine_figure, headline, neighbours_sentence, traversal_sentence, turn
-from pipelines.reports.latent.tables import neighbour_tables, traversal_table, walk_table
 
 NO_INDEX, NO_NUMBER = np.zeros(0, dtype=np.int64), np.zeros(0)
 
@@ -48,9 +48,9 @@ def figures(**changes: Any) -> LatentFigures:
         walk=Walk("ann", "bob", ["A", "B"], np.array([1, step]), np.array([step, 1]), np.array([step]),
                   Smoothness(np.array([step]), np.array([0.5]), np.array([1.0]))),
         traversal=Traversal(np.array([1]), [["A"] * 4 + ["B"]], np.array([20.0])),
-        surprise=Surprise(NO_INDEX, NO_NUMBER),
+        errors=ReconstructionErrors(NO_INDEX, NO_NUMBER),
         anomalies=Anomalies(NO_INDEX, NO_NUMBER, NO_INDEX, NO_NUMBER),
-        surprising=[],
+        anomalous=[],
         user_ids=["ann", "bob"],
     )  # fmt: skip
     return dataclasses.replace(what, **changes)

@@ -1,0 +1,106 @@
+"""An evaluation for people: a Markdown table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fsvae.evaluation.metrics import CUTOFFS, MISS
+from fsvae.evaluation.result import EvaluationResult
+
+COLUMNS = {
+    "l2": "L2 ↓",
+    "cosine": "cosine ↓",
+    **{f"recall@{k}": f"R@{k}" for k in CUTOFFS},
+    "ndcg@10": "NDCG@10",
+    "mrr": "MRR",
+    "recall@10_all": "R@10 (all)",
+    "ndcg@10_all": "NDCG@10 (all)",
+    "mrr_all": "MRR (all)",
+}
+"""Metric → heading; an arrow down marks what is better when lower."""
+LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
+"""What the lists of ten are like: more is not better in itself."""
+LIST_CAPTION = (
+    "The ten tracks recommended for each target: the share of the catalogue that is recommended at least once, the "
+    "mean -log2\nof a track's share of the training listens, and the mean cosine distance between two of the ten."
+)
+
+
+def over_all(metric: str) -> str:
+    """Return the heading of a ranking metric over all targets."""
+    return f"{COLUMNS[metric]} (all)"
+
+
+def caption(results: Sequence[EvaluationResult], min_count: int) -> str:
+    """Say what the figures are over."""
+    inside = int((results[0].ranks != MISS).sum())
+    return (
+        f"R@k is Recall@k. {inside:,} targets in the catalogue (tracks with at least {min_count} training listens), "
+        f"ranked over all of it;\n(all): all {len(results[0].targets):,} targets, those outside as misses."
+    )
+
+
+def best_models(results: Sequence[EvaluationResult]) -> dict[str, set[str]]:
+    """Return the models with the best figure of each metric, as it is printed."""
+    best = {}
+    for metric, heading in COLUMNS.items():
+        values = {result.model: round(result.metrics()[metric], 3) for result in results}
+        top = min(values.values()) if "↓" in heading else max(values.values())
+        best[metric] = {model for model, value in values.items() if value == top}
+    return best
+
+
+def markdown(results: Sequence[EvaluationResult], min_count: int) -> str:
+    """Return the table of models and metrics, the best figure of each column in bold, and that of their lists."""
+    best = best_models(results)
+    lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    for result in results:
+        metrics = result.metrics()
+        cells = [
+            f"**{metrics[metric]:.3f}**" if result.model in best[metric] else f"{metrics[metric]:.3f}"
+            for metric in COLUMNS
+        ]
+        lines.append(f"| {result.model} | " + " | ".join(cells) + " |")
+    lines += ["", caption(results, min_count), ""]
+    lines += ["| model | " + " | ".join(LIST_COLUMNS.values()) + " |", "|---|" + "---:|" * len(LIST_COLUMNS)]
+    for result in results:
+        metrics = result.metrics()
+        lines.append(f"| {result.model} | " + " | ".join(f"{metrics[metric]:.3f}" for metric in LIST_COLUMNS) + " |")
+    return "\n".join([*lines, "", LIST_CAPTION, ""])
+
+
+def plot(results: Sequence[EvaluationResult], path: Path) -> None:
+    """Draw distances as bars and the share of targets found in the first k as curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    distances, curves = figure.subplots(1, 2, width_ratios=[3, 2])
+    names = [result.model for result in results]
+    colours = ["#1db954" if name == "FS-VAE" else grey for name, grey in zip(names, _greys(len(names)), strict=True)]
+    for offset, metric in ((0, "l2"), (len(names) + 1, "cosine")):
+        values = [result.metrics()[metric] for result in results]
+        bars = distances.bar(np.arange(len(names)) + offset, values, color=colours)
+        distances.bar_label(bars, [f"{value:.3f}" for value in values], fontsize=9)
+    distances.set_xticks([(len(names) - 1) / 2, len(names) + 1 + (len(names) - 1) / 2])
+    distances.set_xticklabels(["L2 distance", "cosine distance"])
+    distances.set_title("From the predicted to the actual next track (lower is better)", fontsize=10)
+    ks = np.unique(np.geomspace(1, 100, 25).astype(int))
+    for result, colour in zip(results, colours, strict=True):
+        inside = result.ranks[result.ranks != MISS]
+        curves.plot(ks, [float((inside <= k).mean()) for k in ks], color=colour, label=result.model, linewidth=2)
+    curves.set_xscale("log")
+    curves.set_xticks(CUTOFFS, [str(k) for k in CUTOFFS])
+    curves.minorticks_off()
+    curves.set_xlabel("k")
+    curves.set_title("Share of next tracks among the first k", fontsize=10)
+    curves.legend(frameon=False, fontsize=9)
+    for axes in (distances, curves):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def _greys(count: int) -> list[str]:
+    return [str(level) for level in np.linspace(0.75, 0.35, count)]

@@ -1,0 +1,142 @@
+"""What one model made of the targets of a period, target by target, and the means of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.evaluation.lists import LIST_LENGTH, coverage
+from fsvae.evaluation.metrics import CUTOFFS, MISS, ndcg, recall, reciprocal_rank
+
+RANKING_METRICS = (*(f"recall@{k}" for k in CUTOFFS), "ndcg@10", "mrr")
+SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
+"""Measured in the track space: no figure of one space is comparable with one of another."""
+COVERAGE = f"coverage@{LIST_LENGTH}"
+TARGET_METRICS = (
+    "l2",
+    "cosine",
+    *RANKING_METRICS,
+    *(f"{name}_all" for name in RANKING_METRICS),
+    f"novelty@{LIST_LENGTH}",
+    f"diversity@{LIST_LENGTH}",
+)
+"""The metrics that are means over targets; all but coverage, which is one of all lists together."""
+INSIDE_METRICS = ("l2", "cosine", *RANKING_METRICS)
+"""Those that are over the targets in the catalogue; the others are over all targets."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What one model made of the targets of a period.
+
+    Distances are over the targets in the catalogue, as the others have no vector. Ranking metrics come twice, over
+    those and, as ``name_all``, over all targets with the others as misses. The lists' metrics are over all targets.
+    """
+
+    model: str
+    dataset: str
+    """The fingerprint of the dataset."""
+    positions: str
+    """`listens_checksum` of the targets of the whole period."""
+    n_catalogue: int
+    """How many tracks the model could recommend."""
+    targets: NDArray[np.int64]
+    """[N] flat positions, ascending."""
+    ranks: NDArray[np.int64]
+    """[N] rank over the model's catalogue, or MISS."""
+    l2: NDArray[np.float64]
+    """[N] NaN where the target is outside the catalogue."""
+    cosine: NDArray[np.float64]
+    """[N] likewise."""
+    recommended: NDArray[np.int32]
+    """[N, K] indices of the tracks that were recommended, best first."""
+    novelty: NDArray[np.float64]
+    """[N] in bits, `lists.novelty`."""
+    diversity: NDArray[np.float64]
+    """[N] `lists.diversity`."""
+    uncertainty: NDArray[np.float32] | None = None
+    """[N] `Predictions.uncertainty`, where the model has one."""
+
+    def ranking(self, name: str) -> NDArray[np.float64]:
+        """Return a ranking metric of each target, by the name it has in `metrics`; misses count as 0."""
+        if name == "mrr":
+            return reciprocal_rank(self.ranks)
+        kind, k = name.split("@")
+        return {"recall": recall, "ndcg": ndcg}[kind](self.ranks, int(k))
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
+        if metric.removesuffix("_all") in RANKING_METRICS:
+            return self.ranking(metric.removesuffix("_all"))
+        return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
+            metric.split("@")[0]
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the mean of each of TARGET_METRICS, NaN over no target, and the coverage."""
+        inside = self.ranks != MISS
+        means = {
+            metric: _mean(self.values(metric)[inside] if metric in INSIDE_METRICS else self.values(metric))
+            for metric in TARGET_METRICS
+        }
+        return {**means, COVERAGE: coverage(self.recommended, self.n_catalogue)}
+
+    def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
+        """Return the result of some of the targets, [N] true for those that stay."""
+        arrays = ("targets", "ranks", "l2", "cosine", "recommended", "novelty", "diversity")
+        fewer = {name: getattr(self, name)[chosen] for name in arrays}
+        return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
+
+
+def listens_checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> str:
+    """Return what names the listens at some flat positions by user and time, equal for datasets of other vectors."""
+    users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
+    digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
+    digest.update(counts.astype(np.int64).tobytes())
+    digest.update(dataset.listens.played_at[targets].astype(np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def check_listens(result: EvaluationResult, dataset: PreparedDataset) -> None:
+    """Check that an result is over listens of a dataset.
+
+    Raises:
+        UserError: the dataset has other listens at its positions.
+    """
+    within = not len(result.targets) or result.targets[-1] < len(dataset.listens)
+    if not within or listens_checksum(dataset, result.targets) != result.positions:
+        raise UserError(
+            f"{result.model} was evaluated on dataset {result.dataset}, and dataset {dataset.fingerprint} has other "
+            "listens: open the dataset of the evaluation, or evaluate again."
+        )
+
+
+def check_comparable(results: Sequence[EvaluationResult]) -> None:
+    """Check that results can be compared target by target.
+
+    Raises:
+        UserError: they are over different listens, or other targets are in the catalogue.
+    """
+    for result in results[1:]:
+        first = results[0]
+        if result.positions != first.positions or not np.array_equal(result.targets, first.targets):
+            raise UserError(
+                f"{result.model} (dataset {result.dataset}, {len(result.targets):,} targets) and {first.model} "
+                f"(dataset {first.dataset}, {len(first.targets):,} targets) were evaluated on different listens: "
+                "evaluate both on the same dataset and period."
+            )
+        if not np.array_equal(result.ranks == MISS, first.ranks == MISS):
+            raise UserError(
+                f"{result.model} (dataset {result.dataset}) and {first.model} (dataset {first.dataset}) have "
+                "different catalogues: prepare both datasets with the same min_count."
+            )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,104 @@
+"""Outcomes in files, so that a later report needs no model: `positions.parquet` in the folder of an evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.result import EvaluationResult, check_comparable, check_listens
+from fsvae.schema import EVALUATION_RESULTS
+from fsvae.storage import Folder
+
+FILE = "positions.parquet"
+_METADATA = b"fsvae"
+
+
+def write_results(where: str | Path | Folder, results: Sequence[EvaluationResult], dataset: PreparedDataset) -> None:
+    """Write the results of models on one dataset, models of different names, into the folder of an evaluation.
+
+    Raises:
+        UserError: they are not over the same listens of this dataset.
+    """
+    check_comparable(results)
+    check_listens(results[0], dataset)
+    assert len({result.model for result in results}) == len(results), "a row is named by its model and position"
+    facts = {
+        result.model: {name: getattr(result, name) for name in ("dataset", "positions", "n_catalogue")}
+        for result in results
+    }
+    schema = EVALUATION_RESULTS.with_metadata({_METADATA: json.dumps(facts).encode()})
+    with Folder.at(where).writing(FILE) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for result in results:
+            writer.write_table(_rows(result, dataset).to_arrow().cast(schema))
+
+
+def read_results(evaluations: Sequence[str | Path | Folder]) -> dict[str, list[EvaluationResult]]:
+    """Return what the folders of some evaluations hold, by model; a model in several of them has as many seeds.
+
+    Raises:
+        UserError: a folder has no such file, or they are not over the same targets.
+    """
+    found = [result for where in evaluations for result in _read(Folder.at(where))]
+    check_comparable(found)
+    by_name = sorted(found, key=lambda result: result.model)
+    of_model = {model: list(results) for model, results in groupby(by_name, key=lambda result: result.model)}
+    return {result.model: of_model[result.model] for result in found}
+
+
+def _rows(result: EvaluationResult, dataset: PreparedDataset) -> pl.DataFrame:
+    listens, targets = dataset.listens, result.targets
+    inside = result.ranks != MISS
+    return pl.DataFrame(
+        {
+            "position": targets,
+            "user_id": pl.Series(dataset.user_ids).gather(listens.user[targets]),
+            "played_at": pl.Series(listens.played_at[targets]).cast(pl.Datetime("us", "UTC")),
+            "track_id": dataset.tracks["track_id"].gather(listens.track[targets]),
+            "rank": pl.Series(result.ranks).set(pl.Series(~inside), None),
+            "l2": pl.Series(result.l2).set(pl.Series(~inside), None),
+            "cosine": pl.Series(result.cosine).set(pl.Series(~inside), None),
+            "recommended": pl.Series(result.recommended).arr.to_list(),
+            "novelty": result.novelty,
+            "diversity": result.diversity,
+            "uncertainty": pl.Series(result.uncertainty, dtype=pl.Float32)
+            if result.uncertainty is not None
+            else pl.Series([None] * len(targets), dtype=pl.Float32),
+        }
+    ).select(pl.lit(result.model).alias("model"), pl.all())
+
+
+def _read(folder: Folder) -> list[EvaluationResult]:
+    if not folder.exists(FILE):
+        raise UserError(f"{folder}/{FILE}: there is no evaluation. Make one: fsvae evaluate.")
+    table = pq.read_table(folder.open(FILE))
+    if _METADATA not in (table.schema.metadata or {}) or table.schema.names != EVALUATION_RESULTS.names:
+        raise UserError(f"{folder}/{FILE}: was not written by this version of the program. Run fsvae evaluate again.")
+    facts = json.loads(table.schema.metadata[_METADATA])
+    rows = pl.DataFrame(pl.from_arrow(table))
+    return [_result(model, rows.filter(pl.col("model") == model), **about) for model, about in facts.items()]
+
+
+def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_catalogue: int) -> EvaluationResult:
+    recommended, uncertainty = rows["recommended"].explode().to_numpy(), rows["uncertainty"]
+    return EvaluationResult(
+        model=model,
+        dataset=dataset,
+        positions=positions,
+        n_catalogue=n_catalogue,
+        targets=rows["position"].to_numpy(),
+        ranks=rows["rank"].fill_null(MISS).to_numpy(),
+        l2=rows["l2"].fill_null(float("nan")).to_numpy(),
+        cosine=rows["cosine"].fill_null(float("nan")).to_numpy(),
+        recommended=recommended.reshape(len(rows), len(recommended) // max(len(rows), 1)),
+        novelty=rows["novelty"].to_numpy(),
+        diversity=rows["diversity"].to_numpy(),
+        uncertainty=None if uncertainty.null_count() == len(rows) else uncertainty.to_numpy(),
+    )

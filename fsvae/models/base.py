@@ -1,0 +1,93 @@
+"""What the trainer asks of a network, so that FS-VAE and the neural baselines are trained in one way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, normalize
+
+from fsvae.data.chunks import ChunkBatch
+from fsvae.recommender import Predictions
+
+
+class Network(nn.Module, ABC):
+    """A module around a track space that predicts the targets of chunks.
+
+    Its `tracks` are the vectors of the catalogue, of the tracks with an imputed one, and last a zero for all others.
+    """
+
+    tracks: Tensor
+
+    def __init__(self, vectors_VD: Tensor, n_catalogue: int, finetuned: bool = False) -> None:
+        """Keep a track space.
+
+        Args:
+            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
+            n_catalogue: how many of the tracks, the first ones, are the catalogue.
+            finetuned: read and search tracks in a table of the network's own that starts as the track space; what is
+                expected, and distances are measured from, stays a point of the track space.
+        """
+        super().__init__()
+        self.n_catalogue = n_catalogue
+        self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, vectors_VD.shape[1])]))
+        self.table = nn.Parameter(self.tracks.clone()) if finetuned else None
+
+    @property
+    def catalogue(self) -> Tensor:
+        """Return the vectors of the tracks that can be recommended, [C, D]."""
+        return self.tracks[: self.n_catalogue]
+
+    @property
+    def track_table(self) -> Tensor:
+        """Return what tracks are read as, [V + 1, D]: their vectors, or what was made of them."""
+        return self.tracks if self.table is None else self.table
+
+    @property
+    def search_table(self) -> Tensor:
+        """Return the unit vectors that a query is searched in, [C, D]: the catalogue's, or what was made of them."""
+        return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
+
+    def heard(self, track: Tensor) -> Tensor:
+        """Return what is told of tracks [...]: their row, and whether it is outside the catalogue, [..., D + 1]."""
+        table = self.track_table
+        outside = (track >= self.n_catalogue).to(table.dtype)
+        return torch.cat([table[track.clamp(max=len(table) - 1)], outside[..., None]], dim=-1)
+
+    @property
+    @abstractmethod
+    def history(self) -> int:
+        """Return L: a state sees between L and 2 L of the latest listens."""
+
+    @property
+    def criterion(self) -> str:
+        """Return the figure of `validate` whose least value tells the best epoch."""
+        return "l2"
+
+    @abstractmethod
+    def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
+        """Return the `loss` of a batch after some (fractional) epochs of training, and its terms, with gradients."""
+
+    @abstractmethod
+    def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
+        """Return figures of a batch with targets, each a mean over them; `l2` and `cosine` are among them."""
+
+    @property
+    def n_scored(self) -> int:
+        """Return how many tracks `predictions` scores one by one; 0 where queries are searched in the track space."""
+        return 0 if self.table is None else self.n_catalogue
+
+    @abstractmethod
+    def predictions(self, batch: ChunkBatch) -> Predictions:
+        """Return what is recommended at the targets of a batch, in row-major order of target_BT, without gradients."""
+
+
+def distances(y_ND: Tensor, actual_ND: Tensor) -> dict[str, Tensor]:
+    """Return the `l2` and the `cosine` distance of each expected track vector to the actual one, [N] each."""
+    return {"l2": (y_ND - actual_ND).norm(dim=-1), "cosine": 1 - cosine_similarity(y_ND, actual_ND, dim=-1)}
+
+
+def warmed_up(weight: float, epochs: float, warmup_epochs: float) -> float:
+    """Return a weight after some epochs of training, which rises from 0 over the first ones."""
+    return weight * min(1.0, epochs / warmup_epochs if warmup_epochs > 0 else 1.0)

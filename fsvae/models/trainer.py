@@ -1,0 +1,201 @@
+"""How any network is fitted: Lightning with a checkpoint each epoch, resumed to the bit where it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from fsvae.data.datamodule import ChunkDataModule
+from fsvae.data.dataset import PreparedDataset
+from fsvae.errors import UserError
+from fsvae.models.base import Network
+from fsvae.models.module import OptimiserConfig, TrainingModule
+
+
+@dataclass
+class TrainConfig:
+    """How the model is trained."""
+
+    max_epochs: int = 12
+    """Passes over the training chunks, at most."""
+    patience: int = 4
+    """Epochs without a better one, by the validation figure that is the network's criterion, until training stops."""
+    batch_listens: int = 1024
+    """Listens in a batch, about: of a few long histories or of many short ones."""
+    gradient_clip: float = 1.0
+    """Longest gradient, by L2 norm."""
+    num_workers: int = 0
+    """Processes that gather batches; 0: the training process does."""
+    precision: str = "auto"
+    """Lightning's precision; auto: bf16-mixed on a GPU, 32-true on a CPU."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+
+class Fitted(NamedTuple):
+    """How a network was fitted."""
+
+    epochs: int
+    """Passes over the training chunks, those after the best one too."""
+    best: float
+    """The network's criterion in the best epoch, whose weights it has."""
+
+
+def check_targets(dataset: PreparedDataset) -> None:
+    """Refuse a dataset with nothing to learn from, or nothing to tell the best epoch by.
+
+    Raises:
+        UserError: no listen of the training or the validation period is to a track of the catalogue.
+    """
+    for period in ("train", "validation"):
+        if not (dataset.listens.track[dataset.targets(period)] < dataset.n_catalogue).any():
+            raise UserError(
+                f"No listen of the {period} period is to a track of the catalogue. Prepare with more listens, a lower "
+                "dataset.min_count, or other periods."
+            )
+
+
+def fit(
+    network: Network,
+    dataset: PreparedDataset,
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    *,
+    logger: Logger | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    on_resume: Callable[[int], None] = lambda epoch: None,
+    show_progress: bool = False,
+    max_batches: int | None = None,
+) -> Fitted:
+    """Fit a network, from the start or the folder's last checkpoint, and leave it with the weights of its best epoch.
+
+    Args:
+        network: what to fit; whoever builds it seeds torch before.
+        dataset: what to learn from.
+        config: the training.
+        seed: of the order and the noise.
+        folder: of the checkpoints, `last.ckpt` and `best.ckpt`.
+        logger: where Lightning logs.
+        on_epoch: called with the epoch (from 1) and its metrics.
+        on_resume: called with the epoch (from 1) from which an interrupted run goes on.
+        show_progress: draw a progress bar.
+        max_batches: of an epoch's training, and of its validation; all by default.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the message says how far the run is.
+        UserError: the dataset has nothing to learn from.
+    """
+    check_targets(dataset)
+    _hush()
+    module = TrainingModule(network, config.optimiser, seed)
+    resume = folder / "last.ckpt"
+    monitor = f"val/{network.criterion}"
+    best = ModelCheckpoint(folder, filename="best", monitor=monitor, enable_version_counter=False)
+    callbacks = [
+        _Patience(monitor, config.patience, on_resume if resume.exists() else None),
+        best,
+        ModelCheckpoint(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
+        _Epochs(on_epoch),
+    ]
+    callbacks += [LearningRateMonitor("step")] if logger else []
+    callbacks += [RichProgressBar(leave=False)] if show_progress else []
+    cuda = torch.cuda.is_available()
+    trainer = pl.Trainer(
+        accelerator="gpu" if cuda else "cpu",
+        devices=1,
+        precision=_precision(config.precision, cuda),
+        max_epochs=config.max_epochs,
+        limit_train_batches=max_batches,
+        limit_val_batches=max_batches,
+        gradient_clip_val=config.gradient_clip,
+        callbacks=callbacks,
+        logger=logger or False,
+        enable_progress_bar=show_progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        plugins=[_WholeCheckpoints()],
+    )
+    data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers)
+    try:
+        # Lightning's own loader of checkpoints is told to read tensors and plain values only.
+        trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)
+    except SystemExit as ending:  # Lightning makes this of Ctrl-C, and has every later one ignored
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt(_how_far(resume)) from ending
+    module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"])
+    return Fitted(trainer.current_epoch, float(best.best_model_score or float("nan")))
+
+
+class _Epochs(Callback):
+    """Tells of each epoch."""
+
+    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
+        self._on_epoch = on_epoch
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            # What is logged of the training is still that of the epoch before.
+            measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+            assert isinstance(pl_module, TrainingModule)
+            self._on_epoch(trainer.current_epoch + 1, measured | pl_module.epoch_means())
+
+
+class _Patience(EarlyStopping):
+    """Stops early, and stops again at once where the run was killed after it had; checkpoints do not say that."""
+
+    def __init__(self, monitor: str, epochs: int, on_resume: Callable[[int], None] | None) -> None:
+        super().__init__(monitor, patience=epochs)
+        self._on_resume = on_resume
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= max(self.patience, 1)
+        if self._on_resume and not trainer.should_stop:
+            self._on_resume(trainer.current_epoch + 1)
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Puts a checkpoint in place in one step; Lightning's own way copies it where /tmp is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        temporary = Path(f"{path}.tmp")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def _hush() -> None:
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch API
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # that is resuming
+
+
+def _precision(precision: str, cuda: bool) -> Any:
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if cuda else "32-true"
+
+
+def _how_far(last: Path) -> str:
+    if not last.exists():
+        return "interrupted in the first epoch; the same command begins again"
+    epoch = torch.load(last, weights_only=True, map_location="cpu")["epoch"] + 1
+    return f"interrupted after epoch {epoch}; the same command goes on from there"

@@ -1,0 +1,19 @@
+"""What a matrix of ablations is, as configs/ablation/ writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class AblationConfig:
+    """A matrix: models that differ in what is set, each trained with every seed (fsvae ablate ablation=paper)."""
+
+    title: str = ""
+    """What it is about, for its report."""
+    base: list[str] = field(default_factory=list)
+    """Settings of all variants; those of the command line come behind, and those of a variant last."""
+    reference: str = ""
+    """The variant that the others are compared with."""
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    """Name → its settings: recommender, model, train, dataset and baselines can be set."""

@@ -1,0 +1,85 @@
+"""The report of a matrix: one HTML page, a Markdown table, and the whole comparison as Parquet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from fsvae.evaluation.metrics import MISS
+from fsvae.storage import Folder
+from pipelines.ablation.findings import findings, latent_findings, notes
+from pipelines.ablation.matrix_plots import plots
+from pipelines.ablation.matrix_results import MatrixResults
+from pipelines.ablation.matrix_tables import EFFORT_HEADINGS, effort_rows, figure_tables, markdown
+from pipelines.reports.page import page
+
+REPORT = "report.html"
+
+
+def write_report(results: MatrixResults) -> Path:
+    """Write `report.html`, `report.md` and `comparison.parquet` into the folder of the matrix; return the page."""
+    folder = Folder.at(results.folder)
+    with folder.writing("comparison.parquet") as file:
+        results.table.write_parquet(file)
+    folder.write("report.md", _markdown(results).encode())
+    folder.write(REPORT, _html(results).encode())
+    return results.folder / REPORT
+
+
+def _html(results: MatrixResults) -> str:
+    settings = [(variant["name"], " ".join(variant["settings"])) for variant in results.record["variants"]]
+    return page(
+        "ablation.html",
+        results.record["title"] or f"Ablation {results.record['name']}",
+        record=results.record,
+        about=_about(results),
+        headline=_headline(results),
+        notes=notes(results),
+        findings=findings(results),
+        latents=latent_findings(results),
+        tables=figure_tables(results),
+        plots=plots(results),
+        settings=settings,
+        effort_headings=EFFORT_HEADINGS,
+        effort=effort_rows(results),
+    )
+
+
+def _markdown(results: MatrixResults) -> str:
+    lines = [f"## {results.record['title'] or results.record['name']}", ""]
+    lines += [f"`{results.record['command']}` (commit {results.record['git_commit'][:12]}, {results.record['at']})", ""]
+    lines += [_about(results), ""]
+    lines += [f"* {finding}" for finding in [*notes(results), *findings(results), *latent_findings(results)]]
+    return "\n".join([*lines, "", markdown(results)])
+
+
+def _about(results: MatrixResults) -> str:
+    """Return which targets of which dataset the figures are over."""
+    dataset, manifest = results.dataset, results.dataset.manifest
+    period = results.record["period"]
+    begin, end = dataset.period(period)
+    last = int(dataset.listens.played_at.max())
+    return (
+        f"Dataset {dataset.fingerprint}: {len(dataset.listens):,} listens of {len(dataset.user_ids):,} users, a "
+        f"catalogue of {dataset.n_catalogue:,} tracks (at least {manifest['config']['min_count']} training listens). "
+        f"Every listen of the {period} period is a target, from {_day(begin)} to {_day(min(end, last))} (UTC)."
+    )
+
+
+def _headline(results: MatrixResults) -> list[tuple[str, str]]:
+    result = results.evaluations[results.reference][0]
+    users = len(np.unique(results.dataset.listens.user[result.targets]))
+    return [
+        (f"{len(result.targets):,}", f"{results.record['period']} targets"),
+        (f"{int((result.ranks != MISS).sum()):,}", "of them in the catalogue"),
+        (f"{users:,}", "users with a target"),
+        (f"{result.n_catalogue:,}", "tracks to choose from"),
+        (f"{len(results.evaluations):,}", "variants"),
+        (f"{len(results.trials[results.reference]):,}", "seeds of the reference"),
+    ]
+
+
+def _day(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,155 @@
+"""A matrix as tables: variants and metrics, variants and slices, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.metrics_table import COLUMNS, LIST_CAPTION, LIST_COLUMNS
+from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
+from fsvae.evaluation.significance import BootstrapConfig
+from fsvae.evaluation.slices import ALL, MEANINGS
+from pipelines.ablation.matrix_results import MatrixResults
+from pipelines.ablation.verdicts import LOWER_IS_BETTER, MARKS, verdict
+
+_HEADINGS = {**COLUMNS, **LIST_COLUMNS}
+_INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]
+_BEYOND = [metric for metric in _HEADINGS if metric not in _INSIDE]
+_BY_SLICE = ("l2", "recall@10")
+_NOTE = (
+    "± is the standard deviation over seeds. Below it: the difference from the reference and its 95 % interval by the "
+    "paired bootstrap over users. n.s.: the interval holds zero; seeds: it would if what seeds differ by were in it; "
+    "few users: too few for an interval."
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a variant and how it compares with the reference's."""
+
+    value: str
+    spread: str = ""
+    difference: str = ""
+    """Empty where there is nothing to compare."""
+    interval: str = ""
+    best: bool = False
+    mark: str = ""
+    """Why the difference is none for sure; empty: it is one."""
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """Variants and their figures."""
+
+    title: str
+    note: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Figure]]]
+
+
+def figure_tables(results: MatrixResults) -> list[FigureTable]:
+    """Return variants by metrics (over targets in the catalogue; over all, and of the lists) and variants by slices."""
+    result = results.evaluations[results.reference][0]
+    inside = int((result.ranks != MISS).sum())
+    return [
+        _table(
+            results,
+            "Targets in the catalogue",
+            f"{inside:,} targets, each ranked among all {result.n_catalogue:,} tracks. {_NOTE}",
+            [(_HEADINGS[metric], metric, ALL) for metric in _INSIDE],
+        ),
+        _table(
+            results,
+            "All targets, and the lists",
+            f"(all): all {len(result.targets):,} targets, those outside the catalogue as misses. {LIST_CAPTION}",
+            [(_HEADINGS[metric], metric, ALL) for metric in _BEYOND],
+        ),
+        *(_of_slices(results, metric) for metric in _BY_SLICE),
+    ]
+
+
+def effort_rows(results: MatrixResults) -> list[tuple[str, ...]]:
+    """Return what each variant took: runs, epochs, seconds to fit and to evaluate; means over seeds."""
+    rows = []
+    for variant, trials in results.trials.items():
+        summaries = [trial.summary() for trial in trials]
+        means = [
+            sum(summary[name] for summary in summaries) / len(summaries)
+            for name in ("epochs", "fit_seconds", "evaluate_seconds")
+        ]
+        rows.append(
+            (variant, str(len(trials)), f"{means[0]:.1f}" if means[0] else "", *(f"{m:.1f}" for m in means[1:]))
+        )
+    return rows
+
+
+EFFORT_HEADINGS = ("variant", "seeds", "epochs", "fit [s]", "evaluate [s]")
+
+
+def markdown(results: MatrixResults) -> str:
+    """Return the tables of metrics as Markdown."""
+    return "\n".join(_markdown(table) for table in figure_tables(results)[:2])
+
+
+def _of_slices(results: MatrixResults, metric: str) -> FigureTable:
+    sizes = {
+        row["slice"]: row["targets"]
+        for row in results.table.iter_rows(named=True)
+        if (row["model"], row["metric"]) == (results.reference, metric)
+    }
+    columns = [(f"{name} ({size:,})", metric, name) for name, size in sizes.items() if size]
+    note = f"In brackets: targets in the slice. {MEANINGS}"
+    return _table(results, f"{_HEADINGS[metric]} by slice", note, columns)
+
+
+def _table(results: MatrixResults, title: str, note: str, columns: Sequence[tuple[str, str, str]]) -> FigureTable:
+    """Return a table with a column for each (heading, metric, slice)."""
+    best = [_best_value(results, metric, of) for _, metric, of in columns]
+    rows = [
+        (
+            variant,
+            [_figure(results, variant, metric, of, top) for (_, metric, of), top in zip(columns, best, strict=True)],
+        )
+        for variant in results.evaluations
+    ]
+    return FigureTable(title, note, [heading for heading, _, _ in columns], rows)
+
+
+def _figure(results: MatrixResults, variant: str, metric: str, of: str, best: str) -> Figure:
+    row = results.row(variant, metric, of)
+    if row["value"] is None:
+        return Figure("")
+    value, spread = f"{row['value']:.3f}", "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}"
+    if row["difference"] is None:
+        told = metric in TARGET_METRICS and (results.one_space or metric not in SPACE_METRICS)
+        few = variant != results.reference and told and row["users"] < BootstrapConfig().least_users
+        return Figure(value, spread, best=value == best, mark="few users" if few else "")
+    difference, interval = f"{row['difference']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]"
+    return Figure(value, spread, difference, interval, value == best, MARKS.get(verdict(metric, row), ""))
+
+
+def _best_value(results: MatrixResults, metric: str, of: str) -> str:
+    """Return the best value as it is printed; empty where none is best."""
+    if metric in LIST_COLUMNS or (metric in SPACE_METRICS and not results.one_space):
+        return ""
+    values = [
+        value for variant in results.evaluations if (value := results.row(variant, metric, of)["value"]) is not None
+    ]
+    return f"{(min if metric in LOWER_IS_BETTER else max)(values):.3f}" if values else ""
+
+
+def _markdown(table: FigureTable) -> str:
+    lines = [f"**{table.title}.** {table.note}", ""]
+    lines += ["| variant | " + " | ".join(table.headings) + " |", "|---|" + "---:|" * len(table.headings)]
+    for variant, figures in table.rows:
+        lines.append(f"| {variant} | " + " | ".join(map(_markdown_figure, figures)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _markdown_figure(figure: Figure) -> str:
+    value = f"**{figure.value}**" if figure.best else figure.value
+    if not figure.difference and not figure.mark:
+        return f"{value} {figure.spread}".rstrip()
+    compared = " ".join(filter(None, (figure.difference, figure.interval, figure.mark)))
+    return f"{value} {figure.spread}".rstrip() + f"<br>{compared}"

@@ -1,0 +1,215 @@
+"""One variant with one seed: fitted, evaluated and written down. What is done is never done again.
+
+Its folder is named by what it is made of, so that the same variant of another matrix is the same folder:
+
+* `variant.json`: what it is made of;
+* `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch;
+* `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent,
+  and `metrics.json`, which is written last.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import traceback
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.errors import UserError
+from fsvae.evaluation.latent_use import LatentUse, latent_use
+from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.result import EvaluationResult
+from fsvae.evaluation.result_files import read_results, write_results
+from fsvae.models.fsvae import FSVAE
+from fsvae.models.predict import NetworkRecommender
+from fsvae.storage import Folder
+from pipelines.ablation.recommenders import made_of, make_recommender
+from pipelines.config.compose import Config
+from pipelines.runtime.files import fingerprint
+from pipelines.runtime.locks import held
+
+_DONE = "metrics.json"
+_OF_LATENT = ("kl", "variance", "noise")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A variant with a seed."""
+
+    config: Config
+    seed: int
+    dataset: Folder
+    variants: Path
+    """The folder of all."""
+
+    @cached_property
+    def made_of(self) -> dict[str, Any]:
+        """Return what decides what comes of it; the period that it is evaluated on is beside the point."""
+        return {"dataset": self.dataset.name, **made_of(self.config, self.seed)}
+
+    @property
+    def name(self) -> str:
+        """Return what it is called on disk."""
+        return fingerprint(self.made_of)
+
+    @property
+    def stored(self) -> StoredTrial:
+        """Return where it is, or will be, written down."""
+        return StoredTrial(self.variants / self.name, self.config.evaluate.period)
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """What is on disk of a variant with a seed, evaluated on one period."""
+
+    folder: Path
+    period: str
+
+    @property
+    def evaluation(self) -> Folder:
+        """Return the folder of its evaluation."""
+        return Folder.at(self.folder / self.period)
+
+    @property
+    def done(self) -> bool:
+        """Return whether it is finished."""
+        return self.evaluation.exists(_DONE)
+
+    def made_of(self) -> dict[str, Any]:
+        """Return `Trial.made_of`."""
+        found: dict[str, Any] = Folder.at(self.folder).read_json("variant.json")
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Return the means of its metrics and how it went: seconds, epochs."""
+        found: dict[str, Any] = self.evaluation.read_json(_DONE)
+        return found
+
+    def result(self, name: str) -> EvaluationResult:
+        """Return what it made of each target, under a name."""
+        ((result,),) = read_results([self.evaluation]).values()
+        return replace(result, model=name)
+
+    def curves(self) -> pl.DataFrame | None:
+        """Return a row an epoch, of a network."""
+        path = self.folder / "curves.parquet"
+        return pl.read_parquet(path) if path.exists() else None
+
+    def latent(self) -> LatentUse | None:
+        """Return how it uses its latent, if it has one.
+
+        Raises:
+            UserError: an older version wrote it, without all that is asked for now.
+        """
+        if not self.evaluation.exists("latent.json"):
+            return None
+        found = self.evaluation.read_json("latent.json")
+        if not set(_OF_LATENT) <= set(found):
+            raise UserError(f"{self.folder}: written by an older version. Delete it, and run the matrix again.")
+        return LatentUse(*(np.array(found[name]) for name in _OF_LATENT))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the run of a trial ended."""
+
+    seconds: float
+    error: str = ""
+    """What went wrong, in one sentence; empty: nothing."""
+
+
+def run_trial(trial: Trial) -> Ended:
+    """Fit and evaluate a variant with a seed, unless it is done, and write it down.
+
+    What goes wrong is returned: the other variants of a matrix are none the worse for it.
+    """
+    began = time.perf_counter()
+    torch.set_num_threads(1)  # an engine runs one for each core
+    folder = Folder.at(trial.stored.folder)
+    try:
+        with held(folder, "run of this very variant"):
+            if not trial.stored.done:
+                _run(trial)
+    except UserError as error:
+        return Ended(time.perf_counter() - began, str(error))
+    except Exception as error:
+        folder.write("error.txt", traceback.format_exc().encode())
+        return Ended(time.perf_counter() - began, f"{error!r}; all of it is in {folder}/error.txt")
+    return Ended(time.perf_counter() - began)
+
+
+def _run(trial: Trial) -> None:
+    stored, folder = trial.stored, Folder.at(trial.stored.folder)
+    folder.write_json("variant.json", trial.made_of)
+    folder.delete("error.txt")
+    dataset = _opened(trial.dataset)
+    began = time.perf_counter()
+    curves = _Curves(folder)
+    recommender = make_recommender(trial.config, dataset, trial.seed, stored.folder, curves.add)
+    fitted = time.perf_counter()
+    result = evaluate(recommender, dataset, stored.period)
+    evaluated = time.perf_counter()
+    write_results(stored.evaluation, [result], dataset)
+    network = recommender.network if isinstance(recommender, NetworkRecommender) else None
+    if isinstance(network, FSVAE) and network.config.latent == "gaussian":
+        use = latent_use(network, dataset, stored.period)
+        figures = (use.kl_Z, use.variance_Z, use.noise_Z)
+        stored.evaluation.write_json("latent.json", {n: x.tolist() for n, x in zip(_OF_LATENT, figures, strict=True)})
+    summary = {
+        "metrics": result.metrics(),
+        "epochs": curves.epochs,
+        "fit_seconds": curves.seconds or fitted - began,
+        "evaluate_seconds": evaluated - fitted,
+    }
+    stored.evaluation.write_json(_DONE, summary)
+
+
+class _Curves:
+    """The metrics of each epoch, on disk as soon as it is over."""
+
+    def __init__(self, folder: Folder) -> None:
+        """Go on with those of an interrupted run."""
+        self._folder = folder
+        self._began = time.perf_counter()
+        self._rows: dict[int, dict[str, float]] = {}
+        if folder.exists("curves.parquet"):
+            for row in pl.read_parquet(folder.read("curves.parquet")).iter_rows(named=True):
+                self._rows[row["epoch"]] = row
+
+    @property
+    def epochs(self) -> int:
+        """Return how many there were."""
+        return len(self._rows)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long they took, those before an interruption too."""
+        return sum(row["seconds"] for row in self._rows.values())
+
+    def add(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Take an epoch (from 1) and its metrics."""
+        now = time.perf_counter()
+        self._rows[epoch] = {"epoch": epoch, "seconds": now - self._began, **metrics}
+        self._began = now
+        file = io.BytesIO()
+        pl.DataFrame([self._rows[epoch] for epoch in sorted(self._rows)]).write_parquet(file)
+        self._folder.write("curves.parquet", file.getvalue())
+
+
+_open: dict[str, PreparedDataset] = {}
+
+
+def _opened(folder: Folder) -> PreparedDataset:
+    """Open a dataset, unless it is the one of the process's variant before."""
+    if folder.name not in _open:
+        _open.clear()
+        _open[folder.name] = open_dataset(folder)
+    return _open[folder.name]

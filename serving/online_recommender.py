@@ -1,0 +1,169 @@
+"""The recommender behind the endpoint: a bundle, and one model step for each listen. Knows no HTTP and no Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+
+from fsvae.bundle import Bundle
+from fsvae.errors import UserError
+from fsvae.models.online_state import new_user, predict, update
+from fsvae.retrieval import TrackIndex, highest
+
+_PAUSE_US = 210 * 1_000_000
+"""Where recent listens come without a time they are taken to have begun this far apart, 3.5 minutes."""
+
+
+@dataclass(frozen=True)
+class RecentListen:
+    """A listen that the caller tells of."""
+
+    track_id: str
+    played_at: int | None = None
+    """Microseconds since 1970 UTC."""
+    played_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class RecommendedTrack:
+    """One track of an answer."""
+
+    track_id: str
+    score: float
+    """Cosine similarity of the track and the query, from -1 to 1; of a model with a repeat head its probability."""
+    title: str | None
+    artist: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of a request."""
+
+    tracks: list[RecommendedTrack]
+    known_user: bool
+    recent_used: int
+    """Recent listens that the prediction read; those that the user's stored history covers already are not counted."""
+    unknown_tracks: list[str]
+    """Ids among the recent listens of which the model has no vector; they count as listens, but tell no taste."""
+    uncertainty: float | None
+    """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
+
+
+def check_servable(bundle: Bundle) -> None:
+    """Refuse a model that cannot go on from one listen to the next.
+
+    Raises:
+        UserError: the model reads its listens in another order for each target.
+    """
+    if bundle.model.config.fast == "shuffled":
+        raise UserError(
+            "The model was trained with model.fast=shuffled, which is for comparisons only: serve another version "
+            "(serve.version)."
+        )
+
+
+class OnlineRecommender:
+    """Answers single requests from a bundle."""
+
+    def __init__(self, bundle: Bundle, approximate_from: int) -> None:
+        """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`.
+
+        Raises:
+            UserError: the model is one for comparisons only.
+        """
+        check_servable(bundle)
+        self._bundle = bundle
+        self._model = bundle.model
+        self._table = bundle.model.search_table.detach()
+        self._tracks: TrackIndex | None = None
+        if bundle.model.repeat_head is None:
+            self._tracks = TrackIndex(self._table.numpy(), approximate_from)
+        self._track_ids = bundle.track_ids
+        self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
+        self._titles = bundle.tracks["title"].to_list()
+        self._artists = bundle.tracks["artist_name"].to_list()
+
+    def last_heard(self, user_id: str) -> int | None:
+        """Return the time [us] of the last listen that the bundle knows of a user, or None for one it does not know."""
+        known = self._bundle.user(user_id, 0)
+        return None if known is None else known[0].last_played_at
+
+    def now(self, user_id: str | None) -> int:
+        """Return the time [us] of a request that names none: now, but no earlier than what is known of the user.
+
+        A log may be ahead of this machine's clock.
+        """
+        last = None if user_id is None else self.last_heard(user_id)
+        return max(time.time_ns() // 1000, last or 0)
+
+    @torch.inference_mode()
+    def next_tracks(self, user_id: str | None, recent: list[RecentListen], k: int, at: int) -> Answer:
+        """Recommend k tracks to follow a user's history and the recent listens.
+
+        Args:
+            user_id: whose stored state to go on from; None, or an id that is not known, starts from nothing.
+            recent: listens in order of time; those no later than the stored history are in it already.
+            k: how many tracks.
+            at: time of the request, in microseconds since 1970 UTC.
+
+        Raises:
+            UserError: the user's stored history goes beyond the time of the request; what it was then is not stored.
+        """
+        known = self._bundle.user(user_id, at) if user_id is not None else None
+        state, slow = known if known is not None else (new_user(self._model), None)
+        covered = state.last_played_at
+        if at < covered:
+            last = datetime.fromtimestamp(covered / 1e6, UTC).isoformat(timespec="microseconds")
+            raise UserError(
+                f"at is before the last listen that the model knows of {user_id}, at {last}: ask from then on."
+            )
+        times = _times(recent, covered, at)
+        used, unknown = 0, []
+        for listen, played_at in zip(recent, times, strict=True):
+            track = self._index.get(listen.track_id, len(self._track_ids))
+            if track == len(self._track_ids):
+                unknown.append(listen.track_id)
+            if listen.played_at is None or played_at > covered:
+                state = update(self._model, state, track, played_at, listen.played_fraction)
+                used += 1
+        slow_encoding = torch.zeros(1, self._model.config.slow_dim)
+        if slow is not None:
+            slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
+        prediction = predict(self._model, state, slow_encoding, at)
+        if self._tracks is not None:
+            best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
+        else:  # every track has a probability, so none is passed over
+            best, scores = highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
+        spread = prediction.posterior.log_variance
+        return Answer(
+            tracks=[
+                RecommendedTrack(self._track_ids[i], float(score), self._titles[i], self._artists[i])
+                for i, score in zip(best.tolist(), scores, strict=True)
+            ],
+            known_user=known is not None,
+            recent_used=used,
+            unknown_tracks=unknown,
+            uncertainty=None if spread is None else float(torch.exp(0.5 * spread).mean()),
+        )
+
+
+def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:
+    """Return a time for every recent listen: its own, or else counted back from the next one, or from the request.
+
+    A time that is made up is never before the listen ahead of it, nor before what the stored history covers.
+    """
+    times: list[int] = []
+    following = at
+    for listen in reversed(recent):
+        following = listen.played_at if listen.played_at is not None else following - _PAUSE_US
+        times.append(following)
+    times.reverse()
+    earliest = covered
+    for i, listen in enumerate(recent):
+        if listen.played_at is None:
+            times[i] = max(times[i], earliest)
+        earliest = max(earliest, times[i])
+    return times

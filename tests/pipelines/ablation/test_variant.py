@@ -1,0 +1,114 @@
+"""A variant with a seed: named by what it is made of, run once, and gone on with where it was interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from small_matrix import SMALL
+
+import pipelines.ablation.variant as variants
+from fsvae.storage import Folder
+from pipelines.ablation.variant import Trial, run_trial
+from pipelines.config.compose import load_config
+
+
+def trial_of(folder: Path, datasets: Path, *overrides: str, seed: int = 1) -> Trial:
+    dataset = Folder.at(datasets / (datasets / "CURRENT").read_text().strip())
+    return Trial(load_config(["model=paper", *SMALL, *overrides]), seed, dataset, folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    """A trial that is done."""
+    trial = trial_of(tmp_path_factory.mktemp("variants"), small_datasets)
+    assert run_trial(trial).error == ""
+    return trial
+
+
+def test_what_it_is_made_of_names_it_and_nothing_else_does(undisturbed: Trial, small_datasets: Path) -> None:
+    def name(*overrides: str, seed: int = 1) -> str:
+        return trial_of(Path(), small_datasets, *overrides, seed=seed).name
+
+    assert name() == undisturbed.name
+    assert name("evaluate.period=validation", "engine.workers=3", "seed=9", "baselines.jodie.hidden=7") == name()
+    different = [name(seed=2), name("model.beta=0.7"), name("train.patience=1"), name("recommender=gru4rec")]
+    assert len({name(), *different}) == 5
+    assert name("recommender=average", seed=2) == name("recommender=average", "train.patience=1")
+    elsewhere = replace(undisturbed, dataset=Folder.at("datasets/other"))
+    assert elsewhere.name != undisturbed.name
+
+
+def test_its_folder_tells_all_of_it(undisturbed: Trial) -> None:
+    stored = undisturbed.stored
+    assert stored.done and stored.made_of() == undisturbed.made_of
+    result, summary, curves, use = stored.result("mine"), stored.summary(), stored.curves(), stored.latent()
+    assert result.model == "mine" and summary["metrics"] == pytest.approx(result.metrics(), nan_ok=True)
+    assert curves is not None and curves["epoch"].to_list() == [1, 2] and summary["epochs"] == 2
+    assert curves["val/l2"].null_count() == curves["train/loss"].null_count() == 0
+    assert use is not None and len(use.kl_Z) == 4 and use.kl_Z.min() > 0
+    assert sorted(path.name for path in stored.folder.iterdir() if path.name[0] != ".") == [
+        "curves.parquet",
+        "model.safetensors",
+        "test",
+        "variant.json",
+    ]
+
+
+def test_what_is_done_is_not_done_again(undisturbed: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "_run", lambda trial: pytest.fail("it ran again"))
+    assert run_trial(undisturbed).error == ""
+
+
+def test_another_period_needs_no_training(
+    undisturbed: Trial, small_datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.ablation.recommenders.fit", lambda *_, **__: pytest.fail("it was trained again"))
+    other = trial_of(undisturbed.variants, small_datasets, "evaluate.period=validation")
+    assert run_trial(other).error == "" and other.stored.done
+    assert other.stored.summary()["metrics"]["l2"] != undisturbed.stored.summary()["metrics"]["l2"]
+    assert other.stored.summary()["epochs"] == 2
+
+
+def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
+    undisturbed: Trial, small_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    add = variants._Curves.add
+
+    def interrupt(self: Any, epoch: int, metrics: dict[str, float]) -> None:
+        told.append(epoch)
+        if told == [1, 2]:
+            raise SystemError("the power is gone")
+        add(self, epoch, metrics)
+
+    monkeypatch.setattr(variants._Curves, "add", interrupt)
+    trial = trial_of(tmp_path, small_datasets)
+    ended = run_trial(trial)
+    assert "the power is gone" in ended.error and "error.txt" in ended.error and not trial.stored.done
+    assert "Traceback" in (trial.stored.folder / "error.txt").read_text()
+    assert (trial.stored.folder / "checkpoints" / "last.ckpt").exists()
+
+    assert run_trial(trial).error == "" and told == [1, 2, 2]
+    assert not (trial.stored.folder / "error.txt").exists()
+    assert trial.stored.summary()["metrics"] == pytest.approx(undisturbed.stored.summary()["metrics"], nan_ok=True)
+    curves, expected = trial.stored.curves(), undisturbed.stored.curves()
+    assert curves is not None and expected is not None and curves["val/l2"].equals(expected["val/l2"])
+
+
+def test_two_processes_do_not_run_the_same_one(small_datasets: Path, tmp_path: Path) -> None:
+    trial = trial_of(tmp_path, small_datasets, "recommender=popularity")
+    trial.stored.folder.mkdir(parents=True)
+    with FileLock(trial.stored.folder / ".lock"):
+        assert "another run of this very variant is at work here" in run_trial(trial).error
+    assert not trial.stored.done
+    assert run_trial(trial).error == "" and trial.stored.curves() is None and trial.stored.latent() is None
+
+
+def test_what_can_be_mended_is_said_in_one_sentence(small_datasets: Path, tmp_path: Path) -> None:
+    trial = replace(trial_of(tmp_path, small_datasets), dataset=Folder.at(tmp_path / "nowhere"))
+    ended = run_trial(trial)
+    assert "no prepared dataset there" in ended.error and not (trial.stored.folder / "error.txt").exists()
