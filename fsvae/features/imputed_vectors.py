@@ -1,4 +1,4 @@
-"""Vectors for tracks without one of their own: new and rare tracks have one imputed from audio, album or artist, and say so.
+"""Imputed vectors: for new and rare tracks, from audio, album or artist, each with its origin.
 
 All that is imputed comes from the catalogue's vectors, which are learned in the training period, so nothing of later
 listening leaks in.

@@ -53,7 +53,8 @@ def _iso_us(text: str) -> int:
 def catalogue(counts: pl.DataFrame, lake: Lake, min_count: int) -> pl.DataFrame:
     """Return DATASET_TRACKS, but for the origin of vectors, of all tracks (track_id, train_count).
 
-    The catalogue comes first, then the tracks whose vector can be imputed from it; each by descending count, ties by id.
+    The catalogue comes first, then the tracks whose vector can be imputed from it; each by descending count, then
+    by id.
     """
     tracks = (
         counts.join(lake.read_tracks(), on="track_id", how="left")
