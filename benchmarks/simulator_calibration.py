@@ -18,7 +18,7 @@ import polars as pl
 from rich.console import Console
 
 from fsvae.logs.checks import check_rows
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import jodie
 from pipelines.lifecycle.tracking import git_commit
 from pipelines.reports.describe.statistics import Statistics, describe, describe_sessions

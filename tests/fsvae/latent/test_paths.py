@@ -46,7 +46,7 @@ def test_the_ends_of_a_way_are_what_the_users_would_be_recommended(model: FSVAE,
     states = encode(model, dataset, last)
     ends = decode(model, line(states.mean_NZ[0], states.mean_NZ[1], 7))[[0, -1]]
     queries = {}
-    for part in NetworkRecommender("FS-VAE", model).predict(dataset, 0, np.iinfo(np.int64).max):
+    for part in NetworkRecommender(model).predict(dataset, 0, np.iinfo(np.int64).max):
         assert part.queries is not None
         queries |= dict(zip(part.targets.tolist(), part.queries, strict=True))
     for end, target in zip(ends, last.tolist(), strict=True):

@@ -20,7 +20,7 @@ from fsvae.evaluation.latent_use import LatentUse
 from fsvae.features.fast import REQUEST_FEATURES
 from fsvae.features.taste import DaySums
 from fsvae.latent.states import encode
-from fsvae.models.build import build_model
+from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
 from pipelines.cli.main import app
 from pipelines.reports.latent import compute as gathering
@@ -54,7 +54,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bundle:
     """The bundle of an untrained model whose latent depends on everything it sees."""
     torch.manual_seed(0)
-    model = build_model(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
+    model = FSVAE.for_dataset(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)
