@@ -15,8 +15,8 @@ from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.latent.compute import track_labels
 from pipelines.reports.latent.latent_page import Section
-from pipelines.reports.page import Table
 from pipelines.reports.plot import Plot
+from pipelines.reports.table import Table
 from pipelines.reports.words import count
 from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace
@@ -55,7 +55,7 @@ def trained(workspace: Workspace) -> tuple[Run, PreparedDataset]:
     config = workspace.config
     simulate(config.simulate, workspace.raw)
     ingest(workspace.lake(), config.source)
-    dataset = open_dataset(prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets))
+    dataset = open_dataset(prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets).folder)
     what = (dataset, config.model, config.train, config.seed)
     if is_trained(*what, workspace.runs):  # without MLflow, which takes seconds to open
         run = open_run(workspace.runs, run_name(*what))

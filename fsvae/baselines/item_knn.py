@@ -22,14 +22,14 @@ class ItemKNN(ScoreBasedBaseline):
 
     name = "item-kNN"
 
-    def __init__(self, config: ItemKNNConfig) -> None:
+    def __init__(self, config: ItemKNNConfig | None = None) -> None:
         """Take the config.
 
         Raises:
             UserError: a setting is outside its limits.
         """
-        check(config, "baselines.item_knn.")
-        self._config = config
+        self._config = config or ItemKNNConfig()
+        check(self._config, "baselines.item_knn.")
 
     def _learn(self, dataset: PreparedDataset) -> None:
         listens, n_tracks = dataset.listens, dataset.n_catalogue

@@ -40,7 +40,7 @@ class MarkovGlobal(ScoreBasedBaseline):
 
     name = "Markov, global"
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""
 
     def _learn(self, dataset: PreparedDataset) -> None:
@@ -56,9 +56,9 @@ class MarkovBlended(ScoreBasedBaseline):
 
     name = "Markov, blended"
 
-    def __init__(self, config: MarkovConfig) -> None:
+    def __init__(self, config: MarkovConfig | None = None) -> None:
         """Blend by a config."""
-        self._config = config
+        self._config = config or MarkovConfig()
 
     def _learn(self, dataset: PreparedDataset) -> None:
         self._chain = _Chain(dataset)

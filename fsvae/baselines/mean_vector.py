@@ -56,7 +56,7 @@ class Average(_MeanOfListens):
     name = "Average"
     _window = None
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""
 
 
@@ -65,9 +65,9 @@ class AggregateSequence(_MeanOfListens):
 
     name = "Aggregate sequence"
 
-    def __init__(self, config: AggregateSequenceConfig) -> None:
+    def __init__(self, config: AggregateSequenceConfig | None = None) -> None:
         """Average as many listens as a config says."""
-        self._window = config.window
+        self._window = (config or AggregateSequenceConfig()).window
 
 
 class LastTrack(_MeanOfListens):
@@ -76,5 +76,5 @@ class LastTrack(_MeanOfListens):
     name = "Last track"
     _window = 1
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""

@@ -53,7 +53,7 @@ class Popularity(_Constant):
 
     name = "Popularity"
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""
 
     def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
@@ -69,9 +69,9 @@ class RecentPopularity(_Constant):
 
     name = "Recent popularity"
 
-    def __init__(self, config: RecentPopularityConfig) -> None:
+    def __init__(self, config: RecentPopularityConfig | None = None) -> None:
         """Fade as a config says."""
-        self._half_life_us = config.half_life_days * DAY_US
+        self._half_life_us = (config or RecentPopularityConfig()).half_life_days * DAY_US
 
     def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
         listens = dataset.listens

@@ -26,9 +26,9 @@ class VSKNN(ScoreBasedBaseline):
 
     name = "V-SKNN"
 
-    def __init__(self, config: VSKNNConfig) -> None:
+    def __init__(self, config: VSKNNConfig | None = None) -> None:
         """Take the config."""
-        self._config = config
+        self._config = config or VSKNNConfig()
 
     def _learn(self, dataset: PreparedDataset) -> None:
         listens = dataset.listens

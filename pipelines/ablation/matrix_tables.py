@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.metrics_table import COLUMNS, LIST_CAPTION, LIST_COLUMNS
+from fsvae.evaluation.metrics_table import LIST_CAPTION, LIST_COLUMNS
 from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import ALL, MEANINGS

@@ -48,13 +48,13 @@ def variant_datasets(
             found[variant.name] = current
             continue
         say(f"dataset of '{variant.name}': {', '.join(_said(variant))}")
-        folder = prepare(lake, config, manifest["seed"], datasets / FOLDER, engine=engine)
-        if folder.read_json("manifest.json")["lake"] != manifest["lake"]:
+        prepared = prepare(lake, config, manifest["seed"], datasets / FOLDER, engine=engine)
+        if prepared.manifest["lake"] != manifest["lake"]:
             raise UserError(
                 f"{lake.root}: the lake is no more what the current dataset was made of, and the dataset of "
                 f"'{variant.name}' would hold other listens. Make it anew: fsvae prepare."
             )
-        found[variant.name] = folder
+        found[variant.name] = prepared.folder
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +18,9 @@ from fsvae.schema import LAKE_EVENTS, TRACKS
 from pipelines.ingest.spill_buffer import SpillBuffer, SpillBufferByDay
 from pipelines.lake.lake import Lake, buckets_of
 from pipelines.lake.side_tables import SideData
+from pipelines.reports.words import count
 from pipelines.runtime.files import checksum, fingerprint
+from pipelines.runtime.watch import Summary
 
 _EVENTS_IN_MEMORY = 2_000_000
 _REJECTS_IN_MEMORY = 200_000
@@ -52,7 +56,7 @@ class Counts:
 
 
 @dataclass
-class IngestSummary:
+class IngestSummary(Summary):
     """What one call of `ingest` did."""
 
     counts: Counts
@@ -61,22 +65,51 @@ class IngestSummary:
     """Files that had gone in before, byte for byte and with the same columns and times; they were not read again."""
     days: list[str]
     """Days whose events changed."""
+    lake: str
+    """Path or address of the lake."""
+    seconds: float = 0.0
+    verb = "ingest"
+
+    def lines(self) -> list[str]:
+        """Return where every row went."""
+        counts = self.counts
+        found = [
+            f"{count(counts.rows_in, 'row')} in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
+            f"{count(counts.duplicates, 'duplicate')}, {count(len(self.days), 'day')} touched, {self.seconds:.1f} s → "
+            f"{self.lake}"
+        ]
+        if self.known_files:
+            found.append(
+                f"{self.known_files} of {count(self.files, 'file')} had gone in before and were not read again"
+            )
+        today = datetime.now(UTC).strftime("%Y-%m-%d")
+        if ahead := [day for day in self.days if day > today]:
+            found.append(
+                f"{count(len(ahead), 'day')} from {ahead[0]} to {ahead[-1]} lie in the future: are source.time_unit "
+                "and source.origin right?"
+            )
+        for reason, rows in sorted(counts.reasons.items()):
+            found.append(f"rejected {count(rows, 'row')}, {reason} (kept in {self.lake}/rejects)")
+        return found
 
 
-def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None] | None = None) -> IngestSummary:
+def ingest(
+    lake: Lake, config: SourceConfig, progress: Callable[[str, float], None] = lambda stage, share: None
+) -> IngestSummary:
     """Read every log that `config.path` names and commit it to the lake; files that went in before are skipped.
 
     Args:
         lake: where to.
         config: which logs, and how to read them.
-        on_file: called with (files done, files in all), for a progress bar.
+        progress: told of the file that was read and the share of all that is done.
 
     Raises:
         UserError: a log cannot be read, too many of its rows are rejected, or another ingest is running. The lake is
             then as it was, but for the logs that were committed before the faulty one.
     """
     files = files_of(config)
-    summary = IngestSummary(Counts(), files=len(files), known_files=0, days=[])
+    began = time.perf_counter()
+    summary = IngestSummary(Counts(), files=len(files), known_files=0, days=[], lake=str(lake.root))
     days: set[str] = set()
     with lake.writing() as staging:
         for done, path in enumerate(files):
@@ -90,11 +123,11 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
                 counts, touched = _ingest_file(lake, path, digest, config, staging)
                 summary.counts.add(counts)
                 days |= touched
-            if on_file is not None:
-                on_file(done + 1, len(files))
+            progress(path.name, (done + 1) / len(files))
     if files and not summary.known_files and not summary.counts.rows_in:
         raise UserError(f"{config.path}: no listens there: {len(files)} file(s) with a header at most.")
     summary.days = sorted(days)
+    summary.seconds = time.perf_counter() - began
     return summary
 
 

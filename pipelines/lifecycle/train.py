@@ -21,15 +21,17 @@ from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import check_targets, fit, untrained
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
+from pipelines.reports.words import count
 from pipelines.runtime.files import fingerprint
 from pipelines.runtime.locks import held
+from pipelines.runtime.watch import Summary
 
 _NAMED = 5
 """So many runs are named to one who asks for a run that there is not."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Summary):
     """A finished training run."""
 
     folder: Path
@@ -38,6 +40,12 @@ class Run:
     epochs: int
     version: int
     """Of the registered model."""
+
+    verb = "train"
+
+    def lines(self) -> list[str]:
+        """Return how long it was trained, and where it is."""
+        return [f"{count(self.epochs, 'epoch')}; registered as version {self.version} → {self.bundle}"]
 
     @property
     def bundle(self) -> Path:

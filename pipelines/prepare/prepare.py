@@ -8,6 +8,7 @@ files. Memory is bounded by one part of the users a worker (`pipelines.prepare.u
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import date
@@ -26,6 +27,7 @@ from pipelines.lake.lake import N_BUCKETS, Lake
 from pipelines.prepare.catalogue import catalogue, cuts
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.listen_counts import DayCounts, DayTask, count_day
+from pipelines.prepare.prepared import Prepared
 from pipelines.prepare.track_space import make_space
 from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard
 from pipelines.runtime.engine import Engine, LocalEngine
@@ -47,7 +49,7 @@ def prepare(
     datasets: str | Path | Folder,
     progress: Progress = lambda stage, share: None,
     engine: Engine | None = None,
-) -> Folder:
+) -> Prepared:
     """Make the prepared dataset of a lake and config, unless it is there already, and point CURRENT at it.
 
     Args:
@@ -61,6 +63,7 @@ def prepare(
     Raises:
         UserError: the lake holds no events, the split leaves a period empty, or another prepare is running.
     """
+    began = time.perf_counter()
     if config.before:
         try:
             config = replace(config, before=date.fromisoformat(config.before).isoformat())
@@ -91,13 +94,15 @@ def prepare(
                 before = manifest["fingerprint"]
         made_of["continues"] = before
         name = fingerprint(made_of)
-        if not is_prepared(folder / name):
+        reused = is_prepared(folder / name)
+        if not reused:
             (folder / name).delete_all()
             made = _make(lake, days, config, seed, folder, name, before, progress, engine or LocalEngine(workers=1))
             (folder / name).write_json("manifest.json", {"fingerprint": name, **made_of, **made})
         _point(folder, name, config.keep)
     progress("done", 1.0)
-    return folder / name
+    made_in = time.perf_counter() - began
+    return Prepared(folder / name, (folder / name).read_json("manifest.json"), reused, made_in)
 
 
 def _point(datasets: Folder, name: str, keep: int) -> None:

@@ -76,7 +76,7 @@ def prepared(rows: list[Row], folder: Path) -> PreparedDataset:
     ).write_parquet(folder / "log.parquet")
     lake = Lake(folder / "lake")
     ingest(lake, SourceConfig(path=str(folder / "log.parquet")))
-    return open_dataset(prepare(lake, CONFIG, 1, folder / "datasets"))
+    return open_dataset(prepare(lake, CONFIG, 1, folder / "datasets").folder)
 
 
 BASE = random_rows(np.random.default_rng(0), 330, START_US, START_US + DAYS * DAY_US, USERS, TRACKS)

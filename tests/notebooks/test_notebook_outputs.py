@@ -12,8 +12,8 @@ from notebook_helpers import heard_last, show
 
 from fsvae.data.dataset import PreparedDataset
 from pipelines.reports.latent.latent_page import Section
-from pipelines.reports.page import Table
 from pipelines.reports.plot import Plot
+from pipelines.reports.table import Table
 
 
 @pytest.fixture

@@ -41,15 +41,15 @@ def test_the_same_lake_and_dataset_as_on_disk(bucket: str, small_log: Path, smal
     lake = Lake(bucket.format("lake"))
     ingest(lake, SourceConfig(path=str(small_log)))
     assert lake.manifest == small_lake.manifest and all_events(lake).equals(all_events(small_lake))
-    there = prepare(lake, CONFIG, 1, bucket.format("datasets"))
-    here = prepare(small_lake, CONFIG, 1, tmp_path)
+    there = prepare(lake, CONFIG, 1, bucket.format("datasets")).folder
+    here = prepare(small_lake, CONFIG, 1, tmp_path).folder
     files = here.files()
     assert {name: there.read(name) for name in there.files()} == {name: here.read(name) for name in files}
     assert open_dataset(bucket.format("datasets")).fingerprint == open_dataset(disk(here)).fingerprint
 
     ingest(lake, SourceConfig(path=str(small_log)))  # the same again changes nothing
     assert Lake(bucket.format("lake")).manifest == small_lake.manifest
-    later = prepare(lake, CONFIG, 2, bucket.format("datasets"))
+    later = prepare(lake, CONFIG, 2, bucket.format("datasets")).folder
     assert Folder.at(bucket.format("datasets")).folders() == [".cache", later.name]  # keep=1: the older one is gone
 
 

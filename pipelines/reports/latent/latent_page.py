@@ -11,8 +11,9 @@ import numpy as np
 from pipelines.reports.latent import latent_plots, latent_tables, map_plots, sentences
 from pipelines.reports.latent.figures import DAYS, LatentFigures
 from pipelines.reports.latent.sentences import cosine_figure, turn
-from pipelines.reports.page import Table, page
+from pipelines.reports.page import page
 from pipelines.reports.plot import Plot
+from pipelines.reports.table import Table
 from pipelines.reports.words import count
 
 

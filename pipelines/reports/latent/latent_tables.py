@@ -11,7 +11,7 @@ from fsvae.latent.maps import NO_TASTE, Clusters
 from fsvae.latent.paths import SIGMAS, Path
 from pipelines.reports.latent.figures import ANOMALIES_SHOWN, LATEST, LEAST, TRAVERSED, LatentFigures
 from pipelines.reports.latent.sentences import NONE, changing, cosine_figure, turn
-from pipelines.reports.page import Table
+from pipelines.reports.table import Table
 from pipelines.reports.words import count, percent
 
 

@@ -142,7 +142,7 @@ def mpd_playlist(pid: int, tracks: list[int]) -> dict[str, Any]:
 
 def test_playlists_and_embeddings_reach_the_dataset(tmp_path: Path) -> None:
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=10, sample=0))
-    made = open_dataset(prepare(side_data_lake(tmp_path), config, 1, tmp_path / "datasets"))
+    made = open_dataset(prepare(side_data_lake(tmp_path), config, 1, tmp_path / "datasets").folder)
     origins = dict(zip(made.tracks["track_id"], made.tracks["vector_origin"], strict=True))
     assert {origins[str(track)] for track in range(TRACKS)} == {"trained"}
     assert [origins[str(track)] for track in OUTSIDE] == ["artist", "album", "embedding", "none"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -11,12 +12,14 @@ import polars as pl
 import pytest
 import torch
 
+import pipelines.lifecycle.evaluate as evaluating
+from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import train_counts
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate as evaluate_positions
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results
 from fsvae.features.track2vec_config import Track2VecConfig
@@ -24,8 +27,9 @@ from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkRecommender
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
+from fsvae.recommender import Recommender
 from pipelines.lake.lake import Lake
-from pipelines.lifecycle.evaluate import evaluate_bundle, evaluate_run
+from pipelines.lifecycle.evaluate import evaluate, evaluate_bundle
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
 from pipelines.lifecycle.promote import promote
 from pipelines.lifecycle.tracking import Tracker
@@ -67,12 +71,12 @@ def run(small_dataset: PreparedDataset, workdir: Path, tracker: Tracker, untrain
 def other_dataset(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     """The same events with a smaller catalogue and other vectors."""
     config = DatasetConfig(min_count=70, track2vec=Track2VecConfig(epochs=1))
-    return open_dataset(prepare(small_lake, config, 9, tmp_path_factory.mktemp("other")))
+    return open_dataset(prepare(small_lake, config, 9, tmp_path_factory.mktemp("other")).folder)
 
 
 @pytest.fixture(scope="module")
 def results(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> list[EvaluationResult]:
-    return evaluate_run(run, small_dataset, EvaluateConfig(), tracker)
+    return evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig()).results
 
 
 def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
@@ -93,7 +97,8 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset, tracker: Tracker
 ) -> None:
     out = run.folder / "evaluation" / "test"
-    assert {path.name for path in out.iterdir()} == {"metrics.md", "metrics.json", "metrics.png", "positions.parquet"}
+    names = {"metrics.md", "metrics.json", "metrics.png", "positions.parquet", "evaluation.json"}
+    assert {path.name for path in out.iterdir()} == names
     stored = json.loads((out / "metrics.json").read_text())
     for result in results:
         assert stored[result.model] == pytest.approx(result.metrics())
@@ -112,7 +117,7 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
     assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
     assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
-        f"evaluation/test/{path.name}" for path in out.iterdir()
+        f"evaluation/test/{name}" for name in names - {"evaluation.json"}  # which says that all else is there
     }
     assert "| FS-VAE |" in (out / "metrics.md").read_text()
 
@@ -201,7 +206,7 @@ def test_a_trained_model_uses_the_history(
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
     bundle.model.config.fast = "off"
-    blind = evaluate(NetworkRecommender(bundle.model), small_dataset, "test")
+    blind = evaluate_positions(NetworkRecommender(bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < results[-1].metrics()["mrr"]
 
 
@@ -210,11 +215,11 @@ def test_a_model_is_not_evaluated_on_what_it_has_learned_from(
 ) -> None:
     """With earlier cuts the test period begins inside what the run was trained on."""
     config = DatasetConfig(min_count=2, train_share=0.5, validation_share=0.1, track2vec=Track2VecConfig(epochs=1))
-    earlier = open_dataset(prepare(small_lake, config, 1, tmp_path))
+    earlier = open_dataset(prepare(small_lake, config, 1, tmp_path).folder)
     with pytest.raises(UserError, match="has learned from listens up to"):
         evaluate_bundle(load_bundle(run.bundle), earlier, "test")
     with pytest.raises(UserError, match="was trained on dataset"):
-        evaluate_run(run, earlier, EvaluateConfig(), tracker)
+        evaluate(run, earlier, EvaluateConfig(), tracker, AggregateSequenceConfig())
     tracker.make_champion(untrained)
     verdict = promote(tracker, run.version, earlier, PromoteConfig())  # on the listens that are new to both
     same = promote(tracker, untrained, small_dataset, PromoteConfig())
@@ -227,6 +232,27 @@ def test_there_must_be_listens_that_are_new_to_both_models(
 ) -> None:
     tracker.make_champion(untrained)
     first_weeks = DatasetConfig(min_count=2, before="2026-01-19", track2vec=Track2VecConfig(epochs=1))
-    old = open_dataset(prepare(small_lake, first_weeks, 1, tmp_path))
+    old = open_dataset(prepare(small_lake, first_weeks, 1, tmp_path).folder)
     with pytest.raises(UserError, match="nothing to compare them on"):
         promote(tracker, run.version, old, PromoteConfig())
+
+
+def test_what_was_evaluated_before_is_read_and_not_computed_anew(
+    results: list[EvaluationResult],
+    run: Run,
+    small_dataset: PreparedDataset,
+    tracker: Tracker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[str] = []
+
+    def counted(model: Recommender, *what: Any) -> EvaluationResult:
+        computed.append(model.name)
+        return evaluate_positions(model, *what)
+
+    monkeypatch.setattr(evaluating, "evaluate_positions", counted)
+    again = evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig())
+    assert again.reused and computed == [] and ", as evaluated before → " in again.lines()[0]
+    assert [one.metrics() for one in again.results] == [one.metrics() for one in results]
+    other = evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig(window=3))
+    assert not other.reused and "Aggregate sequence" in computed

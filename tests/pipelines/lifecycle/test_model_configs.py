@@ -50,7 +50,7 @@ def test_every_model_config(name: str, small_dataset: PreparedDataset, tmp_path:
 @pytest.mark.parametrize(("dim", "history", "latent_dim"), [(8, 5, 3), (128, 100, 70)])
 def test_sizes_are_free(dim: int, history: int, latent_dim: int, small_lake: Lake, tmp_path: Path) -> None:
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(dim=dim, epochs=1))
-    dataset = open_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path / "datasets"))
+    dataset = open_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path / "datasets").folder)
     assert dataset.vectors.shape[1] == dim
     sizes = {"slow_hidden": 9, "slow_dim": 7, "fast_hidden": 11, "decoder_hidden": 10, "repeat_dim": 6}
     for switches in ({}, {"repeat_head": True, "softmax_weight": 2.0, "track_table": "finetuned", "prior": "slow"}):

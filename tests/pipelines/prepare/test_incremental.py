@@ -54,10 +54,10 @@ def test_days_that_come_one_by_one_make_the_files_of_a_full_rebuild(
     for number, end in enumerate(["2026-01-20", "2026-01-21", "2026-01-22", "2026-01-23", "2026-02-02"]):
         config = replace(CONFIG, before=end)
         folds.clear()
-        step_by_step = prepare(lake, config, 1, tmp_path / "incremental")
+        step_by_step = prepare(lake, config, 1, tmp_path / "incremental").folder
         worked = len(folds) - 1
         folds.clear()
-        at_once = prepare(lake, config, 1, tmp_path / str(number))
+        at_once = prepare(lake, config, 1, tmp_path / str(number)).folder
         assert contents(disk(step_by_step)) == contents(disk(at_once))
         # Weeks begin on Thursdays, as 1970 did: 2026-01-01, 08, 15, 22, 29.
         assert (worked, len(folds) - 1) == [(3, 3), (1, 3), (1, 3), (1, 4), (2, 5)][number]
@@ -70,18 +70,18 @@ def test_a_late_event_makes_the_weeks_behind_it_anew(lake: Lake, folds: list[int
         late.write_text(f"user_id,track_id,played_at\nu00001,t000001,{day}T12:00:01Z\n")
         ingest(lake, SourceConfig(path=str(late)))
         folds.clear()
-        made = prepare(lake, CONFIG, 1, tmp_path / "incremental")
+        made = prepare(lake, CONFIG, 1, tmp_path / "incremental").folder
         assert len(folds) - 1 == worked
-        assert contents(disk(made)) == contents(disk(prepare(lake, CONFIG, 1, tmp_path / day)))
+        assert contents(disk(made)) == contents(disk(prepare(lake, CONFIG, 1, tmp_path / day).folder))
 
 
 def test_parts_of_the_users_hold_what_one_part_holds(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The order of the users is that of their buckets, in however many parts they lie."""
-    one = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "one"))
+    one = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "one").folder)
     monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 1_000)
-    many = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "many"))
+    many = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "many").folder)
     assert one.manifest["parts"] == 1 and many.manifest["parts"] == 16
     assert one.user_ids == many.user_ids and one.manifest["counts"] == many.manifest["counts"]
     for name in ("offsets", "track", "played_at", "played_fraction"):

@@ -66,7 +66,7 @@ def made(datasets: Path) -> set[str]:
 
 def made_of(lake: Lake, config: DatasetConfig, seed: int, datasets: Path) -> Path:
     """The folder of a dataset on the local disk."""
-    folder = prepare(lake, config, seed, datasets).local
+    folder = prepare(lake, config, seed, datasets).folder.local
     assert folder is not None
     return folder
 
@@ -91,7 +91,7 @@ def dataset(folder: Path) -> PreparedDataset:
 
 
 def manifest_of(lake: Lake, datasets: Path, **changes: Any) -> dict[str, Any]:
-    return open_dataset(prepare(lake, replace(CONFIG, **changes), seed=3, datasets=datasets)).manifest
+    return open_dataset(prepare(lake, replace(CONFIG, **changes), seed=3, datasets=datasets).folder).manifest
 
 
 def test_the_files_have_their_schemas(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_snapshots_are_of_active_days_and_see_only_days_before(dataset: Prepared
 
 
 def test_before_leaves_out_what_came_later(lake: Lake, tmp_path: Path) -> None:
-    dataset = open_dataset(prepare(lake, replace(CONFIG, before="2026-01-04"), seed=3, datasets=tmp_path))
+    dataset = open_dataset(prepare(lake, replace(CONFIG, before="2026-01-04"), seed=3, datasets=tmp_path).folder)
     assert (dataset.manifest["counts"]["events"], dataset.manifest["counts"]["listens"]) == (10, 8)
     assert dataset.listens.played_at.max() == us(3, 11)
     assert dataset.manifest["as_of_day"] == day_number(4)
@@ -264,11 +264,13 @@ def test_counts_added_up_day_by_day_are_those_of_all_days(
 def test_a_prepared_dataset_is_not_made_again(lake: Lake, tmp_path: Path) -> None:
     stages: list[str] = []
     shares: list[float] = []
-    first = prepare(lake, CONFIG, 3, tmp_path, lambda stage, share: (stages.append(stage), shares.append(share))[0])
+    first = prepare(
+        lake, CONFIG, 3, tmp_path, lambda stage, share: (stages.append(stage), shares.append(share))[0]
+    ).folder
     assert stages[0] == "counting" and stages[-1] == "done"
     assert np.diff(shares).min() > -1e-9 and (shares[0], shares[-1]) == (0.0, 1.0)
     stages.clear()
-    assert prepare(lake, CONFIG, 3, tmp_path, lambda stage, share: stages.append(stage)) == first
+    assert prepare(lake, CONFIG, 3, tmp_path, lambda stage, share: stages.append(stage)).folder == first
     assert stages == ["done"]
 
 
@@ -276,8 +278,8 @@ def test_another_event_is_another_dataset(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(LOG + "ann,b,2026-01-04T11:00:00Z,listen,,,,\n")
     grown = Lake(tmp_path / "lake")
     ingest(grown, SourceConfig(path=str(tmp_path / "log.csv")))
-    before = prepare(lake, CONFIG, 3, tmp_path / "datasets").name
-    assert prepare(grown, CONFIG, 3, tmp_path / "datasets").name != before
+    before = prepare(lake, CONFIG, 3, tmp_path / "datasets").folder.name
+    assert prepare(grown, CONFIG, 3, tmp_path / "datasets").folder.name != before
     assert open_dataset(tmp_path / "datasets").manifest["counts"]["listens"] == 11
 
 
@@ -302,12 +304,12 @@ def test_another_schema_version_is_refused(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> None:
-    names = [prepare(lake, replace(CONFIG, keep=3), seed=seed, datasets=tmp_path).name for seed in (1, 2, 3)]
+    names = [prepare(lake, replace(CONFIG, keep=3), seed=seed, datasets=tmp_path).folder.name for seed in (1, 2, 3)]
     for age, name in enumerate(reversed(names)):  # a clock may be too coarse to tell them apart
         os.utime(tmp_path / name / ".used", (1_000_000 - age, 1_000_000 - age))
     assert made(tmp_path) == set(names)
     prepare(lake, replace(CONFIG, keep=3), seed=1, datasets=tmp_path)  # the oldest becomes the current one again
-    fourth = prepare(lake, replace(CONFIG, keep=3), seed=4, datasets=tmp_path).name
+    fourth = prepare(lake, replace(CONFIG, keep=3), seed=4, datasets=tmp_path).folder.name
     assert made(tmp_path) == {names[0], names[2], fourth}
     assert open_dataset(tmp_path).fingerprint == fourth
     prepare(lake, replace(CONFIG, keep=0), seed=1, datasets=tmp_path)
@@ -317,18 +319,20 @@ def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> 
 def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: Lake, tmp_path: Path) -> None:
     first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
     config = replace(CONFIG, continue_space=True)
-    second = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    second = prepare(lake, config, seed=3, datasets=tmp_path).folder.read_json("manifest.json")
     assert second["continues"] == first.name and second["track_space"]["drift"]["shared"] == 2
-    assert prepare(lake, config, seed=3, datasets=tmp_path).name == second["fingerprint"]  # again: not from itself
+    assert (
+        prepare(lake, config, seed=3, datasets=tmp_path).folder.name == second["fingerprint"]
+    )  # again: not from itself
     manifest = tmp_path / second["fingerprint"] / "manifest.json"
     manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
-    third = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    third = prepare(lake, config, seed=3, datasets=tmp_path).folder.read_json("manifest.json")
     assert third["continues"] == "" and third["track_space"]["drift"] is None
 
 
 def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_path: Path) -> None:
     config = replace(CONFIG, keep=2)
-    first = prepare(lake, config, seed=1, datasets=tmp_path)
+    first = prepare(lake, config, seed=1, datasets=tmp_path).folder
     left = tmp_path / "0123456789abcdef"
     left.mkdir()
     (left / "tracks.parquet").write_text("half of it")
@@ -336,7 +340,7 @@ def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_
     another.parent.mkdir(parents=True)
     for file in (another, left / another.name, tmp_path / first.name / another.name):
         file.write_text("half of it")
-    second = prepare(lake, config, seed=2, datasets=tmp_path)
+    second = prepare(lake, config, seed=2, datasets=tmp_path).folder
     assert made(tmp_path) - {".variants"} == {first.name, second.name}
     assert another.exists() and not (tmp_path / first.name / another.name).exists()
 

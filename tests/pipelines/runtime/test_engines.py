@@ -42,7 +42,9 @@ def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Engine], dict[str, bytes]]:
     def make(engine: Engine) -> dict[str, bytes]:
         with engine:
-            return contents(disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine)))
+            return contents(
+                disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine).folder)
+            )
 
     return make
 
@@ -145,7 +147,7 @@ def test_two_nodes_of_ray(small_lake: Lake, here: dict[str, bytes], cluster: str
     import ray
 
     with RayEngine(cluster) as engine:
-        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, engine=engine))) == here
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, engine=engine).folder)) == here
         assert len(ray.nodes()) == 2
 
 
@@ -167,5 +169,5 @@ def test_a_lost_worker_changes_nothing(small_lake: Lake, here: dict[str, bytes],
             return super().as_they_come(dying_once if function.__name__ == "make_shard" else function, tasks)
 
     with Losing(cluster) as engine:
-        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path / "datasets", engine=engine))) == here
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path / "datasets", engine=engine).folder)) == here
     assert lost.exists()

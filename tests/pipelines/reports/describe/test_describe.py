@@ -188,7 +188,7 @@ def test_a_dataset_in_many_parts_is_described_as_in_one(
     one = describe_dataset(*find_dataset(small_datasets))
     monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 2_000)
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))  # as that of the small dataset
-    cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path))
+    cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path).folder)
     assert cut[1]["parts"] > 4
     many = describe_dataset(*cut)
     assert tables(many) == tables(one)
@@ -205,7 +205,7 @@ def test_the_drift_of_a_dataset_is_that_of_test_against_training(lake: Lake, tmp
         validation_until="2026-01-04",  # nobody listens on the validation day
         track2vec=Track2VecConfig(epochs=1),
     )
-    what = describe_dataset(*find_dataset(prepare(lake, cuts, seed=1, datasets=tmp_path)))
+    what = describe_dataset(*find_dataset(prepare(lake, cuts, seed=1, datasets=tmp_path).folder))
     assert [(period.name, period.span.listens, period.in_catalogue) for period in what.periods] == [
         ("train", 4, 3),
         ("test", 3, 0),
@@ -242,7 +242,7 @@ def test_an_empty_lake_says_how_to_fill_it(tmp_path: Path) -> None:
 
 
 def test_the_page_is_whole_and_loads_nothing(described: Description, lake: Lake, tmp_path: Path) -> None:
-    dataset = describe_dataset(*find_dataset(prepare(lake, DatasetConfig(min_count=1), 1, tmp_path)))
+    dataset = describe_dataset(*find_dataset(prepare(lake, DatasetConfig(min_count=1), 1, tmp_path).folder))
     page = html([described, dataset])
     assert_whole(page)
     for what in (described, dataset):
