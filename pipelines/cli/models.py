@@ -18,11 +18,12 @@ def train(overrides: Overrides = None) -> None:
     Example: [bold]fsvae train model=paper train.max_epochs=3[/]
     """
     workspace = workspace_of(overrides)
+    dataset, config = workspace.dataset(), workspace.config
     from pipelines.cli.console import Terminal
     from pipelines.lifecycle.train import is_trained, train
 
-    terminal, config = Terminal(), workspace.config
-    what = (workspace.dataset(), config.model, config.train, config.seed, workspace.runs)
+    terminal = Terminal()
+    what = (dataset, config.model, config.train, config.seed, workspace.runs)
     if is_trained(*what):
         terminal.note("train", "trained before")
     run = train(*what, workspace.tracker, terminal.epoch, terminal.interactive, terminal.resumed)

@@ -117,7 +117,8 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
     assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
     assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
-        f"evaluation/test/{name}" for name in names - {"evaluation.json"}  # which says that all else is there
+        f"evaluation/test/{name}"
+        for name in names - {"evaluation.json"}  # which says that all else is there
     }
     assert "| FS-VAE |" in (out / "metrics.md").read_text()
 
