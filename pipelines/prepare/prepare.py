@@ -67,6 +67,7 @@ def prepare(
         except ValueError as error:
             raise UserError(f"dataset.before: '{config.before}' is not a day such as 2026-01-31.") from error
     days = lake.days(config.before or None)
+    config = replace(config, before="")  # the days, whose checksums name the dataset, say all of it
     made_of = {
         "schema_version": SCHEMA_VERSION,
         "lake": fingerprint(

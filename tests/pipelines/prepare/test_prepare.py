@@ -186,6 +186,18 @@ def test_before_leaves_out_what_came_later(lake: Lake, tmp_path: Path) -> None:
     assert manifest_of(lake, tmp_path)["fingerprint"] != dataset.fingerprint
 
 
+@pytest.mark.parametrize("continue_space", [False, True])
+def test_a_day_without_events_makes_no_other_dataset(lake: Lake, tmp_path: Path, continue_space: bool) -> None:
+    """The last event is of 5 January; the day before it is the first run of a daily job."""
+    ends = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-02-01", ""]
+    names = [
+        prepare(lake, replace(CONFIG, before=end, continue_space=continue_space), 3, tmp_path).name for end in ends
+    ]
+    assert len(set(names)) == 2 and names[0] != names[1]
+    manifest = open_dataset(tmp_path).manifest
+    assert manifest["config"]["before"] == "" and manifest["continues"] == (names[0] if continue_space else "")
+
+
 def test_the_cuts_may_be_given(lake: Lake, tmp_path: Path) -> None:
     manifest = manifest_of(lake, tmp_path, train_until="2026-01-02", validation_until="2026-01-03T11:30:00+01:00")
     assert (manifest["train_until_us"], manifest["validation_until_us"]) == (us(2, 0), us(3, 10, 30))
