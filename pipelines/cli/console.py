@@ -124,6 +124,8 @@ def run_prepare(workspace: Workspace) -> Folder:
             f"tracks drifted by {drift['mean_after']:.3f} (cosine distance), {drift['neighbour_overlap']:.0%} of their "
             "nearest neighbours are the same"
         )
+    elif config.dataset.continue_space:
+        console.print("          begins a track space: there is none from before the end of this training period")
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
-from lakes import all_events
+from lakes import all_events, disk
 
 import pipelines.prepare.listen_counts
 from fsvae.data.dataset import PreparedDataset, open_dataset
@@ -24,6 +25,7 @@ from fsvae.logs.source import SourceConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
+from pipelines.prepare.catalogue import catalogue
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
@@ -336,6 +338,38 @@ def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: La
     manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
     third = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
     assert third["continues"] == "" and third["track_space"]["drift"] is None
+
+
+def test_a_space_that_has_learned_from_the_time_of_the_test_is_not_gone_on_from(lake: Lake, tmp_path: Path) -> None:
+    """Training ends on 2 January at 09:00 in the dataset before 4 January and on 3 January in that of all events."""
+    config = replace(CONFIG, continue_space=True)
+    later = prepare(lake, config, 3, tmp_path)
+    early = prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path)
+    manifest = early.read_json("manifest.json")
+    assert manifest["train_until_us"] < later.read_json("manifest.json")["train_until_us"]
+    assert manifest["continues"] == "" and manifest["track_space"]["drift"] is None
+    alone = prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path / "alone")
+    assert alone.name == early.name and bytes_of(disk(alone)) == bytes_of(disk(early))
+    # The same commands again find the same datasets, whichever is the current one.
+    assert prepare(lake, config, 3, tmp_path) == later
+    assert prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path) == early
+    # The other way round nothing leaks.
+    assert prepare(lake, config, 4, tmp_path).read_json("manifest.json")["continues"] == early.name
+
+
+def test_a_space_whose_dataset_is_gone_is_told_and_begun_anew(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, continue_space=True)
+    first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
+
+    def deleted(*_: object) -> None:
+        shutil.rmtree(first)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=f"{first.name}.*is no more there.*again"):
+        patch.setattr("pipelines.prepare.prepare.catalogue", lambda *args: (deleted(), catalogue(*args))[1])
+        prepare(lake, config, 3, tmp_path)
+    assert prepare(lake, config, 3, tmp_path).read_json("manifest.json")["continues"] == ""
 
 
 def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_path: Path) -> None:
