@@ -23,18 +23,18 @@ from fsvae.errors import UserError
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.events import Day
-from pipelines.lake.lake import N_BUCKETS, Lake
+from pipelines.lake.lake import Lake
 from pipelines.prepare.catalogue import catalogue, cuts
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.listen_counts import DayCounts, DayTask, count_day
 from pipelines.prepare.track_space import make_space
-from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard
+from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard, user_shards
 from pipelines.runtime.engine import Engine, LocalEngine
 from pipelines.runtime.files import fingerprint, in_schema, write_parquet
 from pipelines.runtime.locks import held
 
 _EVENTS_PER_SHARD = 1_000_000
-"""About so many events go into one part of the users, as long as there are buckets enough."""
+"""About so many events go into one part of the users, but for a user with more: a user is never cut."""
 
 
 Progress = Callable[[str, float], None]
@@ -193,17 +193,13 @@ def _make(job: _Job, name: str, continues: str) -> dict[str, Any]:
         write_parquet(file, [in_schema(tracks, TRACK_IDS)], TRACK_IDS)
 
     days = [Day.of(day, entry) for day, entry in zip(job.days, job.entries, strict=True)]
-    events = sum(entry["rows"] for entry in job.entries)
-    n_parts = 1
-    while n_parts < N_BUCKETS and events > n_parts * _EVENTS_PER_SHARD:
-        n_parts *= 2
-    width = N_BUCKETS // n_parts
+    shards = user_shards(sum(entry["rows"] for entry in job.entries), _EVENTS_PER_SHARD)
     as_of_day = days[-1].number + 1
     parts = [
         ShardTask(
             lake=lake.root,
             days=days,
-            buckets=(index * width, (index + 1) * width),
+            users=users,
             cache=cache,
             track_ids=track_ids,
             out=out,
@@ -213,7 +209,7 @@ def _make(job: _Job, name: str, continues: str) -> dict[str, Any]:
             validation_until=validation_until,
             as_of_day=as_of_day,
         )
-        for index in range(n_parts)
+        for index, users in enumerate(shards)
     ]
     progress("users", 0.1)
     results = engine.map(make_shard, parts, lambda done, of: progress("users", 0.1 + 0.2 * done / of))
@@ -227,7 +223,7 @@ def _make(job: _Job, name: str, continues: str) -> dict[str, Any]:
 
     progress("track vectors", 0.3)
     base = job.datasets / continues if continues else None
-    space = make_space(lake, out, n_parts, tracks, train_until, config.track2vec, job.seed, base, on_epoch)
+    space = make_space(lake, out, len(shards), tracks, train_until, config.track2vec, job.seed, base, on_epoch)
     data = io.BytesIO()
     np.save(data, space.vectors, allow_pickle=False)
     out.write("vectors.npy", data.getvalue())
@@ -243,7 +239,7 @@ def _make(job: _Job, name: str, continues: str) -> dict[str, Any]:
     return {
         "logs": lake.manifest.logs,
         "counts": _counts(results, len(tracks), n_catalogue),
-        "parts": n_parts,
+        "parts": len(shards),
         "train_until_us": train_until,
         "validation_until_us": validation_until,
         "as_of_day": as_of_day,
