@@ -75,9 +75,7 @@ def read_listens(
     return taken.select(_FIELDS).to_pandas()
 
 
-def checked(
-    log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def checked(log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows of a log that are taken (RAW_EVENTS and `line`), and its rejects (REJECTS).
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from functools import reduce
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import Engine
 
 _ALL = 10**9
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def variant_datasets(
@@ -41,9 +43,10 @@ def variant_datasets(
         UserError: there is no current dataset, or the lake is no more what it was made of.
     """
     current, manifest = find_dataset(datasets)
+    before = date.fromordinal(_EPOCH + manifest["as_of_day"]).isoformat()  # the lake may have grown since
     found = {}
     for variant in variants:
-        config = _config(variant, manifest["config"])
+        config = _config(variant, manifest["config"] | {"before": before})
         if config is None:
             found[variant.name] = current
             continue

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from numpy.typing import NDArray
 
 from fsvae.errors import UserError
 from fsvae.schema import LAKE_EVENTS, PLAYLISTS, REJECTS, SCHEMA_VERSION, TRACK_EMBEDDINGS, TRACKS
@@ -223,3 +224,8 @@ def buckets_of(user_ids: pl.Series) -> pl.Series:
     """Return the bucket (Int16) of each user id: xxh64 of its UTF-8 bytes modulo N_BUCKETS."""
     values = [xxhash.xxh64_intdigest(user.encode()) % N_BUCKETS for user in user_ids.to_list()]
     return pl.Series("bucket", values, dtype=pl.Int16)
+
+
+def slices_of(user_ids: list[str], slices: int) -> NDArray[np.int64]:
+    """Return which of `slices` parts of its bucket each user id is in, by what the bucket leaves of the same hash."""
+    return np.array([xxhash.xxh64_intdigest(user.encode()) // N_BUCKETS % slices for user in user_ids], dtype=np.int64)

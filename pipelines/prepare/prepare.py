@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,19 @@ from fsvae.errors import UserError
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.events import Day
-from pipelines.lake.lake import N_BUCKETS, Lake
+from pipelines.lake.lake import Lake
 from pipelines.prepare.catalogue import catalogue, cuts
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.listen_counts import DayCounts, DayTask, count_day
 from pipelines.prepare.prepared import Prepared
 from pipelines.prepare.track_space import make_space
-from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard
+from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard, user_shards
 from pipelines.runtime.engine import Engine, LocalEngine
 from pipelines.runtime.files import fingerprint, in_schema, write_parquet
 from pipelines.runtime.locks import held
 
 _EVENTS_PER_SHARD = 1_000_000
-"""About so many events go into one part of the users, as long as there are buckets enough."""
+"""About so many events go into one part of the users, but for a user with more: a user is never cut."""
 
 
 Progress = Callable[[str, float], None]
@@ -61,7 +62,8 @@ def prepare(
         engine: where the pieces run; by default in this process.
 
     Raises:
-        UserError: the lake holds no events, the split leaves a period empty, or another prepare is running.
+        UserError: the lake holds no events, the split leaves a period empty, another prepare is running, or the
+            dataset whose track space is gone on from was deleted meanwhile.
     """
     began = time.perf_counter()
     if config.before:
@@ -70,6 +72,7 @@ def prepare(
         except ValueError as error:
             raise UserError(f"dataset.before: '{config.before}' is not a day such as 2026-01-31.") from error
     days = lake.days(config.before or None)
+    config = replace(config, before="")  # the days, whose checksums name the dataset, say all of it
     made_of = {
         "schema_version": SCHEMA_VERSION,
         "lake": fingerprint(
@@ -84,25 +87,81 @@ def prepare(
         "seed": seed,
     }
     folder = Folder.at(datasets)
+    job = _Job(lake, days, config, seed, folder, progress, engine or LocalEngine(workers=1))
     with held(folder, "prepare"):
-        before = ""
-        if config.continue_space and (current := current_dataset(folder)):
-            manifest = current.read_json("manifest.json")
-            if all(manifest.get(key) == value for key, value in made_of.items()):
-                before = manifest["continues"]  # the same command again
-            elif manifest["schema_version"] == SCHEMA_VERSION:
-                before = manifest["fingerprint"]
-        made_of["continues"] = before
+        continues = _continued(job, made_of) if config.continue_space else ""
+        made_of["continues"] = continues
         name = fingerprint(made_of)
         reused = is_prepared(folder / name)
         if not reused:
             (folder / name).delete_all()
-            made = _make(lake, days, config, seed, folder, name, before, progress, engine or LocalEngine(workers=1))
+            made = _make(job, name, continues)
             (folder / name).write_json("manifest.json", {"fingerprint": name, **made_of, **made})
         _point(folder, name, config.keep)
     progress("done", 1.0)
     made_in = time.perf_counter() - began
     return Prepared(folder / name, (folder / name).read_json("manifest.json"), reused, made_in)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a dataset is made of, and where; days are counted when a count is first asked for."""
+
+    lake: Lake
+    days: list[str]
+    config: DatasetConfig
+    seed: int
+    datasets: Folder
+    progress: Progress
+    engine: Engine
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Return what the lake's manifest says of each day."""
+        return [self.lake.manifest.days[day] for day in self.days]
+
+    @property
+    def cache(self) -> Folder:
+        """Return the folder of what datasets have in common."""
+        return self.datasets / ".cache"
+
+    @property
+    def count_files(self) -> list[str]:
+        """Return the file of the cache with the counts of each day."""
+        return [f"count-{entry['checksum']}.parquet" for entry in self.entries]
+
+    @cached_property
+    def counts(self) -> DayCounts:
+        """Return the listens of each day and track."""
+        self.progress("counting", 0.0)
+        tasks = [
+            DayTask(self.lake.root, entry["path"], self.cache, name)
+            for entry, name in zip(self.entries, self.count_files, strict=True)
+        ]
+        listens = self.engine.map(count_day, tasks, lambda done, of: self.progress("counting", 0.1 * done / of))
+        return DayCounts(self.lake, self.days, self.cache, self.count_files, listens)
+
+    @cached_property
+    def cuts(self) -> tuple[int, int]:
+        """Return where the training and the validation period end [us]."""
+        return cuts(self.counts, self.config)
+
+
+def _continued(job: _Job, made_of: dict[str, Any]) -> str:
+    """Return the name of the dataset whose track space the new one goes on from; empty: it begins a space of its own.
+
+    The same command again goes on from the same one as before. Else it is the current one, unless that one's training
+    period ends later than the new one's: its vectors would tell of the time that is to be predicted.
+    """
+    folders = [job.datasets / name for name in job.datasets.folders() if not name.startswith(".")]
+    manifests = {folder.name: folder.read_json("manifest.json") for folder in filter(is_prepared, folders)}
+    for manifest in manifests.values():
+        if all(manifest.get(key) == value for key, value in made_of.items()):
+            return str(manifest["continues"])
+    current = current_dataset(job.datasets)
+    if current is None or manifests[current.name]["schema_version"] != SCHEMA_VERSION:
+        return ""
+    return current.name if manifests[current.name]["train_until_us"] <= job.cuts[0] else ""
 
 
 def _point(datasets: Folder, name: str, keep: int) -> None:
@@ -127,43 +186,25 @@ def _point(datasets: Folder, name: str, keep: int) -> None:
         (datasets / old).delete_all()
 
 
-def _make(
-    lake: Lake,
-    days: list[str],
-    config: DatasetConfig,
-    seed: int,
-    datasets: Folder,
-    name: str,
-    before: str,
-    progress: Progress,
-    engine: Engine,
-) -> dict[str, Any]:
+def _make(job: _Job, name: str, continues: str) -> dict[str, Any]:
     """Write all files of a dataset but its manifest, and return what that is to say of them."""
-    out, cache = datasets / name, datasets / ".cache"
-    progress("counting", 0.0)
-    entries = [lake.manifest.days[day] for day in days]
-    names = [f"count-{entry['checksum']}.parquet" for entry in entries]
-    tasks = [DayTask(lake.root, entry["path"], cache, name) for entry, name in zip(entries, names, strict=True)]
-    listens = engine.map(count_day, tasks, lambda done, of: progress("counting", 0.1 * done / of))
-    counts = DayCounts(lake, days, cache, names, listens)
-    train_until, validation_until = cuts(counts, config)
-    tracks = catalogue(counts.tracks(train_until), lake, config.min_count)
+    lake, config, cache, engine, progress = job.lake, job.config, job.cache, job.engine, job.progress
+    out = job.datasets / name
+    train_until, validation_until = job.cuts
+    tracks = catalogue(job.counts.tracks(train_until), lake, config.min_count)
     n_catalogue = int(tracks["in_catalogue"].sum())
     track_ids = f"track_ids-{name}.parquet"
     with cache.writing(track_ids) as file:
         write_parquet(file, [in_schema(tracks, TRACK_IDS)], TRACK_IDS)
 
-    events = sum(entry["rows"] for entry in entries)
-    n_parts = 1
-    while n_parts < N_BUCKETS and events > n_parts * _EVENTS_PER_SHARD:
-        n_parts *= 2
-    width = N_BUCKETS // n_parts
-    as_of_day = Day.of(days[-1], entries[-1]).number + 1
+    days = [Day.of(day, entry) for day, entry in zip(job.days, job.entries, strict=True)]
+    shards = user_shards(sum(entry["rows"] for entry in job.entries), _EVENTS_PER_SHARD)
+    as_of_day = days[-1].number + 1
     parts = [
         ShardTask(
             lake=lake.root,
-            days=[Day.of(day, entry) for day, entry in zip(days, entries, strict=True)],
-            buckets=(index * width, (index + 1) * width),
+            days=days,
+            users=users,
             cache=cache,
             track_ids=track_ids,
             out=out,
@@ -173,7 +214,7 @@ def _make(
             validation_until=validation_until,
             as_of_day=as_of_day,
         )
-        for index in range(n_parts)
+        for index, users in enumerate(shards)
     ]
     progress("users", 0.1)
     results = engine.map(make_shard, parts, lambda done, of: progress("users", 0.1 + 0.2 * done / of))
@@ -186,8 +227,8 @@ def _make(
         progress("track vectors", 0.3 + 0.7 * epochs / config.track2vec.epochs)
 
     progress("track vectors", 0.3)
-    base = datasets / before if before else None
-    space = make_space(lake, out, n_parts, tracks, train_until, config.track2vec, seed, base, on_epoch)
+    base = job.datasets / continues if continues else None
+    space = make_space(lake, out, len(shards), tracks, train_until, config.track2vec, job.seed, base, on_epoch)
     data = io.BytesIO()
     np.save(data, space.vectors, allow_pickle=False)
     out.write("vectors.npy", data.getvalue())
@@ -199,11 +240,11 @@ def _make(
         if name.endswith(".tmp"):  # of a worker that was lost while it wrote; another one wrote the file anew
             out.delete(name)
 
-    _sweep(cache, {*names, *(name for result in results for name in result.cached)})
+    _sweep(cache, {*job.count_files, *(name for result in results for name in result.cached)})
     return {
         "logs": lake.manifest.logs,
         "counts": _counts(results, len(tracks), n_catalogue),
-        "parts": n_parts,
+        "parts": len(shards),
         "train_until_us": train_until,
         "validation_until_us": validation_until,
         "as_of_day": as_of_day,

@@ -44,4 +44,6 @@ class Prepared(Summary):
                 f"drifted by {drift['mean_after']:.3f} (cosine distance), {drift['neighbour_overlap']:.0%} of their "
                 "nearest neighbours are the same"
             )
+        elif self.manifest["config"]["continue_space"]:
+            found.append("begins a track space: there is none from before the end of this training period")
         return found

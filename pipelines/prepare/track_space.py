@@ -61,7 +61,7 @@ def make_space(
         on_epoch: called after each epoch.
 
     Raises:
-        UserError: the space that is to be gone on from has other dimensions.
+        UserError: the space that is to be gone on from has other dimensions, or is no more there.
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
     ids = tracks["track_id"][:n_catalogue].to_list()
@@ -104,8 +104,13 @@ def embeddings_of(lake: Lake, tracks: pl.DataFrame) -> NDArray[np.float32] | Non
 
 def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
     """Return the vectors that a dataset learned, in the order of a catalogue; NaN where it learned none."""
-    tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
-    vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
+    try:
+        tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
+        vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{before}: the dataset whose track space is gone on from is no more there. Run this again."
+        ) from error
     return in_order_of(ids, tracks["track_id"].to_list(), vectors)
 
 

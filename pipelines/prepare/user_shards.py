@@ -1,4 +1,4 @@
-"""The per-user side of prepare: one part of the users, a range of buckets, from lake events to sequences and habits.
+"""The per-user side of prepare: one part of the users, from lake events to sequences and habits.
 
 Habits are folded over weeks. The habits of a week that a new day does not touch, and the past behind it, lie in a
 cache (`pipelines.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
@@ -20,7 +20,8 @@ from fsvae.features.habits import fold, snapshot_days
 from fsvae.features.slow import HABITS, Events
 from fsvae.schema import KINDS, SEQUENCES, SLOW
 from fsvae.storage import Folder
-from pipelines.lake.events import Day, Ints, ShardEvents, read_events
+from pipelines.lake.events import Day, Ints, ShardEvents, UserShard, read_events
+from pipelines.lake.lake import N_BUCKETS
 from pipelines.prepare.habits_cache import HabitsCache, WeekHabits, weeks_of
 from pipelines.runtime.files import write_parquet
 
@@ -34,8 +35,7 @@ class ShardTask:
 
     lake: Folder
     days: Sequence[Day]
-    buckets: tuple[int, int]
-    """First bucket, and the one after the last."""
+    users: UserShard
     cache: Folder
     track_ids: str
     """The file of the cache with the dataset's tracks, TRACK_IDS."""
@@ -62,16 +62,36 @@ class ShardResult:
     """The files of the cache that belong to it."""
 
 
+def user_shards(n_events: int, events_per_shard: int) -> list[UserShard]:
+    """Return the parts of all users in the order of their buckets, a power of two of them.
+
+    More than one for each bucket are slices of the buckets.
+
+    Args:
+        n_events: of all users.
+        events_per_shard: about so many events has a part at most; a user is never cut.
+    """
+    n_shards = 1
+    while n_events > n_shards * events_per_shard:
+        n_shards *= 2
+    width, slices = max(N_BUCKETS // n_shards, 1), max(n_shards // N_BUCKETS, 1)
+    return [
+        UserShard((bucket, bucket + width), number, slices)
+        for bucket in range(0, N_BUCKETS, width)
+        for number in range(slices)
+    ]
+
+
 def make_shard(task: ShardTask) -> ShardResult:
     """Write a part's sequences and habits."""
-    weeks = weeks_of(task.days, task.buckets, task.as_of_day)
+    weeks = weeks_of(task.days, task.users, task.as_of_day)
     cache = HabitsCache(task.cache, weeks)
     state, done = cache.resume()
     slow: list[WeekHabits] = []
     listens: list[_Listens] = []
     events = 0
     for index, week in enumerate(weeks):
-        rows = read_events(task.lake, week.days, task.buckets, state.codes)
+        rows = read_events(task.lake, week.days, task.users, state.codes)
         events += len(rows.events)
         listens.append(_Listens.of(rows))
         if index < done:

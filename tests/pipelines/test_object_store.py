@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
 import pytest
 from lakes import all_events, disk
 
@@ -51,6 +52,23 @@ def test_the_same_lake_and_dataset_as_on_disk(bucket: str, small_log: Path, smal
     assert Lake(bucket.format("lake")).manifest == small_lake.manifest
     later = prepare(lake, CONFIG, 2, bucket.format("datasets")).folder
     assert Folder.at(bucket.format("datasets")).folders() == [".cache", later.name]  # keep=1: the older one is gone
+
+
+@pytest.mark.parametrize("size", [4, 11 << 20])  # a single request, and an upload in several parts
+def test_a_file_that_was_not_written_to_its_end_takes_no_place(bucket: str, size: int, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    mounted = Folder(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "whole")
+    for folder in (mounted, Folder.at(bucket.format(f"whole-{size}"))):
+        folder.write("old", b"good")
+        for name in ("old", "new"):
+            with pytest.raises(ZeroDivisionError), folder.writing(name) as file:
+                file.write(bytes(size))
+                raise ZeroDivisionError
+            del file
+        assert folder.files() == ["old"] and folder.read("old") == b"good"
+        folder.write("old", bytes(size))
+        folder.write("empty", b"")
+        assert folder.read("old") == bytes(size) and folder.read("empty") == b""
 
 
 def test_rejects_are_kept_there(bucket: str, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 
 import pipelines.ablation.run as running
 from fsvae.errors import UserError
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.storage import Folder
 from pipelines.ablation import variant_datasets
 from pipelines.ablation.matrix import Variant
 from pipelines.ablation.variant import Ended, Trial
@@ -27,6 +29,8 @@ from pipelines.cli.main import app
 from pipelines.config.compose import load_config
 from pipelines.lake.lake import Lake
 from pipelines.prepare.dataset_config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+from pipelines.runtime.engine import LocalEngine
 
 MINE = """
 title: Two models
@@ -219,6 +223,17 @@ def test_a_variant_with_another_track_space_has_a_dataset_of_its_own(
     assert manifests[0]["counts"] == manifests[1]["counts"] and manifests[0]["seed"] == manifests[1]["seed"]
     assert "track spaces of their own, in which L2 and cosine distances are not comparable" in done.output
     assert len(list(workdir.glob("variants/*/test/metrics.json"))) == 2
+
+
+def test_a_variants_dataset_has_the_days_of_the_current_one(small_lake: Lake, tmp_path: Path) -> None:
+    small = DatasetConfig(min_count=2, before="2026-01-20", track2vec=Track2VecConfig(epochs=1))
+    current = prepare(small_lake, small, 1, tmp_path).folder
+    variant = Variant("one", [], load_config(["dataset.min_count=3"]), frozenset({"dataset.min_count"}))
+    engine = LocalEngine(workers=1)
+    found = variant_datasets.variant_datasets([variant], small_lake, Folder.at(tmp_path), engine, lambda what: None)
+    mine, theirs = (folder.read_json("manifest.json") for folder in (found["one"], current))
+    assert (mine["lake"], mine["as_of_day"]) == (theirs["lake"], theirs["as_of_day"])
+    assert mine["counts"]["listens"] == theirs["counts"]["listens"] and mine["config"]["min_count"] == 3
 
 
 @pytest.mark.parametrize(("continued", "keys", "own"), [(True, True, True), (True, False, False), (False, True, False)])

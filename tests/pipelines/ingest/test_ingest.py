@@ -21,7 +21,7 @@ from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import read
 from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
 from pipelines.ingest.ingest import Counts, IngestSummary, ingest
-from pipelines.lake.lake import Lake, buckets_of
+from pipelines.lake.lake import Lake, buckets_of, slices_of
 
 HEADER = "user_id,track_id,played_at,kind,ms_played\n"
 
@@ -124,8 +124,9 @@ def test_late_events_land_in_their_own_day(tmp_path: Path) -> None:
 
 
 def test_order_is_bucket_user_time_and_position(tmp_path: Path) -> None:
-    """The buckets are xxh64 of the name modulo 64, worked out apart from the code."""
+    """The buckets are xxh64 of the name modulo 64, slices what the next bits say; worked out apart from the code."""
     assert buckets_of(pl.Series(["eva", "zoe", "adam", "eva"])).to_list() == [57, 59, 3, 57]
+    assert slices_of(["eva", "zoe", "adam", "eva"], 8).tolist() == [7, 3, 7, 7]
     text = rows(
         "eva,c,2026-01-01T10:00:00Z,,",
         "zoe,z,2026-01-01T12:00:00Z,,",

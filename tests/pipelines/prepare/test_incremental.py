@@ -6,8 +6,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
-from lakes import disk
+from lakes import all_events, disk
 
 import pipelines.prepare.user_shards
 from fsvae.data.dataset import open_dataset
@@ -15,6 +16,7 @@ from fsvae.features.habits import fold
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
 from pipelines.ingest.ingest import ingest
+from pipelines.lake.events import Day, EventCodes, UserShard, read_events
 from pipelines.lake.lake import Lake
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
@@ -89,3 +91,40 @@ def test_parts_of_the_users_hold_what_one_part_holds(
     assert (one.snapshots.user == many.snapshots.user).all() and (one.snapshots.day == many.snapshots.day).all()
     assert (one.snapshots.habits == many.snapshots.habits).all()
     assert (one.vectors == many.vectors).all()
+
+
+def test_more_parts_than_buckets_hold_the_users_of_one_part(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, before="2026-01-13")
+    one = open_dataset(prepare(lake, config, 1, tmp_path / "one").folder)
+    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 50)
+    prepare(lake, replace(config, before="2026-01-12"), 1, tmp_path / "many")  # the cache is of these parts, too
+    many = open_dataset(prepare(lake, config, 1, tmp_path / "many").folder)
+    assert many.manifest["parts"] == 128 and many.manifest["counts"] == one.manifest["counts"]
+    assert sorted(many.user_ids) == sorted(one.user_ids) != many.user_ids
+    for user, name in enumerate(one.user_ids):
+        other = many.user_ids.index(name)
+        mine, theirs = (slice(*d.listens.offsets[u : u + 2]) for d, u in ((one, user), (many, other)))
+        for column in ("track", "played_at", "played_fraction"):
+            assert (getattr(one.listens, column)[mine] == getattr(many.listens, column)[theirs]).all()
+        rows, others = one.snapshots.user == user, many.snapshots.user == other
+        assert (one.snapshots.day[rows] == many.snapshots.day[others]).all()
+        assert (one.snapshots.habits[rows] == many.snapshots.habits[others]).all()
+
+
+def test_slices_of_a_bucket_share_no_user(small_lake: Lake) -> None:
+    days = [Day.of(day, entry) for day, entry in sorted(small_lake.manifest.days.items())[:7]]
+    events = all_events(small_lake, "2026-01-12")
+    (bucket,) = events.group_by("bucket").agg(pl.col("user_id").n_unique()).top_k(1, by="user_id")["bucket"]
+    found: list[str] = []
+    rows = 0
+    for number in range(4):
+        codes = EventCodes()
+        some = read_events(small_lake.root, days, UserShard((bucket, bucket + 1), number, 4), codes).events
+        assert set(some.user) == set(range(len(codes.users)))
+        found += codes.users.known.to_pylist()
+        rows += len(some)
+    expected = events.filter(bucket=bucket)
+    assert sorted(found) == sorted(expected["user_id"].unique()) and len(found) > 2
+    assert rows == len(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
-from lakes import all_events
+from lakes import all_events, disk
 
 import pipelines.prepare.listen_counts
 from fsvae.data.dataset import PreparedDataset, open_dataset
@@ -24,6 +25,7 @@ from fsvae.logs.source_config import SourceConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
+from pipelines.prepare.catalogue import catalogue
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
@@ -186,6 +188,18 @@ def test_before_leaves_out_what_came_later(lake: Lake, tmp_path: Path) -> None:
     assert manifest_of(lake, tmp_path)["fingerprint"] != dataset.fingerprint
 
 
+@pytest.mark.parametrize("continue_space", [False, True])
+def test_a_day_without_events_makes_no_other_dataset(lake: Lake, tmp_path: Path, continue_space: bool) -> None:
+    """The last event is of 5 January; the day before it is the first run of a daily job."""
+    ends = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-02-01", ""]
+    names = [
+        prepare(lake, replace(CONFIG, before=end, continue_space=continue_space), 3, tmp_path).name for end in ends
+    ]
+    assert len(set(names)) == 2 and names[0] != names[1]
+    manifest = open_dataset(tmp_path).manifest
+    assert manifest["config"]["before"] == "" and manifest["continues"] == (names[0] if continue_space else "")
+
+
 def test_the_cuts_may_be_given(lake: Lake, tmp_path: Path) -> None:
     manifest = manifest_of(lake, tmp_path, train_until="2026-01-02", validation_until="2026-01-03T11:30:00+01:00")
     assert (manifest["train_until_us"], manifest["validation_until_us"]) == (us(2, 0), us(3, 10, 30))
@@ -328,6 +342,38 @@ def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: La
     manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
     third = prepare(lake, config, seed=3, datasets=tmp_path).folder.read_json("manifest.json")
     assert third["continues"] == "" and third["track_space"]["drift"] is None
+
+
+def test_a_space_that_has_learned_from_the_time_of_the_test_is_not_gone_on_from(lake: Lake, tmp_path: Path) -> None:
+    """Training ends on 2 January at 09:00 in the dataset before 4 January and on 3 January in that of all events."""
+    config = replace(CONFIG, continue_space=True)
+    later = prepare(lake, config, 3, tmp_path).folder
+    early = prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path).folder
+    manifest = early.read_json("manifest.json")
+    assert manifest["train_until_us"] < later.read_json("manifest.json")["train_until_us"]
+    assert manifest["continues"] == "" and manifest["track_space"]["drift"] is None
+    alone = prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path / "alone").folder
+    assert alone.name == early.name and bytes_of(disk(alone)) == bytes_of(disk(early))
+    # The same commands again find the same datasets, whichever is the current one.
+    assert prepare(lake, config, 3, tmp_path).folder == later
+    assert prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path).folder == early
+    # The other way round nothing leaks.
+    assert prepare(lake, config, 4, tmp_path).folder.read_json("manifest.json")["continues"] == early.name
+
+
+def test_a_space_whose_dataset_is_gone_is_told_and_begun_anew(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, continue_space=True)
+    first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
+
+    def deleted(*_: object) -> None:
+        shutil.rmtree(first)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=f"{first.name}.*is no more there.*again"):
+        patch.setattr("pipelines.prepare.prepare.catalogue", lambda *args: (deleted(), catalogue(*args))[1])
+        prepare(lake, config, 3, tmp_path)
+    assert prepare(lake, config, 3, tmp_path).folder.read_json("manifest.json")["continues"] == ""
 
 
 def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_path: Path) -> None:
