@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
+from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.schema import SCHEMA_VERSION
@@ -32,7 +33,7 @@ class Snapshots:
     habits: NDArray[np.float32]
     """[S, H]: `fsvae.features.slow.HABITS`."""
     sums: DaySums
-    """What their taste is made of."""
+    """Sums of track vectors that the taste is made of."""
 
     def rows_of(self, user: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each (user, day), which must exist."""
@@ -63,6 +64,8 @@ class PreparedDataset:
     snapshots: Snapshots
     slow_row: NDArray[np.int64]
     """[N] the snapshot of each listen's day."""
+    recent: RecentDays
+    """Days that snapshots behind the users' latest listens are made of."""
 
     @property
     def fingerprint(self) -> str:
@@ -141,6 +144,11 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         UserError: there is none, it has another schema version, or a file is not the one that was written.
     """
     folder, manifest = find_dataset(where)
+    if not any(name.startswith("recent_days/") for name in manifest["checksums"]):
+        raise UserError(
+            f"{folder}: prepared by an older version, without recent_days/. Delete the folder and run fsvae prepare "
+            "again."
+        )
     for name, expected in manifest["checksums"].items():
         if not folder.exists(name) or folder.checksum(name) != expected:
             raise UserError(
@@ -150,6 +158,13 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
     users = [read_frame(folder.open(f"sequences/{part}")) for part in parts]
     first_users = np.cumsum([0, *(len(part) for part in users)])[:-1].tolist()
     sequences = pl.concat(users)
+
+    def by_user(table: str) -> pl.DataFrame:
+        return pl.concat(
+            read_frame(folder.open(f"{table}/{part}")).with_columns(pl.col("user_index") + first)
+            for part, first in zip(parts, first_users, strict=True)
+        )
+
     lengths = sequences["track_index"].list.len().to_numpy()
     listens = Listens(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
@@ -157,10 +172,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         played_at=sequences["played_at"].explode().dt.timestamp("us").to_numpy().astype(np.int64),
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
     )
-    slow = pl.concat(
-        read_frame(folder.open(f"slow/{part}")).with_columns(pl.col("user_index") + first)
-        for part, first in zip(parts, first_users, strict=True)
-    )
+    slow, recent = by_user("slow"), by_user("recent_days")
     vectors = np.load(io.BytesIO(folder.read("vectors.npy")), allow_pickle=False)
     snapshots = Snapshots(
         user=slow["user_index"].to_numpy().astype(np.int64),
@@ -177,6 +189,11 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         n_catalogue=manifest["counts"]["catalogue"],
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
+        recent=RecentDays(
+            user_G=recent["user_index"].to_numpy().astype(np.int64),
+            day_G=recent["day"].to_numpy().astype(np.int64),
+            counts_GC=recent["counts"].explode().to_numpy().reshape(-1, len(RECENT_COUNTS)),
+        ),
     )
 
 

@@ -13,8 +13,12 @@ from tiny_dataset import dataset_of, random_histories, random_model, small_confi
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
+from fsvae.features.habits import habits
+from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
+from pipelines.lake.events import Day, EventCodes, read_events
+from pipelines.lake.lake import N_BUCKETS, Lake
 
 LATER = 4_000_000_000_000_000  # a request long after the log
 
@@ -100,6 +104,28 @@ def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
         state.following[1].zero_()
         state.ring.track.zero_()
         slow[:] = 0
+
+
+def test_the_snapshot_of_any_day_is_made_of_all_events_before_it(
+    small_lake: Lake, small_dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    """From each user's last active day on, within the dataset and behind it, to the bit."""
+    save_bundle(tmp_path, random_model(small_dataset, small_config()), small_dataset, {})
+    bundle = load_bundle(tmp_path)
+    codes = EventCodes()
+    lake_days = [Day.of(name, entry) for name, entry in sorted(small_lake.manifest.days.items())]
+    events = read_events(small_lake.root, lake_days, (0, N_BUCKETS), codes).events
+    as_of = int(small_dataset.manifest["as_of_day"])
+    last_days = small_dataset.listens.played_at[small_dataset.listens.offsets[1:] - 1] // DAY_US
+    assert (last_days < as_of - 5).any() and len(np.unique(events.kind)) >= 4
+    for user, (user_id, last) in enumerate(zip(small_dataset.user_ids, last_days.tolist(), strict=True)):
+        days = np.array(sorted({last, last + 1, last + 28, last + 29, *range(last, as_of + 2), as_of + 40}))
+        code = codes.users.known.to_pylist().index(user_id)
+        taste = small_dataset.snapshots.sums.taste(np.full(len(days), user), days)
+        expected = np.concatenate([habits(events, np.full(len(days), code), days), taste], axis=1)
+        for day, row in zip(days.tolist(), expected, strict=True):
+            known = bundle.user(user_id, (day + 1) * DAY_US - 1)
+            assert known is not None and np.array_equal(known[1], row)
 
 
 @pytest.mark.parametrize(
