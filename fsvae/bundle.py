@@ -111,7 +111,7 @@ class Bundle:
 
     def view(self, dataset: PreparedDataset) -> PreparedDataset:
         """Return a dataset in the model's track space."""
-        return dataset.in_space_of(self.track_ids, self._vectors, self.model.n_catalogue)
+        return dataset.in_space_of(self.tracks, self._vectors)
 
 
 def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import xxhash
 from numpy.typing import NDArray
 
 from fsvae.data.listens import Listens
@@ -56,11 +57,11 @@ class PreparedDataset:
     user_ids: list[str]
     listens: Listens
     tracks: pl.DataFrame
-    """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
+    """`schema.DATASET_TRACKS`, in order of track index; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
     """[V, D] unit vectors of the catalogue and, behind it, of the tracks with an imputed one."""
     n_catalogue: int
-    """How many tracks, the first ones, have a vector of their own and can be recommended."""
+    """Number of tracks, the first ones, that have a vector of their own and can be recommended."""
     snapshots: Snapshots
     slow_row: NDArray[np.int64]
     """[N] the snapshot of each listen's day."""
@@ -69,7 +70,7 @@ class PreparedDataset:
 
     @property
     def fingerprint(self) -> str:
-        """Return what names this dataset: equal for equal events, config and seed."""
+        """Return what names this dataset: equal for equal events, config, seed and track space."""
         return str(self.manifest["fingerprint"])
 
     def period(self, name: str) -> tuple[int, int]:
@@ -83,26 +84,41 @@ class PreparedDataset:
         begin, end = self.period(name)
         return np.flatnonzero((self.listens.played_at >= begin) & (self.listens.played_at < end))
 
-    def in_space_of(
-        self, track_ids: list[str], vectors: NDArray[np.float32], n_catalogue: int | None = None
-    ) -> PreparedDataset:
+    def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> PreparedDataset:
         """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.
 
+        The model's tracks come first; behind them each track that it lacks has an index of its own. The fingerprint
+        tells the space, `<this dataset's>@<the space's>`, so that no figure of one space is taken for one of another.
+
         Args:
-            track_ids: the tracks of the model that have a vector, in order.
-            vectors: [len(track_ids), D] their vectors.
-            n_catalogue: how many of them, the first ones, are its catalogue; by default all.
+            tracks: `schema.DATASET_TRACKS` of the model's tracks with a vector, in order, the catalogue first.
+            vectors: [len(tracks), D] their vectors.
         """
-        n_catalogue = len(track_ids) if n_catalogue is None else n_catalogue
-        mine = self.tracks["track_id"][: len(self.vectors)].to_list()
-        if (mine, self.n_catalogue) == (track_ids, n_catalogue) and np.array_equal(vectors, self.vectors):
+        mine, n_catalogue = self.tracks[: len(self.vectors)], int(tracks["in_catalogue"].sum())
+        same_tracks = mine["track_id"].equals(tracks["track_id"]) and n_catalogue == self.n_catalogue
+        if same_tracks and np.array_equal(vectors, self.vectors):
             return self
-        outside = len(track_ids)
-        index_of = {track_id: index for index, track_id in enumerate(track_ids)}
-        to_new = np.array([index_of.get(track_id, outside) for track_id in self.tracks["track_id"]], dtype=np.int32)
-        listens = self.listens.with_tracks(to_new[self.listens.track])
-        snapshots = replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors))
-        return replace(self, listens=listens, vectors=vectors, n_catalogue=n_catalogue, snapshots=snapshots)
+        lacking = self.tracks.join(tracks, on="track_id", how="anti", maintain_order="left")
+        lacking = lacking.with_columns(in_catalogue=pl.lit(False), vector_origin=pl.lit("none"))
+        counts = self.tracks.select("track_id", "train_count")
+        view = pl.concat([tracks, lacking]).drop("train_count").join(counts, "track_id", "left", maintain_order="left")
+        view = view.with_columns(
+            pl.int_range(pl.len(), dtype=pl.Int32).alias("track_index"), pl.col("train_count").fill_null(0)
+        ).select(self.tracks.columns)
+        index_of = view.select("track_id", "track_index")
+        to_view = self.tracks.select("track_id").join(index_of, "track_id", "left", maintain_order="left")
+        listens = self.listens.with_tracks(to_view["track_index"].to_numpy()[self.listens.track])
+        space = xxhash.xxh3_64("\0".join([str(n_catalogue), *tracks["track_id"]]).encode())
+        space.update(vectors.tobytes())
+        return replace(
+            self,
+            manifest={**self.manifest, "fingerprint": f"{self.fingerprint}@{space.hexdigest()}"},
+            listens=listens,
+            tracks=view,
+            vectors=vectors,
+            n_catalogue=n_catalogue,
+            snapshots=replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors)),
+        )
 
 
 def is_prepared(folder: Folder) -> bool:

@@ -79,6 +79,7 @@ def dataset_of(
             "artist_name": [f"Artist {index % 3}" for index in range(n_tracks)],
             "train_count": np.bincount(track[trained], minlength=n_tracks),
             "in_catalogue": np.arange(n_tracks) < len(vectors),
+            "vector_origin": ["trained"] * len(vectors) + ["none"] * outside,
         }
     )
     return PreparedDataset(
