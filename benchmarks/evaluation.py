@@ -29,6 +29,8 @@ from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.protocol import evaluate
+from fsvae.features.habits import Past
+from fsvae.features.recent_days import RecentDays
 from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.recommender import Predictions
@@ -173,6 +175,7 @@ def _dataset() -> PreparedDataset:
             nothing, nothing, np.zeros((0, 0), dtype=np.float32), DaySums.of(nothing, no_tracks, nothing, vectors)
         ),
         slow_row=nothing,
+        recent=RecentDays.of(Past.nothing()),
     )
 
 

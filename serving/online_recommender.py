@@ -88,8 +88,7 @@ class OnlineRecommender:
 
     def last_heard(self, user_id: str) -> int | None:
         """Return the time [us] of the last listen that the bundle knows of a user, or None for one it does not know."""
-        known = self._bundle.user(user_id, 0)
-        return None if known is None else known[0].last_played_at
+        return self._bundle.last_played_at(user_id)
 
     def now(self, user_id: str | None) -> int:
         """Return the time [us] of a request that names none: now, but no earlier than what is known of the user.

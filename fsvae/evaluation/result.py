@@ -41,7 +41,7 @@ class EvaluationResult:
 
     model: str
     dataset: str
-    """The fingerprint of the dataset."""
+    """Fingerprint of the dataset in the track space of the model, which it tells too."""
     positions: str
     """`listens_checksum` of the targets of the whole period."""
     n_catalogue: int

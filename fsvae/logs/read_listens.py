@@ -1,4 +1,4 @@
-"""Listens in a notebook: a log in any known format, or a frame of one's own, as one pandas frame whose rows are checked.
+"""Listens in a notebook: a log of any known format, or a frame of one's own, as a pandas frame of checked rows.
 
 The checks, and what becomes of a row, are those of `fsvae ingest`.
 """

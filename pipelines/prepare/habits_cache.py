@@ -22,7 +22,7 @@ from fsvae.storage import Folder
 from pipelines.lake.events import Codes, Day, EventCodes, Ints, UserShard
 from pipelines.runtime.files import fingerprint
 
-_FEATURES_VERSION = 2
+_FEATURES_VERSION = 3
 """To be raised when the habits or the files change: what lies in the cache is not theirs any more."""
 _WEEK_DAYS = 7
 _KEPT_PASTS = 3

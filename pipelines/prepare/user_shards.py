@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.features.habits import fold, snapshot_days
+from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import HABITS, Events
-from fsvae.schema import KINDS, SEQUENCES, SLOW
+from fsvae.schema import KINDS, RECENT_DAYS, SEQUENCES, SLOW
 from fsvae.storage import Folder
 from pipelines.lake.events import Day, Ints, ShardEvents, UserShard, read_events
 from pipelines.lake.lake import N_BUCKETS
@@ -41,7 +42,7 @@ class ShardTask:
     """The file of the cache with the dataset's tracks, TRACK_IDS."""
     out: Folder
     name: str
-    """Of the part's files in sequences/ and slow/."""
+    """Of the part's files in sequences/, slow/ and recent_days/."""
     n_catalogue: int
     train_until: int
     validation_until: int
@@ -83,7 +84,7 @@ def user_shards(n_events: int, events_per_shard: int) -> list[UserShard]:
 
 
 def make_shard(task: ShardTask) -> ShardResult:
-    """Write a part's sequences and habits."""
+    """Write a part's sequences, habits and recent days."""
     weeks = weeks_of(task.days, task.users, task.as_of_day)
     cache = HabitsCache(task.cache, weeks)
     state, done = cache.resume()
@@ -122,6 +123,7 @@ def make_shard(task: ShardTask) -> ShardResult:
     index_of = _track_indices(task, state.codes.tracks.known)
     counted = _write_sequences(task, listens, row_of, [names[code] for code in ordered], index_of)
     _write_slow(task, slow, row_of)
+    _write_recent_days(task, RecentDays.of(past), row_of)
     return ShardResult(
         events=events,
         users=len(ordered),
@@ -194,3 +196,13 @@ def _write_slow(task: ShardTask, slow: list[WeekHabits], row_of: Ints) -> None:
     table = pa.table([pa.array(row[order].astype(np.int32)), pa.array(day[order].astype(np.int32)), lists], schema=SLOW)
     with task.out.writing(f"slow/{task.name}") as file:
         write_parquet(file, [table], SLOW)
+
+
+def _write_recent_days(task: ShardTask, recent: RecentDays, row_of: Ints) -> None:
+    row = row_of[recent.user_G]
+    order = np.lexsort((recent.day_G, row))
+    offsets = pa.array(np.arange(len(order) + 1, dtype=np.int32) * len(RECENT_COUNTS))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(recent.counts_GC[order].reshape(-1)))
+    columns = [pa.array(row[order].astype(np.int32)), pa.array(recent.day_G[order].astype(np.int32)), lists]
+    with task.out.writing(f"recent_days/{task.name}") as file:
+        write_parquet(file, [pa.table(columns, schema=RECENT_DAYS)], RECENT_DAYS)

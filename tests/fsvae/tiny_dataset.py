@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
-from fsvae.features.habits import habits, snapshot_days
+from fsvae.features.habits import Past, fold, snapshot_days
+from fsvae.features.recent_days import RecentDays
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
 from fsvae.models.fsvae import FSVAE
@@ -64,7 +65,9 @@ def dataset_of(
     track = listens.track.astype(np.int64)
     events = Events(listens.user, track, track % 3, np.zeros(len(track), dtype=np.int8), listens.played_at)
     sums = DaySums.of(listens.user, listens.track, listens.played_at, vectors)
-    snapshots = Snapshots(user, day, habits(events, user, day), sums)
+    first = int(listens.played_at.min()) // DAY_US
+    habits, past = fold(Past.nothing(), events, listens.n_users, first, as_of_day, user, day)
+    snapshots = Snapshots(user, day, habits, sums)
     n_tracks = len(vectors) + outside
     trained = listens.played_at < train_until
     tracks = pl.DataFrame(
@@ -76,6 +79,7 @@ def dataset_of(
             "artist_name": [f"Artist {index % 3}" for index in range(n_tracks)],
             "train_count": np.bincount(track[trained], minlength=n_tracks),
             "in_catalogue": np.arange(n_tracks) < len(vectors),
+            "vector_origin": ["trained"] * len(vectors) + ["none"] * outside,
         }
     )
     return PreparedDataset(
@@ -93,6 +97,7 @@ def dataset_of(
         n_catalogue=len(vectors),
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
+        recent=RecentDays.of(past),
     )
 
 

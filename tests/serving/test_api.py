@@ -209,9 +209,9 @@ def test_recent_listens_at_one_time_all_count(bundle: Bundle) -> None:
 def test_an_untimed_recent_listen_is_new_however_fresh_the_history_is(bundle: Bundle) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
-    state, _ = bundle.user(user, 0) or (None, None)
-    assert state is not None
-    answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, state.last_played_at + 60_000_000)
+    last = bundle.last_played_at(user)
+    assert last is not None
+    answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, last + 60_000_000)
     assert answer.recent_used == 1
 
 
@@ -242,9 +242,8 @@ def test_messages_are_without_pydantics_prefix(client: TestClient) -> None:
 
 def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, bundle: Bundle) -> None:
     user = bundle.user_ids[0]
-    known = bundle.user(user, 0)
-    assert known is not None
-    last = known[0].last_played_at
+    last = bundle.last_played_at(user)
+    assert last is not None
 
     def at(time_us: int) -> str:
         return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat()
@@ -288,16 +287,3 @@ def test_the_page_of_the_api_says_that_a_recent_listen_may_be_a_bare_id(client: 
 def test_what_json_cannot_say_is_a_422_too(client: TestClient, body: str) -> None:
     response = client.post("/v1/next-tracks", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422, response.text
-
-
-def test_slow_features_are_those_of_the_days_evaluation_reads(bundle: Bundle, small_dataset: PreparedDataset) -> None:
-    """On a day of the log: the last active day's snapshot; after it: the one as of the end."""
-    day_us = 86_400_000_000
-    last = int(small_dataset.listens.offsets[1]) - 1
-    as_of = int(bundle.info["as_of_day"])
-    row = small_dataset.snapshots.rows_of(np.array([0]), np.array([as_of]))[0]
-    features = small_dataset.snapshots.features(np.arange(len(small_dataset.snapshots.day)))
-    during, after = bundle.user(bundle.user_ids[0], as_of * day_us - 1), bundle.user(bundle.user_ids[0], as_of * day_us)
-    assert during is not None and after is not None
-    assert np.array_equal(during[1], features[small_dataset.slow_row[last]])
-    assert np.array_equal(after[1], features[row])

@@ -52,7 +52,16 @@ def test_the_folder_of_datasets_opens_the_current_one(small_datasets: Path, smal
     assert open_dataset(small_datasets).fingerprint == small_dataset.fingerprint
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "slow/part-00.parquet", "sequences/part-00.parquet", "tracks.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vectors.npy",
+        "slow/part-00.parquet",
+        "recent_days/part-00.parquet",
+        "sequences/part-00.parquet",
+        "tracks.parquet",
+    ],
+)
 @pytest.mark.parametrize("how", ["missing", "changed"])
 def test_a_file_that_is_not_the_one_that_was_written_is_refused(copy: Path, name: str, how: str) -> None:
     open_dataset(copy)
@@ -70,6 +79,15 @@ def test_another_schema_version_is_refused(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
     with pytest.raises(UserError, match="schema_version is 99"):
+        open_dataset(copy)
+
+
+def test_a_dataset_of_an_older_version_is_said_with_the_remedy(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "recent_days/part-00.parquet").unlink()
+    del manifest["checksums"]["recent_days/part-00.parquet"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"by an older version, .* Delete the folder and run fsvae prepare"):
         open_dataset(copy)
 
 

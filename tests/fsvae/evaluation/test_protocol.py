@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,9 +163,16 @@ def test_a_shared_row_of_scores_is_one_list_for_all() -> None:
     assert evaluate(model, data(), "test").recommended.tolist() == [[1, 2, 0]] * 4
 
 
+def in_another_space() -> PreparedDataset:
+    """The data as a model sees it that has a catalogue of t3, a track of its own, and t0."""
+    tracks = data().tracks[[3, 1, 0]]
+    tracks = tracks.with_columns(track_id=pl.Series(["t3", "new", "t0"]), in_catalogue=pl.lit(True))
+    return data().in_space_of(tracks, floats([0, 1], [0, -1], [1, 0]))
+
+
 def test_the_checksum_names_the_listens_and_not_the_track_space() -> None:
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0]] * 4)))
-    other = data().in_space_of(["t3", "new", "t0"], floats([0, 1], [0, -1], [1, 0]))
+    other = in_another_space()
     same = evaluate(model, other, "test").positions
     plain = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4)))
     assert evaluate(plain, data(), "test").positions == same
@@ -203,8 +211,9 @@ def test_a_target_without_a_prediction_is_a_defect() -> None:
 
 
 def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() -> None:
-    other = data().in_space_of(["t3", "new", "t0"], floats([0, 1], [0, -1], [1, 0]))
-    assert other.listens.track.tolist() == [2, 3, 3, 3, 0, 2, 2, 3, 2]
+    other = in_another_space()
+    assert other.tracks["track_id"].to_list() == ["t3", "new", "t0", "t1", "t2"]
+    assert other.listens.track.tolist() == [2, 3, 4, 3, 0, 2, 2, 4, 2]
     result = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
     assert result.ranks.tolist() == [MISS, 2, MISS, 1]
     day = int(np.flatnonzero((other.snapshots.user == 0) & (other.snapshots.day == FIRST_DAY + 1))[0])
@@ -216,8 +225,8 @@ def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() ->
 
 def test_a_dataset_in_its_own_space_is_itself() -> None:
     mine = data()
-    assert mine.in_space_of(["t0", "t1", "t2"], VECTORS) is mine
-    assert mine.in_space_of(["t0", "t1", "t2"], VECTORS[::-1].copy()) is not mine
+    assert mine.in_space_of(mine.tracks[:3], VECTORS) is mine
+    assert mine.in_space_of(mine.tracks[:3], VECTORS[::-1].copy()) is not mine
 
 
 def test_the_table_marks_the_best_of_each_column() -> None:

@@ -90,6 +90,8 @@ def test_parts_of_the_users_hold_what_one_part_holds(
         assert (getattr(one.listens, name) == getattr(many.listens, name)).all()
     assert (one.snapshots.user == many.snapshots.user).all() and (one.snapshots.day == many.snapshots.day).all()
     assert (one.snapshots.habits == many.snapshots.habits).all()
+    for name in ("user_G", "day_G", "counts_GC"):
+        assert (getattr(one.recent, name) == getattr(many.recent, name)).all()
     assert (one.vectors == many.vectors).all()
 
 

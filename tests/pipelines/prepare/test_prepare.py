@@ -22,7 +22,7 @@ from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
-from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
+from fsvae.schema import DATASET_TRACKS, RECENT_DAYS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
 from pipelines.prepare.catalogue import catalogue
@@ -46,7 +46,8 @@ dan,e,2026-01-01T00:00:00Z,save,,,,
 """
 CONFIG = DatasetConfig(min_count=2, train_share=0.6, validation_share=0.2, track2vec=Track2VecConfig(epochs=1))
 PARTS = ["sequences/part-00.parquet", "slow/part-00.parquet"]
-NAMES = ["manifest.json", *PARTS, "tracks.parquet", "vectors.npy"]
+RECENT = "recent_days/part-00.parquet"
+NAMES = ["manifest.json", RECENT, *PARTS, "tracks.parquet", "vectors.npy"]
 
 
 def us(day: int, hour: int, minute: int = 0) -> int:
@@ -101,6 +102,7 @@ def test_the_files_have_their_schemas(folder: Path) -> None:
     assert pq.read_schema(folder / "tracks.parquet").equals(DATASET_TRACKS)
     assert pq.read_schema(folder / PARTS[0]).equals(SEQUENCES)
     assert pq.read_schema(folder / PARTS[1]).equals(SLOW)
+    assert pq.read_schema(folder / RECENT).equals(RECENT_DAYS)
 
 
 def test_the_split_and_the_counts(dataset: PreparedDataset) -> None:
