@@ -21,7 +21,7 @@ from rich.console import Console
 
 from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, HOUR_US, SECOND_US
 from fsvae.logs.checks import check_rows
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import jodie
 from pipelines.lifecycle.tracking import git_commit
 from pipelines.reports.describe.statistics import (

@@ -27,7 +27,8 @@ from fsvae.data.listens import Listens
 from fsvae.evaluation.metrics import pessimistic_ranks, recall, reciprocal_rank
 from fsvae.features.corpus import Corpus, TrainingSessions
 from fsvae.features.slow import DAY_US
-from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
+from fsvae.features.track2vec import train_track_vectors
+from fsvae.features.track2vec_config import Track2VecConfig
 
 _FACTORS = {
     "ns_exponent": ("-0.5", "0", "0.5", "0.75"),

@@ -24,7 +24,6 @@ from rich.table import Table
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset, open_dataset
-from fsvae.models.build import build_model
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.module import TrainingModule
 from pipelines.config.compose import load_config
@@ -68,7 +67,7 @@ def _dataset(folder: Path) -> PreparedDataset:
 def _measure(dataset: PreparedDataset, name: str) -> tuple[str, str, str, str]:
     config = load_config([f"model={name}"])
     torch.manual_seed(config.seed)
-    model = build_model(dataset, config.model)
+    model = FSVAE.for_dataset(dataset, config.model)
     data = ChunkDataModule(dataset, config.model.history, config.train.batch_listens, config.seed)
     batches = [batch for batch, _ in zip(data.train_dataloader(), range(_BATCHES), strict=False)]
     targets = sum(int(batch.target_BT.sum()) for batch in batches)

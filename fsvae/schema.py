@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from fsvae.kinds import KINDS as KINDS
+
 SCHEMA_VERSION = 2
 """Written into every manifest; a reader refuses any other version."""
 
 MAX_ID_LENGTH = 256
 """Longest user or track id that is taken, in characters."""
 
-KINDS = ("listen", "skip", "like", "unlike", "save", "dislike", "undislike")
-"""What an event can be. Only ``listen`` is a position in a sequence; the others are, or may become, slow features."""
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """Times are between these; what lies outside is a slip, such as a wrong unit."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.storage import Folder
-from pipelines.config.compose import Config
+from pipelines.config.schema import Config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.tracking import STORE, Tracker
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
+
+from fsvae.limits import Size
 
 MAX_K = 500
 """Most tracks that one request may ask for."""
@@ -14,13 +19,13 @@ class ServeConfig:
 
     host: str = "127.0.0.1"
     """Address to listen on; one that is not loopback needs a token in the environment variable FSVAE_TOKEN."""
-    port: int = 8000
+    port: Annotated[int, Interval(ge=0, le=65_535)] = 8000
     """Port to listen on; 0: a free one."""
-    replicas: int = 1
+    replicas: Size = 1
     """Processes that answer."""
-    num_cpus: int = 2
+    num_cpus: Size = 2
     """CPUs that Ray may use; each replica takes one."""
-    approximate_from: int = 1_000_000
+    approximate_from: Annotated[int, Interval(ge=1, le=10**12)] = 1_000_000
     """Catalogues of at least this many tracks are searched approximately, with faiss."""
-    version: int = 0
+    version: Annotated[int, Interval(ge=0, le=10**9)] = 0
     """Version of the registered model; 0: the champion."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
 from pipelines.prepare.dataset_config import DatasetConfig

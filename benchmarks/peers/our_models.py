@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.listens import HISTORY
-from fsvae.baselines.neural import NETWORKS
 from fsvae.data.chunks import training_chunks
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate
 from fsvae.models.predict import NetworkRecommender
-from fsvae.models.trainer import fit
+from fsvae.models.trainer import fit, untrained
+from fsvae.registry import MODELS
 from pipelines.config.compose import load_config
 
 
@@ -25,13 +25,13 @@ def main(folder: Path, name: str, seed: int) -> None:
     """Train a model and write the rank of each test position's target."""
     config = load_config()
     dataset = open_dataset(folder / "datasets")
-    kind = NETWORKS[name]
-    network_config = replace(config.model if name == "fsvae" else kind.config(), history=HISTORY)
-    network = kind.untrained(dataset, network_config, seed)
+    entry = MODELS[name]
+    network_config = replace(config.model if name == "fsvae" else entry.settings(), history=HISTORY)
+    network = untrained(entry.load(), dataset, network_config, seed)
     began = time.perf_counter()
     fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
     seconds = time.perf_counter() - began
-    result = evaluate(NetworkRecommender(kind.title, network), dataset, "test")
+    result = evaluate(NetworkRecommender(network), dataset, "test")
     np.save(folder / "ranks.npy", result.ranks[result.ranks != MISS])
     targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
     said = {"history": f"{network.history}-{2 * network.history - 1}", "epochs": f"best of {fitted.epochs}"}

@@ -1,43 +1,28 @@
-"""The models that FS-VAE is compared with, behind the same protocol; `BASELINES` has those without a neural network."""
+"""The models that FS-VAE is compared with, behind the same protocol. `fsvae.registry` names them all."""
 
 from __future__ import annotations
 
-from fsvae.baselines.baseline import Baseline, NoSettings
-from fsvae.baselines.item_knn import ItemKNN, ItemKNNConfig
-from fsvae.baselines.markov import Markov, MarkovConfig, MarkovGlobal
-from fsvae.baselines.mean_vector import AggregateSequence, AggregateSequenceConfig, Average, LastTrack
-from fsvae.baselines.popularity import Popularity, RecentPopularity, RecentPopularityConfig
-from fsvae.baselines.vsknn import VSKNN, VSKNNConfig
+from typing import TYPE_CHECKING, Any
 
-BASELINES: dict[str, type[Baseline]] = {
-    "popularity": Popularity,
-    "recent_popularity": RecentPopularity,
-    "average": Average,
-    "aggregate_sequence": AggregateSequence,
-    "last_track": LastTrack,
-    "markov_global": MarkovGlobal,
-    "markov": Markov,
-    "item_knn": ItemKNN,
-    "vsknn": VSKNN,
-}
-"""The name in a config → the class; `config_type` is the dataclass that its constructor takes."""
+if TYPE_CHECKING:
+    from fsvae.baselines.item_knn import ItemKNN as ItemKNN
+    from fsvae.baselines.markov import MarkovBlended as MarkovBlended
+    from fsvae.baselines.markov import MarkovGlobal as MarkovGlobal
+    from fsvae.baselines.mean_vector import AggregateSequence as AggregateSequence
+    from fsvae.baselines.mean_vector import Average as Average
+    from fsvae.baselines.mean_vector import LastTrack as LastTrack
+    from fsvae.baselines.popularity import Popularity as Popularity
+    from fsvae.baselines.popularity import RecentPopularity as RecentPopularity
+    from fsvae.baselines.vsknn import VSKNN as VSKNN
 
-__all__ = [
-    "BASELINES",
-    "VSKNN",
-    "AggregateSequence",
-    "AggregateSequenceConfig",
-    "Average",
-    "Baseline",
-    "ItemKNN",
-    "ItemKNNConfig",
-    "LastTrack",
-    "Markov",
-    "MarkovConfig",
-    "MarkovGlobal",
-    "NoSettings",
-    "Popularity",
-    "RecentPopularity",
-    "RecentPopularityConfig",
-    "VSKNNConfig",
-]
+
+def __getattr__(name: str) -> Any:
+    """Import a model when it is asked for: a configuration needs none of them."""
+    if name.islower():  # a module, which Python looks for next
+        raise AttributeError(name)
+    from fsvae.registry import MODELS
+
+    entry = next((entry for entry in MODELS.values() if entry.path.endswith(f":{name}")), None)
+    if entry is not None:
+        return entry.load()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,28 +8,17 @@ Shape suffixes as in `fsvae.baselines.sequence`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, shifted
+from fsvae.baselines.sequence import SequenceNetwork, shifted
+from fsvae.baselines.settings import GRU4RecConfig
 from fsvae.data.chunks import ChunkBatch
-
-
-@dataclass
-class GRU4RecConfig(SequenceConfig):
-    """Sizes of GRU4Rec."""
-
-    hidden: int = 128
-    """Units of the GRU."""
-    layers: int = 1
-    """Layers of the GRU."""
-    dropout: float = 0.1
-    """Share of the inputs and of the states that is taken away in training."""
 
 
 class GRU4Rec(SequenceNetwork):
     """The state is the GRU's hidden one, zero before the first listen."""
+
+    name = "GRU4Rec"
 
     def __init__(self, config: GRU4RecConfig, vectors_VD: Tensor, n_catalogue: int) -> None:
         """Build the network around a track space, as `SequenceNetwork` does."""

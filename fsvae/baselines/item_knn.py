@@ -6,49 +6,29 @@ A track is its own nearest neighbour, so recent tracks are recommended again: re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import Occurrences, blocks, session_begins
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, largest_of_rows, sparse
+from fsvae.baselines.settings import ItemKNNConfig
 from fsvae.data.dataset import PreparedDataset
-from fsvae.errors import UserError
-
-
-@dataclass
-class ItemKNNConfig:
-    """The neighbourhood; the defaults were chosen by NDCG@10 on the validation period of the Last.fm fragment (.325).
-
-    Tried there one at a time: users (.288), 20 to 400 neighbours (.324 to .325), half-lives of 1 to 20 listens (.311 to
-    .325).
-    """
-
-    together: str = "session"
-    """Tracks are together that were heard in one session, or by one user."""
-    neighbours: int = 100
-    """Of each track, the nearest ones; all others are at cosine 0."""
-    half_life: float = 3.0
-    """A listen of the user counts half so many listens later."""
+from fsvae.limits import check
 
 
 class ItemKNN(ScoreBasedBaseline):
     """Scores a track by its cosine to each of the user's listens, the latest ones counting most."""
 
     name = "item-kNN"
-    config_type: ClassVar[type] = ItemKNNConfig
 
     def __init__(self, config: ItemKNNConfig) -> None:
         """Take the config.
 
         Raises:
-            UserError: `together` is neither session nor user.
+            UserError: a setting is outside its limits.
         """
-        if config.together not in ("session", "user"):
-            raise UserError(f"item_knn.together: '{config.together}' is not one of session, user.")
+        check(config, "baselines.item_knn.")
         self._config = config
 
     def _learn(self, dataset: PreparedDataset) -> None:

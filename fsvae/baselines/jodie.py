@@ -13,28 +13,19 @@ Shape suffixes as in `fsvae.baselines.sequence`; H is the size of each dynamic e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, shifted
+from fsvae.baselines.sequence import SequenceNetwork, shifted
+from fsvae.baselines.settings import JODIEConfig
 from fsvae.data.chunks import ChunkBatch
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 
 
-@dataclass
-class JODIEConfig(SequenceConfig):
-    """Sizes of JODIE."""
-
-    decoder_hidden: int = 0
-    """Hidden units of the decoder; 0: a linear one, as in the paper."""
-    hidden: int = 128
-    """Units of the dynamic embeddings."""
-
-
 class JODIE(SequenceNetwork):
     """The state is the projected user beside the last track's dynamic embedding and its vector."""
+
+    name = "JODIE"
 
     def __init__(self, config: JODIEConfig, vectors_VD: Tensor, n_catalogue: int) -> None:
         """Build the network around a track space, as `SequenceNetwork` does."""

@@ -10,31 +10,24 @@ Shape suffixes as in `fsvae.baselines.sequence`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, shifted
+from fsvae.baselines.sequence import SequenceNetwork, shifted
+from fsvae.baselines.settings import LatentCrossConfig
 from fsvae.data.chunks import ChunkBatch
+from fsvae.data.dataset import PreparedDataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.models.encoders import SlowEncoder
-
-
-@dataclass
-class LatentCrossConfig(SequenceConfig):
-    """Sizes of Latent Cross."""
-
-    hidden: int = 128
-    """Units of the projected tracks and of the GRU."""
-    slow_hidden: int = 256
-    """Hidden units between the slow features and their embedding."""
-    dropout: float = 0.1
-    """Share of the states that is taken away in training."""
+from fsvae.models.slow_moments import slow_moments
 
 
 class LatentCross(SequenceNetwork):
     """The state is the GRU's, times 1 + the embeddings of the request's context."""
+
+    name = "LatentCross"
 
     def __init__(
         self, config: LatentCrossConfig, vectors_VD: Tensor, n_catalogue: int, slow_mean: Tensor, slow_std: Tensor
@@ -56,6 +49,11 @@ class LatentCross(SequenceNetwork):
         self.gru = nn.GRU(config.hidden, config.hidden, batch_first=True)
         self.first = nn.Parameter(torch.zeros(config.hidden))
         self.dropout = nn.Dropout(config.dropout)
+
+    @classmethod
+    def for_dataset(cls, dataset: PreparedDataset, config: LatentCrossConfig) -> Self:
+        """Return an untrained network around a dataset's track space."""
+        return cls(config, torch.from_numpy(dataset.vectors), dataset.n_catalogue, *slow_moments(dataset))
 
     def before(self, batch: ChunkBatch) -> Tensor:
         """Return the state before each position, [B, T, H]."""

@@ -1,49 +1,21 @@
 """Markov transitions: which track followed the last one, for everybody in training and for the user so far.
 
-`MarkovGlobal` is the first-order chain of all users. `Markov` blends it with counts of the user's own: what followed
-the last track, what followed the last two, and what was heard at all (DESIGN section 8). The chain of all is frozen
-after training; the user's own counts at a position hold every listen of the user before it, in the test period too,
-and never the target.
+`MarkovGlobal` is the first-order chain of all users. `MarkovBlended` blends it with counts of the user's own: what
+followed the last track, what followed the last two, and what was heard at all. The chain of all is frozen after
+training; the user's own counts at a position hold every listen of the user before it, in the test period too, and never
+the target.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.baseline import NoSettings
 from fsvae.baselines.history import NO_KEY, Occurrences, joint_key, tracks_before
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, rows_to_one, sparse
+from fsvae.baselines.settings import MarkovConfig, NoSettings
 from fsvae.data.dataset import PreparedDataset
-
-
-@dataclass
-class MarkovConfig:
-    """The blend; the defaults were chosen by MRR on the validation period of the Last.fm fragment (.472).
-
-    Tried there one at a time: without each part (.431 to .464), half and double of each weight, half-lives of 2 to 20
-    transitions and 20 to 300 listens, shrinkage of 0 to 5: none is better by more than .001. A chain of all users over
-    the last two tracks made the blend worse (.455 with, .461 without, before the half-lives) and was left out.
-    """
-
-    global_weight: float = 1.0
-    """Of what followed the last track in the training period, for all users."""
-    personal_weight: float = 1.0
-    """Of what followed the last track in the user's own history."""
-    pair_weight: float = 1.0
-    """Of what followed the last two tracks in the user's own history."""
-    frequency_weight: float = 1.0
-    """Of the user's own listens."""
-    transition_half_life: float = 2.0
-    """A follower counts half when its context has come so many times since."""
-    frequency_half_life: float = 50.0
-    """A listen counts half so many listens later."""
-    shrinkage: float = 1.0
-    """What n counts say has n / (n + shrinkage) of its weight."""
 
 
 class _Chain:
@@ -67,7 +39,6 @@ class MarkovGlobal(ScoreBasedBaseline):
     """What most often followed the last track in training."""
 
     name = "Markov, global"
-    config_type: ClassVar[type] = NoSettings
 
     def __init__(self, config: NoSettings) -> None:
         """Take the config."""
@@ -80,11 +51,10 @@ class MarkovGlobal(ScoreBasedBaseline):
         return lambda targets: self._chain.after(last[targets])
 
 
-class Markov(ScoreBasedBaseline):
+class MarkovBlended(ScoreBasedBaseline):
     """Global and personal transitions and the user's own frequencies, blended."""
 
     name = "Markov, blended"
-    config_type: ClassVar[type] = MarkovConfig
 
     def __init__(self, config: MarkovConfig) -> None:
         """Blend by a config."""

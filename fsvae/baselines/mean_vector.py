@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.baselines.baseline import NoSettings
 from fsvae.baselines.history import blocks, targets_between
 from fsvae.baselines.popularity import popular_point
+from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
 from fsvae.data.dataset import PreparedDataset
 from fsvae.recommender import Predictions
 
@@ -56,26 +54,16 @@ class Average(_MeanOfListens):
     """The mean of all past listens: a long-term taste."""
 
     name = "Average"
-    config_type: ClassVar[type] = NoSettings
     _window = None
 
     def __init__(self, config: NoSettings) -> None:
         """Take the config."""
 
 
-@dataclass
-class AggregateSequenceConfig:
-    """What is averaged."""
-
-    window: int = 10
-    """How many of the latest listens."""
-
-
 class AggregateSequence(_MeanOfListens):
     """The mean of the latest listens: a short-term mood."""
 
     name = "Aggregate sequence"
-    config_type: ClassVar[type] = AggregateSequenceConfig
 
     def __init__(self, config: AggregateSequenceConfig) -> None:
         """Average as many listens as a config says."""
@@ -86,7 +74,6 @@ class LastTrack(_MeanOfListens):
     """The last track itself; recommended are its nearest neighbours, itself first: repeats stay in."""
 
     name = "Last track"
-    config_type: ClassVar[type] = NoSettings
     _window = 1
 
     def __init__(self, config: NoSettings) -> None:

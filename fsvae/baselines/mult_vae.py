@@ -11,38 +11,21 @@ Shape suffixes as in `fsvae.baselines.sequence`; H hidden units of the encoder, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, at_targets, shifted
+from fsvae.baselines.sequence import SequenceNetwork, at_targets, shifted
+from fsvae.baselines.settings import MultVAEConfig
 from fsvae.data.chunks import ChunkBatch
 from fsvae.models.base import warmed_up
 from fsvae.models.losses import kl_per_dimension
 from fsvae.models.posterior import Latent, Posterior
 
 
-@dataclass
-class MultVAEConfig(SequenceConfig):
-    """Sizes of Mult-VAE."""
-
-    hidden: int = 256
-    """Hidden units of the encoder."""
-    latent_dim: int = 64
-    """Dimensions of the latent."""
-    dropout: float = 0.5
-    """Share of a chunk's tracks that are taken out of its bags in training."""
-    beta: float = 0.2
-    """Weight of the KL term once it is annealed."""
-    beta_warmup_epochs: float = 4.0
-    """Epochs over which beta rises from 0."""
-    initial_log_variance: float = -5.0
-    """Where the posterior's log variance starts."""
-
-
 class MultVAE(SequenceNetwork):
     """The state is the latent of the bag of listens before a position."""
+
+    name = "VAE-CF"
 
     def __init__(self, config: MultVAEConfig, vectors_VD: Tensor, n_catalogue: int) -> None:
         """Build the network around a track space, as `SequenceNetwork` does."""

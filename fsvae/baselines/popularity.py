@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.baselines.baseline import NoSettings
 from fsvae.baselines.history import targets_between
+from fsvae.baselines.settings import NoSettings, RecentPopularityConfig
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.slow import DAY_US
 from fsvae.recommender import Predictions
@@ -54,21 +52,12 @@ class Popularity(_Constant):
     """Ranks by listens in the training period; its point is the mean of all training listens."""
 
     name = "Popularity"
-    config_type: ClassVar[type] = NoSettings
 
     def __init__(self, config: NoSettings) -> None:
         """Take the config."""
 
     def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
         return training_counts(dataset)
-
-
-@dataclass
-class RecentPopularityConfig:
-    """How fast popularity fades; 14 days have the highest MRR on the validation periods of both real logs."""
-
-    half_life_days: float = 14.0
-    """A listen so many days before the end of the training period counts half."""
 
 
 class RecentPopularity(_Constant):
@@ -79,7 +68,6 @@ class RecentPopularity(_Constant):
     """
 
     name = "Recent popularity"
-    config_type: ClassVar[type] = RecentPopularityConfig
 
     def __init__(self, config: RecentPopularityConfig) -> None:
         """Fade as a config says."""

@@ -10,51 +10,27 @@ Shape suffixes as in `fsvae.baselines.sequence`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from fsvae.baselines.sequence import SequenceConfig, SequenceNetwork, shifted
+from fsvae.baselines.sequence import SequenceNetwork, shifted
+from fsvae.baselines.settings import SASRecConfig
 from fsvae.data.chunks import ChunkBatch
-from fsvae.errors import UserError
-
-
-@dataclass
-class SASRecConfig(SequenceConfig):
-    """Sizes of SASRec."""
-
-    hidden: int = 128
-    """Units of each position; a multiple of `heads`."""
-    blocks: int = 2
-    """Blocks of attention and a feed-forward part."""
-    heads: int = 2
-    """Heads of attention."""
-    feedforward: int = 256
-    """Hidden units of the feed-forward part."""
-    dropout: float = 0.1
-    """Share that is taken away in training: of the inputs, the attention, and what each part adds."""
-
-    def check(self) -> None:
-        """Refuse sizes that do not go together.
-
-        Raises:
-            UserError: `hidden` is not a multiple of `heads`.
-        """
-        if self.hidden % self.heads:
-            raise UserError(f"baselines.sasrec.hidden={self.hidden} is not a multiple of heads={self.heads}.")
+from fsvae.limits import check
 
 
 class SASRec(SequenceNetwork):
     """The state before a position attends to a beginning of its own and to all listens before."""
 
+    name = "SASRec"
+
     def __init__(self, config: SASRecConfig, vectors_VD: Tensor, n_catalogue: int) -> None:
         """Build the network around a track space, as `SequenceNetwork` does.
 
         Raises:
-            UserError: `hidden` is not a multiple of `heads`.
+            UserError: a size is outside its limits.
         """
-        config.check()
+        check(config, "baselines.sasrec.")
         super().__init__(config, vectors_VD, n_catalogue, config.hidden)
         self.project = nn.Linear(vectors_VD.shape[1] + 1, config.hidden)
         self.beginning = nn.Parameter(torch.zeros(config.hidden))

@@ -9,33 +9,19 @@ space.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fsvae.baselines.settings import SequenceConfig
 from fsvae.data.chunks import ChunkBatch
+from fsvae.data.dataset import PreparedDataset
 from fsvae.models.base import Network, distances
 from fsvae.models.decoders import Decoder
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
 from fsvae.recommender import Predictions
-
-
-@dataclass
-class SequenceConfig:
-    """What every neural baseline is made of."""
-
-    history: int = 128
-    """L: a state sees between L and 2 L of the latest listens."""
-    decoder_hidden: int = 256
-    """Hidden units of the decoder; 0: a linear one."""
-    softmax_weight: float = 20.0
-    """Weight of a track softmax beside the Gaussian likelihood, which trains a query of its own; 0: points only."""
-    softmax_tracks: int = 1024
-    """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
-    track_table: str = "finetuned"
-    """Vectors that tracks are read as and searched in: frozen, or finetuned from the track space."""
 
 
 class SequenceNetwork(Network):
@@ -57,6 +43,11 @@ class SequenceNetwork(Network):
         self.decoder = Decoder(state_dim, config.decoder_hidden, dim, with_query=config.softmax_weight > 0)
         self.likelihood = GaussianLikelihood(dim)
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
+
+    @classmethod
+    def for_dataset(cls, dataset: PreparedDataset, config: Any) -> Self:
+        """Return an untrained network around a dataset's track space."""
+        return cls(config, torch.from_numpy(dataset.vectors), dataset.n_catalogue)  # type: ignore[call-arg]
 
     @property
     def history(self) -> int:

@@ -11,39 +11,20 @@ popularity does (`ScoreBasedBaseline`). Training sessions are frozen when traini
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import Occurrences, session_begins
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, first_of_rows, largest_of_rows, sparse
+from fsvae.baselines.settings import VSKNNConfig
 from fsvae.data.dataset import PreparedDataset
-
-
-@dataclass
-class VSKNNConfig:
-    """The neighbourhood, as large as in the paper before it (Jannach and Ludewig, RecSys 2017).
-
-    On the validation period of the Last.fm fragment 50 to 1000 neighbours, samples of 500 to 5000 and lengths of 5 to
-    100 have an MRR of .245 to .254, the defaults .252.
-    """
-
-    neighbours: int = 500
-    """k: the most similar sessions, which vote."""
-    sample: int = 1000
-    """m: the latest sessions that share a track, among which they are."""
-    session_length: int = 30
-    """The latest listens of the present session that count."""
 
 
 class VSKNN(ScoreBasedBaseline):
     """Session-based nearest neighbours with a recency-weighted present session."""
 
     name = "V-SKNN"
-    config_type: ClassVar[type] = VSKNNConfig
 
     def __init__(self, config: VSKNNConfig) -> None:
         """Take the config."""

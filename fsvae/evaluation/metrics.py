@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CUTOFFS = (1, 10, 20, 100)
 MISS = np.iinfo(np.int64).max
 """The rank of a target outside the catalogue."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fsvae.evaluation.metrics import CUTOFFS, MISS
+from fsvae.evaluation.metric_names import CUTOFFS
+from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult
 
 COLUMNS = {

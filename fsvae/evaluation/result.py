@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
-from fsvae.evaluation.metrics import CUTOFFS, MISS, ndcg, recall, reciprocal_rank
+from fsvae.evaluation.metric_names import RANKING_METRICS
+from fsvae.evaluation.metrics import MISS, ndcg, recall, reciprocal_rank
 
-RANKING_METRICS = (*(f"recall@{k}" for k in CUTOFFS), "ndcg@10", "mrr")
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
 """Measured in the track space: no figure of one space is comparable with one of another."""
 COVERAGE = f"coverage@{LIST_LENGTH}"

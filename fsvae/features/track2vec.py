@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import accumulate, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError
+from fsvae.features.track2vec_config import Track2VecConfig
 
 _LONGEST = 10_000
 """gensim drops what a sentence has beyond this many words (MAX_SENTENCE_LEN), so longer ones are cut."""
@@ -18,24 +18,6 @@ _BATCH = 1_000
 
 _WARM_LENGTH = 3.0
 """The length that vectors have at the end of a training, about; from there a warm start moves least (decisions.md)."""
-
-
-@dataclass
-class Track2VecConfig:
-    """How the track space is learned; the defaults are measured (docs/track_space.md)."""
-
-    dim: int = 80
-    """Dimensions of the track space (paper, section 4.1: 80)."""
-    epochs: int = 30
-    """Passes over the sessions; fewer cost recall on every log, more suit large logs and make small ones overfit."""
-    window: int = 5
-    """Neighbours on each side of a listen that count as its context; 10 takes twice the time."""
-    negative: int = 10
-    """Negative samples per pair."""
-    ns_exponent: float = 0.75
-    """Popularity exponent of the negatives: 0 is uniform, 1 by listens, below 0 rare tracks are drawn most."""
-    sample: float = 0.0003
-    """Listens of tracks with more than this share of all are thinned out; 0 keeps them all."""
 
 
 def train_track_vectors(

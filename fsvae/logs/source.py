@@ -1,4 +1,4 @@
-"""What every source takes and gives."""
+"""What every source gives."""
 
 from __future__ import annotations
 
@@ -6,30 +6,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import polars as pl
-
-
-@dataclass
-class SourceConfig:
-    """Where a listening log lies and how to read it."""
-
-    reader: str = "table"
-    """Which file of fsvae/logs/sources reads it."""
-    path: str = ""
-    """A file, or a folder whose files are all read."""
-    columns: dict[str, str] = field(default_factory=dict)
-    """Column of the log for each field that is not named as in `fsvae.schema.RAW_EVENTS`, as field: column."""
-    kinds: dict[str, str] = field(default_factory=dict)
-    """Kind (of `fsvae.schema.KINDS`) for each word of the log, as word: kind; for a number, source.kinds.1=like."""
-    delimiter: str = ","
-    """Of CSV files."""
-    time_unit: str = "iso"
-    """How played_at is written: iso (2026-01-31T12:00:00Z), or a number since `origin` in s, ms or us."""
-    origin: str = "1970-01-01"
-    """The UTC day from which numeric and invented times count."""
-    user_id: str = ""
-    """Whose log it is, where the log does not say (a Spotify history)."""
-    max_reject_share: float = 0.05
-    """The run fails, and takes nothing, if a larger share of the rows is rejected."""
 
 
 class Malformed(NamedTuple):

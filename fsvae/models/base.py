@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from fsvae.data.chunks import ChunkBatch
+from fsvae.data.dataset import PreparedDataset
 from fsvae.recommender import Predictions
 
 
@@ -18,6 +20,8 @@ class Network(nn.Module, ABC):
     Its `tracks` are the vectors of the catalogue, of the tracks with an imputed one, and last a zero for all others.
     """
 
+    name: ClassVar[str]
+    """Name in tables."""
     tracks: Tensor
 
     def __init__(self, vectors_VD: Tensor, n_catalogue: int, finetuned: bool = False) -> None:
@@ -33,6 +37,11 @@ class Network(nn.Module, ABC):
         self.n_catalogue = n_catalogue
         self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, vectors_VD.shape[1])]))
         self.table = nn.Parameter(self.tracks.clone()) if finetuned else None
+
+    @classmethod
+    @abstractmethod
+    def for_dataset(cls, dataset: PreparedDataset, config: Any) -> Self:
+        """Return an untrained network for a dataset; its weights are drawn from torch's generator."""
 
     @property
     def catalogue(self) -> Tensor:

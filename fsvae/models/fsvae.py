@@ -6,14 +6,16 @@ D track space, C catalogue, F listen features, R request features.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
+from fsvae.data.dataset import PreparedDataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.limits import check
 from fsvae.models.base import Network, distances, warmed_up
 from fsvae.models.decoders import Decoder
 from fsvae.models.encoders import FastEncoder, SlowEncoder, State
@@ -30,6 +32,7 @@ from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture
 from fsvae.models.posterior import Latent, Posterior
 from fsvae.models.prior import Prior, SlowPrior
 from fsvae.models.shuffled import shuffled_states
+from fsvae.models.slow_moments import slow_moments
 from fsvae.recommender import Predictions
 
 
@@ -50,6 +53,8 @@ class Prediction(NamedTuple):
 class FSVAE(Network):
     """The model."""
 
+    name = "FS-VAE"
+
     def __init__(
         self,
         config: ModelConfig,
@@ -68,9 +73,9 @@ class FSVAE(Network):
             n_catalogue: how many of the tracks, the first ones, are the catalogue; by default all.
 
         Raises:
-            UserError: a switch has no such value, or two do not go together.
+            UserError: a setting is outside its limits, or two do not go together.
         """
-        config.check()
+        check(config, "model.")
         finetuned = config.track_table == "finetuned"
         super().__init__(vectors_VD, len(vectors_VD) if n_catalogue is None else n_catalogue, finetuned)
         self.config = config
@@ -87,6 +92,11 @@ class FSVAE(Network):
         self.repeat_head: RepeatHead | None = None
         if config.repeat_head:
             self.repeat_head = RepeatHead(config.latent_dim, inputs, config.repeat_dim, config.history)
+
+    @classmethod
+    def for_dataset(cls, dataset: PreparedDataset, config: ModelConfig) -> Self:
+        """Return an untrained model for a dataset."""
+        return cls(config, torch.from_numpy(dataset.vectors), *slow_moments(dataset), dataset.n_catalogue)
 
     @property
     def history(self) -> int:

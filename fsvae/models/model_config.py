@@ -3,89 +3,76 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fsvae.errors import UserError, nearest
+from annotated_types import Interval
 
-CHOICES = {
-    "fast": ("on", "off", "shuffled"),
-    "latent": ("gaussian", "deterministic"),
-    "prior": ("standard", "slow"),
-    "likelihood": ("gaussian", "cosine", "track_softmax"),
-    "track_table": ("frozen", "finetuned"),
-}
-"""The words that a field may be."""
+from fsvae.errors import UserError
+from fsvae.limits import Count, OneOf, Share, Size, Weight
 
 
 @dataclass
 class ModelConfig:
     """What the model is made of."""
 
-    history: int = 128
+    history: Annotated[int, Interval(ge=1, le=100_000)] = 128
     """L: the fast state sees between L and 2 L of the latest listens."""
     slow: bool = True
     """Read the slow features."""
-    fast: str = "on"
+    fast: Annotated[str, OneOf(("on", "off", "shuffled"))] = "on"
     """Recent listens: on, off, or shuffled (the paper's ablation: which they are is kept, their order is not)."""
     request_time: bool = True
     """Let the latent see the hour, the weekday and the pause at the time of the request."""
-    slow_hidden: int = 256
+    slow_hidden: Size = 256
     """Hidden units of the slow encoder."""
-    slow_dim: int = 128
+    slow_dim: Size = 128
     """Size of the slow encoding."""
-    fast_hidden: int = 128
+    fast_hidden: Size = 128
     """Hidden units of the LSTM, the size of the fast state."""
-    fast_layers: int = 2
+    fast_layers: Annotated[int, Interval(ge=1, le=100)] = 2
     """Layers of the LSTM."""
-    track_table: str = "frozen"
+    track_table: Annotated[str, OneOf(("frozen", "finetuned"))] = "frozen"
     """Vectors that the LSTM reads and the softmax searches: frozen, or finetuned from the track space."""
-    latent: str = "gaussian"
+    latent: Annotated[str, OneOf(("gaussian", "deterministic"))] = "gaussian"
     """gaussian, or deterministic (a plain autoencoder)."""
-    latent_dim: int = 64
+    latent_dim: Size = 64
     """Dimensions of the latent."""
-    prior: str = "standard"
+    prior: Annotated[str, OneOf(("standard", "slow"))] = "standard"
     """p(z): standard normal, or given by the slow features: then the KL tells how far the mood is from the taste."""
-    decoder_hidden: int = 256
+    decoder_hidden: Size = 256
     """Hidden units of the decoder."""
-    likelihood: str = "gaussian"
+    likelihood: Annotated[str, OneOf(("gaussian", "cosine", "track_softmax"))] = "gaussian"
     """Of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track itself)."""
-    softmax_weight: float = 0.0
+    softmax_weight: Weight = 0.0
     """Weight of a track softmax beside the likelihood, which trains a query of its own; 0: as in the paper."""
-    softmax_tracks: int = 1024
+    softmax_tracks: Annotated[Count, Interval(ge=2)] = 1024
     """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
     repeat_head: bool = False
     """Mix the track softmax with a pointer at the recent listens, for what is played again."""
-    repeat_dim: int = 64
+    repeat_dim: Size = 64
     """Size of the pointer's keys."""
-    beta: float = 0.02
+    beta: Weight = 0.02
     """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""
-    beta_warmup_epochs: float = 2.0
+    beta_warmup_epochs: Weight = 2.0
     """Epochs over which beta rises from 0."""
-    free_bits: float = 0.0
+    free_bits: Weight = 0.0
     """KL in nats that each latent dimension has for nothing."""
-    initial_log_variance: float = -5.0
+    initial_log_variance: Annotated[float, Interval(ge=-12.0, le=12.0)] = -5.0
     """Where the posterior's log variance starts."""
-    slow_dropout: float = 0.1
+    slow_dropout: Share = 0.1
     """Share of training chunks in which the slow features are taken away."""
-    fast_dropout: float = 0.05
+    fast_dropout: Share = 0.05
     """Share of training chunks in which the recent listens are taken away."""
-    target_share: float = 1.0
+    target_share: Annotated[float, Interval(ge=0.001, le=1.0)] = 1.0
     """Share of its targets that a training batch learns from, drawn anew each time. With fast=shuffled each of them
     runs the LSTM by itself."""
 
     def __post_init__(self) -> None:
-        """Take YAML's bare on and off, which are booleans to it, for the words of `fast`."""
-        self.fast = {"True": "on", "False": "off"}.get(str(self.fast), self.fast)
-
-    def check(self) -> None:
-        """Refuse switches that do not go together.
+        """Check switches together.
 
         Raises:
-            UserError: a field is none of its words, or needs another one to be different.
+            UserError: a switch needs another one to be different.
         """
-        for name, words in CHOICES.items():
-            value = getattr(self, name)
-            if value not in words:
-                raise UserError(f"model.{name}={value} is not one of {', '.join(words)}.{nearest(str(value), words)}")
         if not self.slow and self.fast == "off":
             raise UserError("model.slow and model.fast are both off: the model needs one of them.")
         if self.prior == "slow" and not (self.slow and self.latent == "gaussian"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
@@ -12,20 +11,7 @@ from torch import Tensor
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.models.base import Network
-
-
-@dataclass
-class OptimiserConfig:
-    """AdamW with a linear warm-up and a cosine decay."""
-
-    learning_rate: float = 2e-3
-    """Peak learning rate."""
-    weight_decay: float = 1e-4
-    """Of AdamW."""
-    warmup_share: float = 0.05
-    """Share of all steps over which the learning rate rises."""
-    final_share: float = 0.05
-    """Share of the peak learning rate that is left at the end."""
+from fsvae.models.train_config import OptimiserConfig
 
 
 class TrainingModule(pl.LightningModule):

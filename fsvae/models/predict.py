@@ -25,9 +25,9 @@ _CHUNKS = 64
 class NetworkRecommender:
     """A trained network behind the `Recommender` protocol; each listen is run through it at most twice."""
 
-    def __init__(self, name: str, network: Network) -> None:
-        """Wrap a trained network under the name that it has in tables."""
-        self.name = name
+    def __init__(self, network: Network) -> None:
+        """Wrap a trained network."""
+        self.name = network.name
         self.network = network.cpu().eval()
 
     def fit(self, dataset: PreparedDataset) -> None:

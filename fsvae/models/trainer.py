@@ -7,9 +7,8 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -21,26 +20,10 @@ from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.base import Network
-from fsvae.models.module import OptimiserConfig, TrainingModule
+from fsvae.models.module import TrainingModule
+from fsvae.models.train_config import TrainConfig
 
-
-@dataclass
-class TrainConfig:
-    """How the model is trained."""
-
-    max_epochs: int = 12
-    """Passes over the training chunks, at most."""
-    patience: int = 4
-    """Epochs without a better one, by the validation figure that is the network's criterion, until training stops."""
-    batch_listens: int = 1024
-    """Listens in a batch, about: of a few long histories or of many short ones."""
-    gradient_clip: float = 1.0
-    """Longest gradient, by L2 norm."""
-    num_workers: int = 0
-    """Processes that gather batches; 0: the training process does."""
-    precision: str = "auto"
-    """Lightning's precision; auto: bf16-mixed on a GPU, 32-true on a CPU."""
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+N = TypeVar("N", bound=Network)
 
 
 class Fitted(NamedTuple):
@@ -64,6 +47,23 @@ def check_targets(dataset: PreparedDataset) -> None:
                 f"No listen of the {period} period is to a track of the catalogue. Prepare with more listens, a lower "
                 "dataset.min_count, or other periods."
             )
+
+
+def untrained(network: type[N], dataset: PreparedDataset, config: Any, seed: int) -> N:
+    """Return a network for a dataset whose weights are drawn by a seed.
+
+    Args:
+        network: its class.
+        dataset: what it is to learn from.
+        config: its settings.
+        seed: seed of the weights.
+
+    Raises:
+        UserError: the dataset has nothing to learn from; told before a network is normalised by it.
+    """
+    check_targets(dataset)
+    torch.manual_seed(seed)
+    return network.for_dataset(dataset, config)
 
 
 def fit(

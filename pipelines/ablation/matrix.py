@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fsvae.errors import UserError, nearest
 from pipelines.ablation.ablation_config import AblationConfig
-from pipelines.config.compose import Config, config_dir, key_of, load_config
+from pipelines.config.compose import config_dir, key_of, load_config
+from pipelines.config.schema import Config
 
 _OF_A_VARIANT = ("recommender", "model", "train", "dataset", "baselines")
 """What variants may differ in; all else is the same for the whole matrix."""

@@ -10,19 +10,19 @@ from typing import Any
 
 from safetensors.torch import load_model, save
 
-from fsvae.baselines import BASELINES, NoSettings
-from fsvae.baselines.neural import NETWORKS
+from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.predict import NetworkRecommender
-from fsvae.models.trainer import fit
+from fsvae.models.trainer import fit, untrained
 from fsvae.recommender import Recommender
+from fsvae.registry import MODELS
 from fsvae.storage import Folder
-from pipelines.config.compose import Config
+from pipelines.config.schema import Config
 
 
 def is_random(recommender: str) -> bool:
     """Return whether the seed makes a difference to a model."""
-    return recommender in NETWORKS
+    return MODELS[recommender].neural
 
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
@@ -59,12 +59,12 @@ def make_recommender(
         KeyboardInterrupt: Ctrl-C in a training.
         UserError: the dataset has nothing to learn from.
     """
-    name = config.recommender
-    if name in BASELINES:
-        recommender = BASELINES[name](_settings(config))
+    entry = MODELS[config.recommender]
+    if not entry.neural:
+        recommender: Recommender = entry.load()(_settings(config))
         recommender.fit(dataset)
         return recommender
-    network = NETWORKS[name].untrained(dataset, _settings(config), seed)
+    network = untrained(entry.load(), dataset, _settings(config), seed)
     weights, checkpoints = folder / "model.safetensors", folder / "checkpoints"
     if weights.exists():
         load_model(network, weights)
@@ -72,4 +72,4 @@ def make_recommender(
         fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
         Folder.at(folder).write(weights.name, save(network.cpu().state_dict()))
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return NetworkRecommender(NETWORKS[name].title, network)
+    return NetworkRecommender(network)

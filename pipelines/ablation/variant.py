@@ -32,7 +32,7 @@ from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.ablation.recommenders import made_of, make_recommender
-from pipelines.config.compose import Config
+from pipelines.config.schema import Config
 from pipelines.runtime.files import fingerprint
 from pipelines.runtime.locks import held
 

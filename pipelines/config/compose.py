@@ -1,10 +1,9 @@
-"""The configuration: Hydra composes the YAML of configs/, and typed dataclasses check it."""
+"""The configuration composed: Hydra reads the YAML of configs/, and `schema.Config` checks what comes of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,53 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fsvae.errors import UserError, nearest
-from fsvae.logs.source import SourceConfig
-from fsvae.logs.sources import READERS
-from fsvae.models.model_config import ModelConfig
-from fsvae.models.trainer import TrainConfig
+from fsvae.limits import validated
+from fsvae.logs.source_config import SOURCES
 from pipelines.ablation.ablation_config import AblationConfig
-from pipelines.ablation.baselines_config import BaselinesConfig
-from pipelines.config.ranges import check_ranges
-from pipelines.lifecycle.evaluate import EvaluateConfig
-from pipelines.lifecycle.promote import PromoteConfig
-from pipelines.lifecycle.tracking import TrackingConfig
-from pipelines.prepare.dataset_config import DatasetConfig
-from pipelines.runtime.engine import EngineConfig
-from pipelines.simulation.simulate import SimulateConfig
-from serving.serve_config import ServeConfig
+from pipelines.config.schema import Config
 
 _OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
 """Beginnings of overrides whose keys are the user's; Hydra takes no new key, not even in a dict, without a ++."""
-
-
-@dataclass
-class Config:
-    """Everything that can be set, by group."""
-
-    workdir: str = "work"
-    """Folder of the lake, the datasets, the runs and MLflow's store."""
-    lake: str = ""
-    """Folder of the lake, local or of an object store (s3://bucket/lake); empty: lake/ in the working folder."""
-    datasets: str = ""
-    """Folder of the prepared datasets, likewise; empty: datasets/ in the working folder."""
-    seed: int = 1
-    """Of everything that is random, but the simulated log, which has its own."""
-    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
-    """Of the trainings of each variant of a matrix (fsvae ablate); its datasets have the one above."""
-    recommender: str = "fsvae"
-    """Which model a variant of a matrix is: fsvae, as model says, or one of the baselines."""
-    simulate: SimulateConfig = field(default_factory=SimulateConfig)
-    source: SourceConfig = field(default_factory=SourceConfig)
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    ablation: AblationConfig = field(default_factory=AblationConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    promote: PromoteConfig = field(default_factory=PromoteConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    serve: ServeConfig = field(default_factory=ServeConfig)
 
 
 def config_dir() -> Path:
@@ -93,7 +52,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         for path in own_matrix:
             empty = OmegaConf.create({"ablation": OmegaConf.structured(AblationConfig)})
             composed.ablation = OmegaConf.merge(empty, {"ablation": _read_yaml(path)}).ablation
-        config = cast(Config, OmegaConf.to_object(composed))
+        values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except (OmegaConfBaseException, HydraException) as error:
         cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)
         if cause is None:
@@ -106,17 +65,16 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"config: {key}: {what}.{hint}") from error
     except ValueError as error:
         raise UserError(f"config: {error}") from error
-    check_ranges(config)
-    return config
+    return validated(Config, values)
 
 
 @cache
 def _register() -> None:
-    """Tell Hydra of what is no file: the types, and an option of the group source for each reader."""
+    """Tell Hydra of what is no file: the types, and an option of the group source for each source."""
     store = ConfigStore.instance()
     store.store("schema", Config)
-    for reader in READERS:
-        store.store(reader, {"reader": reader}, group="source")
+    for source in SOURCES:
+        store.store(source, {"reader": source}, group="source")
 
 
 def key_of(text: str) -> str:
@@ -178,7 +136,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
             continue
         if key in groups and not override.is_sweep_override() and override.value() is not None:
             files = {path.stem for path in (config_dir() / key).glob("*.yaml")}
-            options = sorted(files | set(READERS) if key == "source" else files)
+            options = sorted(files | set(SOURCES) if key == "source" else files)
             if override.value() not in options:
                 file = f"{override.value()}.yaml"
                 hint = f" A file of your own: {key}={file}." if key == "ablation" and Path(file).exists() else ""

@@ -36,6 +36,8 @@ def field_docstrings(of: type) -> dict[str, str]:
     words: dict[str, str] = {}
     for base in of.__bases__:
         words |= field_docstrings(base) if is_dataclass(base) else {}
+    if of.__module__ == "types":  # made when the program runs: its fields are groups, which speak for themselves
+        return words
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
     assert isinstance(body, ast.ClassDef)
     for statement, below in zip(body.body, body.body[1:], strict=False):

@@ -10,7 +10,7 @@ import polars as pl
 
 from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
 from fsvae.schema import LAKE_EVENTS, TRACKS
 from pipelines.ingest.spill_buffer import SpillBuffer, SpillBufferByDay

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
-from fsvae.baselines import AggregateSequence, AggregateSequenceConfig, Average, NoSettings, Popularity
+from fsvae.baselines.mean_vector import AggregateSequence, Average
+from fsvae.baselines.popularity import Popularity
+from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
 from fsvae.bundle import Bundle, load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
@@ -17,16 +18,9 @@ from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import write_results
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
+from pipelines.lifecycle.lifecycle_config import EvaluateConfig
 from pipelines.lifecycle.tracking import Tracker
 from pipelines.lifecycle.train import Run
-
-
-@dataclass
-class EvaluateConfig:
-    """What is compared, and on what."""
-
-    period: str = "test"
-    """validation or test."""
 
 
 def evaluate_bundle(
@@ -43,7 +37,7 @@ def evaluate_bundle(
             f"begins before, at {_day(dataset.period(period)[0])}: its figures would be too good. Train it on this "
             "dataset: fsvae train."
         )
-    return evaluate(NetworkRecommender("FS-VAE", bundle.model), bundle.view(dataset), period, not_before_us)
+    return evaluate(NetworkRecommender(bundle.model), bundle.view(dataset), period, not_before_us)
 
 
 def _day(time_us: int) -> str:

@@ -8,15 +8,8 @@ from fsvae.bundle import load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from pipelines.lifecycle.evaluate import evaluate_bundle
+from pipelines.lifecycle.lifecycle_config import PromoteConfig
 from pipelines.lifecycle.tracking import Tracker
-
-
-@dataclass
-class PromoteConfig:
-    """When a challenger wins."""
-
-    metric: str = "ndcg@10"
-    """A ranking metric; distances are not comparable, as each model has its own track space."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fsvae.errors import UserError
+from pipelines.lifecycle.lifecycle_config import TrackingConfig
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -20,18 +21,6 @@ _BATCH = 1000
 """MLflow takes so many metrics at once."""
 STORE = "mlflow.db"
 """Name of the SQLite store in the working folder."""
-
-
-@dataclass
-class TrackingConfig:
-    """Where runs and models are recorded."""
-
-    uri: str = ""
-    """MLflow tracking server; empty: SQLite in the working folder."""
-    experiment: str = "fsvae"
-    """MLflow experiment."""
-    model: str = "fsvae"
-    """Name of the registered model."""
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fsvae.bundle import save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.models.build import build_model
+from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.trainer import TrainConfig, check_targets, fit
+from fsvae.models.train_config import TrainConfig
+from fsvae.models.trainer import check_targets, fit, untrained
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.runtime.files import fingerprint
@@ -81,10 +80,9 @@ def train(
     with held(folder, "training of this very run"):
         result = folder / "run.json"
         if not result.exists():
-            check_targets(dataset)
+            check_targets(dataset)  # before a run is on record
             run_id = _run_id(folder, tracker, dataset, made_of)
-            torch.manual_seed(seed)
-            model = build_model(dataset, model_config)
+            model = untrained(FSVAE, dataset, model_config, seed)
             fitted = fit(
                 model,
                 dataset,

@@ -17,7 +17,8 @@ from fsvae.errors import UserError
 from fsvae.features.alignment import align, in_order_of
 from fsvae.features.corpus import Corpus, PlaylistFiles, SequenceFiles, TrainingSessions
 from fsvae.features.imputed_vectors import ORIGINS, impute_vectors
-from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
+from fsvae.features.track2vec import train_track_vectors
+from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.storage import Folder, read_frame
 from pipelines.lake.lake import Lake
 

@@ -15,9 +15,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
-from fsvae.errors import UserError, nearest
+from annotated_types import Interval
+
+from fsvae.errors import UserError
+from fsvae.limits import OneOf, check
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,12 +32,12 @@ Done = Callable[[int, int], None]
 class EngineConfig:
     """Where the pieces of a job run."""
 
-    name: str = "local"
+    name: Annotated[str, OneOf(("local", "ray"))] = "local"
     """local (processes of this machine), or ray (a Ray cluster, all of whose nodes see lake and datasets)."""
-    workers: int = 0
+    workers: Annotated[int, Interval(ge=0, le=10_000)] = 0
     """Processes of the local engine; 0: one for each core."""
     address: str = ""
-    """Ray: address of the cluster; empty: the one of RAY_ADDRESS, else one is started on this machine."""
+    """Address of the Ray cluster; empty: the one of RAY_ADDRESS, else one is started on this machine."""
 
 
 class Engine(Protocol):
@@ -167,10 +170,7 @@ def engine_of(config: EngineConfig) -> Engine:
     Raises:
         UserError: there is no such engine.
     """
-    if config.name not in ENGINES:
-        raise UserError(
-            f"engine.name: '{config.name}' is not one of {', '.join(ENGINES)}.{nearest(config.name, ENGINES)}"
-        )
+    check(config, "engine.")
     return ENGINES[config.name](config)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from fsvae.errors import UserError
+from fsvae.limits import check
 from pipelines.simulation.listening import Listening
-from pipelines.simulation.simulate_config import SimulateConfig, check_config
+from pipelines.simulation.simulate_config import SimulateConfig
 from pipelines.simulation.simulated_events import DAY_MS, KINDS, Events
 from pipelines.simulation.users import draw_users
 from pipelines.simulation.world import World, build_world
@@ -48,7 +49,8 @@ def simulate(config: SimulateConfig, out_dir: Path) -> SimulationSummary:
     Raises:
         UserError: a value of the config is impossible, or `out_dir` holds days of another log.
     """
-    first_day = check_config(config)
+    check(config, "simulate.")
+    first_day = date.fromisoformat(config.start)
     paths = [out_dir / f"events-{first_day + timedelta(days=day)}.parquet" for day in range(config.days)]
     settings = json.dumps(asdict(config))
     _check_folder(out_dir, paths, settings)

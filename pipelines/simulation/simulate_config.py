@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
+
+from annotated_types import Interval
 
 from fsvae.errors import UserError
+from fsvae.limits import Share
 
 MAX_PLAYS = 60
 """Longest session, in plays."""
@@ -17,81 +21,57 @@ MAX_SESSIONS = 8
 class SimulateConfig:
     """Size and habits of the simulated log. The same values give the same bytes."""
 
-    users: int = 800
+    users: Annotated[int, Interval(ge=1, le=10_000_000)] = 800
     """Users in all, those who join later included."""
-    tracks: int = 3000
+    tracks: Annotated[int, Interval(ge=1, le=10_000_000)] = 3000
     """Tracks in the catalogue, those that come out later included."""
-    artists: int = 300
+    artists: Annotated[int, Interval(ge=1, le=1_000_000)] = 300
     """Artists; each has at least one track."""
-    genres: int = 10
+    genres: Annotated[int, Interval(ge=1, le=1_000)] = 10
     """Genres, neighbours on a circle; each has at least one artist."""
-    days: int = 28
+    days: Annotated[int, Interval(ge=1, le=3_660)] = 28
     """Days of the log, one file each."""
     start: str = "2026-01-05"
     """First day (UTC), YYYY-MM-DD."""
-    seed: int = 7
+    seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 7
     """Seed of everything that is drawn."""
-    sessions_per_day: float = 0.92
+    sessions_per_day: Annotated[float, Interval(ge=0.01, le=MAX_SESSIONS)] = 0.92
     """Mean listening sessions of a user in a day."""
-    activity_spread: float = 1.0
+    activity_spread: Annotated[float, Interval(ge=0, le=3)] = 1.0
     """How widely users differ in that: standard deviation of the logarithm (0: all alike)."""
-    plays_per_session: float = 12.0
+    plays_per_session: Annotated[float, Interval(ge=1, le=MAX_PLAYS)] = 12.0
     """Mean plays, listens and skips, in a session."""
-    session_spread: float = 0.9
+    session_spread: Annotated[float, Interval(ge=0, le=3)] = 0.9
     """How widely sessions differ in that: standard deviation of the logarithm."""
-    drift: float = 0.08
+    drift: Share = 0.08
     """Chance, before each play, that the session's mood moves to a neighbouring genre."""
-    fresh_starts: float = 0.25
+    fresh_starts: Share = 0.25
     """Chance that a session's first mood comes of the lasting taste, whatever the user has leaned to of late."""
-    exploration: float = 0.26
+    exploration: Share = 0.26
     """Share of the plays outside albums that are no favourite and no replay."""
-    albums: float = 0.1
+    albums: Share = 0.1
     """Chance that a track is followed by the next one on its album; within an album it is 0.65 at least."""
-    routine: float = 0.25
+    routine: Share = 0.25
     """Chance that a favourite is followed by the next one on the user's own list."""
-    replay: float = 0.03
+    replay: Annotated[float, Interval(ge=0, le=0.5)] = 0.03
     """Chance that a play repeats the one just before it."""
-    popularity: float = 0.9
+    popularity: Annotated[float, Interval(ge=0, le=3)] = 0.9
     """Zipf exponent of the artists' popularity, and of the tracks of each artist (0: all alike)."""
-    new_tracks: float = 0.12
+    new_tracks: Annotated[float, Interval(ge=0, le=0.5)] = 0.12
     """Share of the tracks that come out during the log."""
-    new_users: float = 0.15
+    new_users: Annotated[float, Interval(ge=0, le=0.9)] = 0.15
     """Share of the users that join during the log."""
 
+    def __post_init__(self) -> None:
+        """Check sizes together, and the first day.
 
-def check_config(config: SimulateConfig) -> date:
-    """Return the first day; every value that cannot be is refused by its name.
-
-    Raises:
-        UserError: a value is impossible.
-    """
-    ranges: dict[str, tuple[float, float]] = {
-        "users": (1, 10_000_000),
-        "genres": (1, 1_000),
-        "artists": (config.genres, 1_000_000),
-        "tracks": (config.artists, 10_000_000),
-        "days": (1, 3_660),
-        "seed": (0, 2**63 - 1),
-        "sessions_per_day": (0.01, MAX_SESSIONS),
-        "activity_spread": (0, 3),
-        "plays_per_session": (1, MAX_PLAYS),
-        "session_spread": (0, 3),
-        "drift": (0, 1),
-        "fresh_starts": (0, 1),
-        "exploration": (0, 1),
-        "albums": (0, 1),
-        "routine": (0, 1),
-        "replay": (0, 0.5),
-        "popularity": (0, 3),
-        "new_tracks": (0, 0.5),
-        "new_users": (0, 0.9),
-    }
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        # Written so that a NaN is refused too.
-        if not low <= value <= high:
-            raise UserError(f"simulate.{name}: {value} is not between {low} and {high}.")
-    try:
-        return date.fromisoformat(config.start)
-    except ValueError as error:
-        raise UserError(f"simulate.start: '{config.start}' is not a day such as 2026-01-31.") from error
+        Raises:
+            UserError: there are fewer artists than genres, or fewer tracks than artists, or the day is none.
+        """
+        for more, fewer in (("artists", "genres"), ("tracks", "artists")):
+            if getattr(self, more) < getattr(self, fewer):
+                raise UserError(f"simulate.{more}={getattr(self, more)} is less than simulate.{fewer}: each needs one.")
+        try:
+            date.fromisoformat(self.start)
+        except ValueError as error:
+            raise UserError(f"simulate.start: '{self.start}' is not a day such as 2026-01-31.") from error

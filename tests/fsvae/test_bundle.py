@@ -42,7 +42,7 @@ def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAE, data: Prepa
     ours, theirs = model.state_dict(), bundle.model.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     one, other = (
-        np.concatenate([part.vectors for part in NetworkRecommender("FS-VAE", each).predict(data, 0, 2**62)])
+        np.concatenate([part.vectors for part in NetworkRecommender(each).predict(data, 0, 2**62)])
         for each in (model, bundle.model)
     )
     assert np.array_equal(one, other)
@@ -73,7 +73,7 @@ def test_every_kind_of_model_comes_back(data: PreparedDataset, tmp_path: Path, c
     known = bundle.user("u0", LATER)
     assert known is not None and known[0].current[0].shape == (model.config.fast_layers, 1, model.config.fast_hidden)
     assert len(known[0].ring.track) == (5 if model.repeat_head else 0)  # u0 has 9 listens, its anchor is the 4th
-    one, other = (next(NetworkRecommender("FS-VAE", each).predict(data, 0, 2**62)) for each in (model, bundle.model))
+    one, other = (next(NetworkRecommender(each).predict(data, 0, 2**62)) for each in (model, bundle.model))
     for ours, theirs in zip(one, other, strict=True):
         assert (ours is None and theirs is None) or np.array_equal(ours, theirs)  # type: ignore[arg-type]
 

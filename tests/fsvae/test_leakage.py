@@ -21,9 +21,8 @@ from fsvae.features.habits import habits
 from fsvae.features.sessions import previous_times
 from fsvae.features.slow import DAY_US, Events
 from fsvae.features.taste import DaySums
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
-from fsvae.models.build import build_model
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.predict import NetworkRecommender
 from fsvae.schema import KINDS
@@ -99,7 +98,7 @@ def seen(dataset: PreparedDataset, models: list[FSVAE], t: int) -> Seen:
     slow = all_slow(dataset)
     found = []
     for model in models:
-        parts = list(NetworkRecommender("FS-VAE", model).predict(dataset, 0, np.iinfo(np.int64).max))
+        parts = list(NetworkRecommender(model).predict(dataset, 0, np.iinfo(np.int64).max))
         order = np.argsort(np.concatenate([part.targets for part in parts]))
         ranking = [part.queries if part.scores is None else part.scores for part in parts]
         found += [np.concatenate([part.vectors for part in parts])[order], np.concatenate(ranking)[order]]
@@ -191,7 +190,7 @@ def test_what_happens_from_t_on_moves_nothing_before_it(
     assert changed.tracks.filter(counted).equals(base.tracks.filter(counted))
     assert changed.n_catalogue == base.n_catalogue  # behind it lie vectors that later tracks borrow from it
     assert changed.vectors[: base.n_catalogue].tobytes() == base.vectors.tobytes()
-    ours, theirs = build_model(base, models[0].config).slow, build_model(changed, models[0].config).slow
+    ours, theirs = FSVAE.for_dataset(base, models[0].config).slow, FSVAE.for_dataset(changed, models[0].config).slow
     assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.std, theirs.std)
 
     one, other = seen(base, models, t), seen(changed, models, t)

@@ -64,7 +64,7 @@ def training_path(model: FSVAE, data: PreparedDataset, history: int) -> dict[int
 
 def one_pass_path(model: FSVAE, data: PreparedDataset) -> dict[int, NDArray[np.float32]]:
     found: dict[int, NDArray[np.float32]] = {}
-    for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER):
+    for part in NetworkRecommender(model).predict(data, *FOREVER):
         scores = part.scores
         if scores is None:
             assert part.queries is not None
@@ -252,7 +252,7 @@ def test_scores_of_a_large_catalogue_come_a_few_targets_at_a_time(monkeypatch: p
     model = random_model(data, small_config(repeat_head=True))
     expected = one_pass_path(model, data)
     monkeypatch.setattr("fsvae.data.batches._SCORES_AT_ONCE", 5 * CATALOGUE)
-    parts = [part.scores for part in NetworkRecommender("FS-VAE", model).predict(data, *FOREVER)]
+    parts = [part.scores for part in NetworkRecommender(model).predict(data, *FOREVER)]
     assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 5 * CATALOGUE
     found = one_pass_path(model, data)
     assert found.keys() == expected.keys()

@@ -16,8 +16,8 @@ from victims import Job, killed_after, killed_before_file, undisturbed
 
 from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake

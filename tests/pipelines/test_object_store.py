@@ -11,8 +11,8 @@ from lakes import all_events, disk
 
 from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake

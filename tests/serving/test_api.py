@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import cosine_distance
-from fsvae.models.build import build_model
+from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkRecommender
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
@@ -27,7 +27,7 @@ def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFact
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("bundle")
     config = ModelConfig(history=8, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, softmax_weight=1.0)
-    save_bundle(path, build_model(small_dataset, config), small_dataset, {})
+    save_bundle(path, FSVAE.for_dataset(small_dataset, config), small_dataset, {})
     return load_bundle(path)
 
 
@@ -61,7 +61,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
     at = int(listens.played_at[last])
     batch = {
         int(target): query
-        for part in NetworkRecommender("FS-VAE", bundle.model).predict(small_dataset, at, at + 1)
+        for part in NetworkRecommender(bundle.model).predict(small_dataset, at, at + 1)
         for target, query in zip(part.targets, part.queries, strict=True)
     }
     scores = 1 - cosine_distance(

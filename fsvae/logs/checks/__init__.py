@@ -9,7 +9,8 @@ import polars as pl
 from fsvae.logs.checks.embedding_rows import check_embeddings
 from fsvae.logs.checks.event_rows import check_events
 from fsvae.logs.checks.playlist_rows import check_playlists
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 
 def check_rows(chunk: Chunk, path: Path, config: SourceConfig) -> tuple[pl.DataFrame, pl.DataFrame]:

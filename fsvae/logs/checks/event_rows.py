@@ -8,7 +8,8 @@ import polars as pl
 
 from fsvae.logs.checks.columns import as_text, completed, id_faults, milliseconds_faults, number_fields, text_faults
 from fsvae.logs.checks.rejects import Fault, first_faults, rejects_of
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.timestamps import LATEST_US, time_us
 from fsvae.schema import KINDS, RAW_EVENTS
 

@@ -17,7 +17,8 @@ from types import ModuleType
 
 from fsvae.errors import UserError, nearest
 from fsvae.logs.formats.streams import check_text, members_of
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 _MODULES: dict[str, ModuleType] = {
     name: module

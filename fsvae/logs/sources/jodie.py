@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fsvae.errors import UserError
 from fsvae.logs.formats.csv import fields_of, first_lines, read_csv
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 _FIELDS = ["user_id", "track_id", "played_at", "state_label"]
 

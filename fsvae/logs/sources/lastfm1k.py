@@ -13,7 +13,8 @@ from pathlib import Path
 
 from fsvae.logs.formats.csv import first_lines, read_csv
 from fsvae.logs.named_ids import with_named_ids
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 FILES = ("userid-timestamp-*.tsv*",)
 _FIELDS = ["user_id", "played_at", "artist_id", "artist_name", "track_id", "title"]

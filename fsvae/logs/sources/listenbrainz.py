@@ -23,7 +23,8 @@ from fsvae.logs.formats.json import Objects, lines_of
 from fsvae.logs.formats.json_rows import rows_of
 from fsvae.logs.formats.streams import READ_ERRORS, open_bytes
 from fsvae.logs.named_ids import with_named_ids
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 FILES = ("*.listens", "*.listens.*", "*.tar", "*.tar.*")
 _SENT, _MAPPED = "track_metadata.additional_info", "track_metadata.mbid_mapping"

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fsvae.logs.formats.csv import columns_of, fields_of, first_lines, read_csv, renamed
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 _COLUMNS = {"user_id": "UserId", "track_id": "ItemId", "played_at": "Time", "artist_id": "ArtistId"}
 

@@ -20,7 +20,8 @@ import polars as pl
 from fsvae.logs.formats.csv import columns_of
 from fsvae.logs.formats.parquet import parquet_schema, read_parquet
 from fsvae.logs.row_json import rows_to_json
-from fsvae.logs.source import Chunk, Malformed, SourceConfig
+from fsvae.logs.source import Chunk, Malformed
+from fsvae.logs.source_config import SourceConfig
 
 FILES = ("*.parquet",)
 _COLUMNS = ["session_id", "position", "track_id"]

@@ -20,7 +20,8 @@ import polars as pl
 from fsvae.errors import UserError
 from fsvae.logs.formats.json import elements_of
 from fsvae.logs.formats.json_rows import rows_of
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.timestamps import iso_us
 
 FILES = ("Streaming_History_Audio_*.json*", "endsong_*.json*")

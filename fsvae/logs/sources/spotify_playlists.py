@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fsvae.logs.formats.json import elements_of
 from fsvae.logs.formats.json_rows import rows_of
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 
 FILES = ("mpd.slice.*.json*",)
 _PATHS = {

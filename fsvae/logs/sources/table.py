@@ -8,7 +8,8 @@ from pathlib import Path
 from fsvae.errors import UserError, nearest
 from fsvae.logs.formats.csv import columns_of, fields_of, first_lines, read_csv, renamed
 from fsvae.logs.formats.parquet import parquet_schema, read_parquet
-from fsvae.logs.source import Chunk, SourceConfig
+from fsvae.logs.source import Chunk
+from fsvae.logs.source_config import SourceConfig
 from fsvae.schema import RAW_EVENTS
 
 _REQUIRED = ("user_id", "track_id", "played_at")

@@ -23,7 +23,8 @@ from fsvae.errors import UserError
 from fsvae.logs.formats.csv import columns_of
 from fsvae.logs.formats.parquet import BATCH_ROWS, parquet_schema, read_parquet
 from fsvae.logs.row_json import rows_to_json
-from fsvae.logs.source import Chunk, Malformed, SourceConfig
+from fsvae.logs.source import Chunk, Malformed
+from fsvae.logs.source_config import SourceConfig
 
 FILES = ("*.parquet",)
 _REQUIRED = ("uid", "item_id", "timestamp")

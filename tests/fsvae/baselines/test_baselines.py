@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 from tiny_dataset import FIRST_DAY, dataset_of
 
-from fsvae.baselines import (
-    AggregateSequence,
-    AggregateSequenceConfig,
-    Average,
-    LastTrack,
-    NoSettings,
-    Popularity,
-    RecentPopularity,
-    RecentPopularityConfig,
-)
+from fsvae.baselines import AggregateSequence, Average, LastTrack, Popularity, RecentPopularity
+from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings, RecentPopularityConfig
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from by_hand import TEST, VECTORS, dataset, minutes, mixed
 
-from fsvae.baselines import ItemKNN, ItemKNNConfig
+from fsvae.baselines import ItemKNN
+from fsvae.baselines.settings import ItemKNNConfig
 from fsvae.errors import UserError
 
 # Three sessions of training: {0, 1}, {0, 2}, {0}. Heard in 3, 1 and 1 of them: cos(0, 1) = cos(0, 2) = 1 / √3,
@@ -56,5 +57,5 @@ def test_tracks_of_one_user_can_count_as_together() -> None:
 
 
 def test_an_unknown_kind_of_togetherness_is_named() -> None:
-    with pytest.raises(UserError, match=r"item_knn\.together: 'playlist' is not one of session, user"):
+    with pytest.raises(UserError, match=r"item_knn\.together=playlist is not one of session, user"):
         ItemKNN(ItemKNNConfig(together="playlist"))

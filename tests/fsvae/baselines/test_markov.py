@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from by_hand import TEST, VECTORS, dataset, minutes, mixed
 
-from fsvae.baselines import Markov, MarkovConfig, MarkovGlobal, NoSettings
+from fsvae.baselines import MarkovBlended, MarkovGlobal
 from fsvae.baselines.score_based import ScoreBasedBaseline
+from fsvae.baselines.settings import MarkovConfig, NoSettings
 from fsvae.data.dataset import PreparedDataset
 from fsvae.recommender import Predictions
 
@@ -56,7 +57,7 @@ BLEND = MarkovConfig(
 
 def test_the_blend_counts_the_users_own_listens_up_to_each_position() -> None:
     data = dataset(a=minutes(0, 1, 0, 2, 0, 1, 2, day=5), b=minutes(0, 1, day=0))
-    part = predicted(Markov(BLEND), data)
+    part = predicted(MarkovBlended(BLEND), data)
     assert part.scores is not None and part.targets.tolist() == list(range(7))
     popularity = [1 / 2, 1 / 2, 0]
     np.testing.assert_allclose(part.scores[0], popularity, atol=1e-6)
@@ -79,7 +80,7 @@ def test_the_blend_counts_the_users_own_listens_up_to_each_position() -> None:
 
 def test_a_part_of_the_blend_can_be_left_out() -> None:
     data = dataset(a=minutes(0, 1, 0, 2, 0, 1, day=5), b=minutes(0, 1, 0, 2, 2, day=0))
-    alone = Markov(MarkovConfig(personal_weight=0.0, pair_weight=0.0, frequency_weight=0.0))
+    alone = MarkovBlended(MarkovConfig(personal_weight=0.0, pair_weight=0.0, frequency_weight=0.0))
     np.testing.assert_allclose(
         predicted(alone, data).vectors, predicted(MarkovGlobal(NoSettings()), data).vectors, atol=1e-6
     )
@@ -88,7 +89,7 @@ def test_a_part_of_the_blend_can_be_left_out() -> None:
 def test_tracks_without_a_vector_are_contexts_and_are_not_recommended() -> None:
     data = dataset(a=minutes(3, 1, 3, 4, 3, 0, day=5), b=minutes(0, 2, day=0))
     only_personal = MarkovConfig(global_weight=0.0, pair_weight=0.0, frequency_weight=0.0)
-    part = predicted(Markov(only_personal), data)
+    part = predicted(MarkovBlended(only_personal), data)
     assert part.scores is not None
     # before position 5: 3 1 3 4 3; what followed 3 is 1 and 4
     assert part.scores[5] == pytest.approx(mixed([0, 1, 0], [1 / 2, 0, 1 / 2]), abs=1e-6)
@@ -96,6 +97,6 @@ def test_tracks_without_a_vector_are_contexts_and_are_not_recommended() -> None:
 
 def test_counts_are_the_same_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     data = dataset(a=minutes(0, 1, 0, 2, 0, 1, 2, 2, 1, day=5), b=minutes(0, 1, day=0))
-    whole = predicted(Markov(MarkovConfig()), data).scores
+    whole = predicted(MarkovBlended(MarkovConfig()), data).scores
     monkeypatch.setattr("fsvae.baselines.score_based._PAIRS_AT_ONCE", 1_000)  # 500 listens back: two targets
-    np.testing.assert_array_equal(predicted(Markov(MarkovConfig()), data).scores, whole)
+    np.testing.assert_array_equal(predicted(MarkovBlended(MarkovConfig()), data).scores, whole)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from tiny_dataset import FIRST_DAY, HOUR_US, History, dataset_of, pattern, random_histories, unit_vectors
 
-from fsvae.baselines.neural import NETWORKS, NeuralRecommender
+from fsvae.baselines.neural import NeuralRecommender
 from fsvae.baselines.sequence import SequenceNetwork
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.dataset import PreparedDataset
@@ -21,7 +21,9 @@ from fsvae.evaluation.protocol import evaluate
 from fsvae.features.slow import DAY_US
 from fsvae.models.base import Network
 from fsvae.models.predict import NetworkRecommender
-from fsvae.models.trainer import TrainConfig, fit
+from fsvae.models.train_config import TrainConfig
+from fsvae.models.trainer import fit
+from fsvae.registry import MODELS
 
 FOREVER = np.iinfo(np.int64).max
 SMALL: dict[str, dict[str, Any]] = {
@@ -40,16 +42,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"hidden": 16, "dropout": 0.0},
     "sasrec": {"hidden": 16, "feedforward": 32, "dropout": 0.0},
 }
+NETWORKS = [kind for kind, entry in MODELS.items() if entry.neural]
 BASELINES = [kind for kind in NETWORKS if kind != "fsvae"]
 
 
 def small(kind: str, **changes: Any) -> Any:
-    return NETWORKS[kind].config(**{"history": 4, "decoder_hidden": 32} | SMALL[kind] | changes)
+    return MODELS[kind].settings(**{"history": 4, "decoder_hidden": 32} | SMALL[kind] | changes)
 
 
 def random_network(kind: str, data: PreparedDataset, config: Any = None) -> Network:
     """A network in evaluation mode whose weights are large enough for every input to matter."""
-    network = NETWORKS[kind].build(data, config or small(kind))
+    network: Network = MODELS[kind].load().for_dataset(data, config or small(kind))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -71,7 +74,7 @@ def whole(data: PreparedDataset, history: int = 4) -> ChunkBatch:
 
 def predicted(network: Network, data: PreparedDataset) -> NDArray[np.float32]:
     """Points and scores of every listen, in order."""
-    parts = list(NetworkRecommender("network", network).predict(data, 0, FOREVER))
+    parts = list(NetworkRecommender(network).predict(data, 0, FOREVER))
     order = np.argsort(np.concatenate([part.targets for part in parts]))
     points = [
         np.hstack([part.vectors] + [of for of in (part.queries, part.scores) if of is not None]) for part in parts
@@ -152,7 +155,7 @@ def test_a_network_learns_a_tiny_dataset_by_heart(kind: str) -> None:
     data = pattern()
     batch = whole(data)
     torch.manual_seed(0)
-    network = NETWORKS[kind].build(data, small(kind, softmax_weight=1.0))
+    network = MODELS[kind].load().for_dataset(data, small(kind, softmax_weight=1.0))
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     before = network.validate(batch)
     for step in range(150):
@@ -180,7 +183,7 @@ BF16 = [("bf16-mixed", kind) for kind in BASELINES]  # not FS-VAE: not every CPU
 @pytest.mark.parametrize(("precision", "kind"), [*(("32-true", kind) for kind in NETWORKS), *BF16])
 def test_every_default_config_trains_for_a_batch(kind: str, precision: str, tmp_path: Path) -> None:
     data = pattern()
-    network = NETWORKS[kind].build(data, NETWORKS[kind].config())
+    network = MODELS[kind].load().for_dataset(data, MODELS[kind].settings())
     config = TrainConfig(max_epochs=1, batch_listens=16, precision=precision)
     fitted = fit(network, data, config, 1, tmp_path, max_batches=1)
     assert fitted.epochs == 1 and 0.1 < fitted.best < 3
@@ -208,7 +211,9 @@ def test_without_a_softmax_the_query_is_the_point_and_the_loss_is_the_likelihood
 def test_a_finetuned_table_is_learned_and_searched_and_distances_stay_in_the_track_space(kind: str) -> None:
     data = pattern()
     batch = whole(data)
-    frozen, finetuned = (NETWORKS[kind].build(data, small(kind, track_table=word)) for word in ("frozen", "finetuned"))
+    frozen, finetuned = (
+        MODELS[kind].load().for_dataset(data, small(kind, track_table=word)) for word in ("frozen", "finetuned")
+    )
     assert frozen.table is None and frozen.n_scored == 0 and finetuned.table is not None
     assert torch.equal(finetuned.table, frozen.tracks)
     finetuned.loss(batch, 1.0)["loss"].backward()

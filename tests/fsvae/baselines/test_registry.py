@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from tiny_dataset import FIRST_DAY, History, dataset_of, random_histories, unit_vectors
 
-from fsvae.baselines import BASELINES, Baseline
 from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.protocol import evaluate
 from fsvae.features.slow import DAY_US
+from fsvae.recommender import Recommender
+from fsvae.registry import MODELS
 
+BASELINES = [name for name, entry in MODELS.items() if not entry.neural]
 TRACKS, OUTSIDE = 9, 2
 VECTORS = unit_vectors(TRACKS, 4)
 HISTORIES = random_histories([60, 35, 50, 4], TRACKS + OUTSIDE, seed=3)
@@ -29,8 +31,9 @@ def world(histories: dict[str, History]) -> PreparedDataset:
     return dataset_of(histories, VECTORS, TRAIN_UNTIL, VALIDATION_UNTIL, outside=OUTSIDE)
 
 
-def fitted(name: str, dataset: PreparedDataset) -> Baseline:
-    model = BASELINES[name](BASELINES[name].config_type())
+def fitted(name: str, dataset: PreparedDataset) -> Recommender:
+    entry = MODELS[name]
+    model: Recommender = entry.load()(entry.settings())
     model.fit(dataset)
     return model
 
@@ -41,7 +44,7 @@ class Answer:
     scores: NDArray[np.float32]
 
 
-def answers(model: Baseline, dataset: PreparedDataset, begin_us: int) -> dict[tuple[str, int], Answer]:
+def answers(model: Recommender, dataset: PreparedDataset, begin_us: int) -> dict[tuple[str, int], Answer]:
     """What is predicted for each (user, how many listens before) from a time on."""
     found = {}
     for part in model.predict(dataset, begin_us, np.iinfo(np.int64).max):
@@ -97,7 +100,7 @@ def test_one_pass_is_what_each_position_gives_alone(name: str) -> None:
         same(together[user, n], answers(fitted(name, alone), alone, at)[user, n])
 
 
-@pytest.mark.parametrize("name", [name for name, kind in BASELINES.items() if issubclass(kind, ScoreBasedBaseline)])
+@pytest.mark.parametrize("name", [name for name in BASELINES if issubclass(MODELS[name].load(), ScoreBasedBaseline)])
 def test_the_size_of_the_blocks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = world(HISTORIES)
     model = fitted(name, dataset)
@@ -117,11 +120,11 @@ def test_every_target_of_the_test_period_is_evaluated(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_config_can_be_a_structured_config(name: str) -> None:
-    kind = BASELINES[name]
-    config = OmegaConf.to_object(OmegaConf.structured(kind.config_type))
-    assert isinstance(config, kind.config_type) and config == kind.config_type()
-    kind(config)
+    entry = MODELS[name]
+    config = OmegaConf.to_object(OmegaConf.structured(entry.settings))
+    assert isinstance(config, entry.settings) and config == entry.settings()
+    entry.load()(config)
 
 
 def test_names_in_tables_differ() -> None:
-    assert len({kind.name for kind in BASELINES.values()}) == len(BASELINES)
+    assert len({entry.load().name for entry in MODELS.values()}) == len(MODELS)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fsvae.errors import UserError
 from fsvae.features.corpus import Corpus
-from fsvae.features.track2vec import Track2VecConfig, train_track_vectors
+from fsvae.features.track2vec import train_track_vectors
+from fsvae.features.track2vec_config import Track2VecConfig
 
 CONFIG = Track2VecConfig(epochs=5, sample=0.0)
 Array = NDArray[np.int32]

@@ -31,7 +31,7 @@ def test_what_is_decoded_from_a_state_is_what_the_user_would_be_recommended(
     states = encode(model, dataset, last)
     ends = decode(model, states.mean_NZ)
     queries = {}
-    for part in NetworkRecommender("FS-VAE", model).predict(dataset, 0, np.iinfo(np.int64).max):
+    for part in NetworkRecommender(model).predict(dataset, 0, np.iinfo(np.int64).max):
         assert part.queries is not None
         queries |= dict(zip(part.targets.tolist(), part.queries, strict=True))
     for end, target in zip(ends, last.tolist(), strict=True):

@@ -12,7 +12,8 @@ import pytest
 
 from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
-from fsvae.logs.source import Chunk, Malformed, SourceConfig
+from fsvae.logs.source import Chunk, Malformed
+from fsvae.logs.source_config import SourceConfig
 from fsvae.schema import RAW_EVENTS
 
 NOON = "2026-01-31T12:00:00Z"

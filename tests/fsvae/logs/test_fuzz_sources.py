@@ -17,7 +17,7 @@ from log_samples import JODIE, SAMPLES, TABLE, compressed, history, listen, parq
 
 from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import READERS, read
 from fsvae.schema import RAW_EVENTS, RAW_PLAYLISTS, REJECTS, TRACK_EMBEDDINGS
 

@@ -15,7 +15,8 @@ import pytest
 from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
 from fsvae.logs.formats import csv as csvfile
-from fsvae.logs.source import Malformed, SourceConfig
+from fsvae.logs.source import Malformed
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import READERS, files_of, read
 
 PARQUET = ("sessions", "yambda")

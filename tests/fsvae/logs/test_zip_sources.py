@@ -27,7 +27,7 @@ from log_samples import (
 from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
 from fsvae.logs.formats import json as jsonfile
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
 from pipelines.ingest.ingest import Counts, ingest
 from pipelines.lake.lake import Lake

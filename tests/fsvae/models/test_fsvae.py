@@ -15,7 +15,8 @@ from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import PreparedDataset
 from fsvae.models.fsvae import FSVAE, Prediction
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.module import OptimiserConfig, TrainingModule
+from fsvae.models.module import TrainingModule
+from fsvae.models.train_config import OptimiserConfig
 
 FOREVER = np.iinfo(np.int64).max
 OFF = {"slow": False, "fast": "off", "request_time": False}

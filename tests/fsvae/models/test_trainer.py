@@ -11,17 +11,17 @@ from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, small_config, 
 
 from fsvae.data.dataset import PreparedDataset
 from fsvae.features.slow import DAY_US
-from fsvae.models.build import build_model, slow_moments
 from fsvae.models.fsvae import FSVAE
-from fsvae.models.module import OptimiserConfig
-from fsvae.models.trainer import TrainConfig, fit
+from fsvae.models.slow_moments import slow_moments
+from fsvae.models.train_config import OptimiserConfig, TrainConfig
+from fsvae.models.trainer import fit
 
 MIDNIGHT = FIRST_DAY * DAY_US
 
 
 def model(data: PreparedDataset, **changes: object) -> FSVAE:
     torch.manual_seed(0)
-    return build_model(data, small_config(**changes))
+    return FSVAE.for_dataset(data, small_config(**changes))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from whole_page import assert_whole
 
-from fsvae.baselines import NoSettings, Popularity
+from fsvae.baselines import Popularity
+from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison

@@ -10,10 +10,9 @@ import pytest
 import yaml
 from small_matrix import SMALL
 
-from fsvae.baselines import BASELINES, NoSettings
-from fsvae.baselines.neural import NETWORKS
+from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import PreparedDataset
-from pipelines.ablation.baselines_config import BaselinesConfig
+from fsvae.registry import MODELS, BaselinesConfig
 from pipelines.ablation.recommenders import is_random, made_of, make_recommender
 from pipelines.config.compose import config_dir, load_config
 
@@ -52,13 +51,13 @@ def test_a_trained_network_is_loaded_and_says_the_same(small_dataset: PreparedDa
 
 
 def test_the_seed_makes_another_model_only_where_something_is_random() -> None:
-    for name in (*NETWORKS, *BASELINES):
+    for name, entry in MODELS.items():
         config = load_config([f"recommender={name}"])
-        assert (made_of(config, 1) != made_of(config, 2)) == is_random(name) == (name in NETWORKS)
+        assert (made_of(config, 1) != made_of(config, 2)) == is_random(name) == entry.neural
 
 
 def test_every_baseline_with_settings_is_a_group_of_the_configuration() -> None:
     config = BaselinesConfig()
-    kinds = {name: kind.config for name, kind in NETWORKS.items() if name != "fsvae"}
-    kinds |= {name: kind.config_type for name, kind in BASELINES.items() if kind.config_type is not NoSettings}
+    kinds = {name: entry.settings for name, entry in MODELS.items() if entry.settings is not NoSettings}
+    del kinds["fsvae"]  # whose group is `model`
     assert {field.name: type(getattr(config, field.name)) for field in fields(config)} == kinds

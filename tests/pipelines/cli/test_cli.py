@@ -19,7 +19,8 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from pipelines.cli.activate import activation
 from pipelines.cli.main import app
-from pipelines.config.compose import Config, load_config
+from pipelines.config.compose import load_config
+from pipelines.config.schema import Config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.daily import daily
 from pipelines.reports.words import count

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 import pipelines.config.compose
-from fsvae.baselines.neural import NETWORKS
 from fsvae.errors import UserError
+from fsvae.logs.source_config import SOURCES
 from fsvae.logs.sources import READERS
-from pipelines.config.compose import Config, config_dir, load_config
+from fsvae.registry import MODELS
+from pipelines.config.compose import config_dir, load_config
 from pipelines.config.help import commented_yaml, field_docstrings
+from pipelines.config.schema import Config
 
 FILES = [f"{path.parent.name}={path.stem}" for path in sorted(config_dir().glob("*/*.yaml"))]
 OPTIONS = [*FILES, *(f"source={reader}" for reader in READERS)]
@@ -74,6 +76,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_every_source_is_an_option_without_a_file_of_its_own() -> None:
+    assert set(SOURCES) == set(READERS)
     assert "source.reader" not in refused("source=jody") and "Did you mean 'jodie'?" in refused("source=jody")
     for reader in READERS:
         assert load_config([f"source={reader}", "source.origin=2020-01-01"]).source.reader == reader
@@ -197,10 +200,12 @@ def test_a_value_that_cannot_be_read_is_shown_as_it_is_written(override: str, ho
 def test_every_key_is_described_and_the_description_is_the_configuration() -> None:
     config = load_config(["source.columns={user_id: who, track_id: what}", "source.delimiter=';'", "seed=4"])
     text = commented_yaml(config)
-    assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text))) == config
+    merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text))
+    assert OmegaConf.to_container(merged) == asdict(config)
     lines = text.splitlines()
     assert (
-        lines[lines.index("seed: 4") - 1] == "# Of everything that is random, but the simulated log, which has its own."
+        lines[lines.index("seed: 4") - 1]
+        == "# Seed of everything that is random, but the simulated log, which has its own."
     )
     assert lines[lines.index("promote:") - 1] == "# When a challenger wins."
     assert lines[lines.index("    learning_rate: 0.002") - 1].startswith("    # ")
@@ -209,9 +214,9 @@ def test_every_key_is_described_and_the_description_is_the_configuration() -> No
             assert lines[number - 1].lstrip().startswith("#"), f"without a word on it: {line}"
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_every_field_of_a_network_is_described_those_of_its_base_too(kind: str) -> None:
-    config = NETWORKS[kind].config
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_field_of_a_model_is_described_those_of_its_base_too(kind: str) -> None:
+    config = MODELS[kind].settings
     words = field_docstrings(config)
     assert [field.name for field in fields(config) if not words.get(field.name)] == []
     if kind == "jodie":  # has a default of its own for a field of the base

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lakes import all_events, disk
 
 from fsvae.errors import UserError
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import read
 from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
 from pipelines.ingest.ingest import Counts, IngestSummary, ingest

@@ -11,7 +11,7 @@ from filelock import FileLock
 from lakes import all_events, contents, disk
 
 from fsvae.errors import UserError
-from fsvae.logs.source import SourceConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake

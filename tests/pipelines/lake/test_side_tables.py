@@ -16,8 +16,8 @@ from log_samples import playlists, zipped
 
 from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.schema import PLAYLISTS, TRACK_EMBEDDINGS
 from pipelines.ingest.ingest import Counts, ingest
 from pipelines.lake import side_tables

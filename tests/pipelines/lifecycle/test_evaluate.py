@@ -19,16 +19,16 @@ from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.models.build import build_model
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.module import OptimiserConfig
 from fsvae.models.predict import NetworkRecommender
-from fsvae.models.trainer import TrainConfig
+from fsvae.models.train_config import OptimiserConfig, TrainConfig
 from pipelines.lake.lake import Lake
-from pipelines.lifecycle.evaluate import EvaluateConfig, evaluate_bundle, evaluate_run
-from pipelines.lifecycle.promote import PromoteConfig, promote
-from pipelines.lifecycle.tracking import Tracker, TrackingConfig
+from pipelines.lifecycle.evaluate import evaluate_bundle, evaluate_run
+from pipelines.lifecycle.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
+from pipelines.lifecycle.promote import promote
+from pipelines.lifecycle.tracking import Tracker
 from pipelines.lifecycle.train import Run, train
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
@@ -53,7 +53,7 @@ def tracker(workdir: Path) -> Tracker:
 def untrained(small_dataset: PreparedDataset, tracker: Tracker, workdir: Path) -> int:
     """The version, registered first and so the champion, of a model that has learned nothing."""
     torch.manual_seed(0)
-    save_bundle(workdir / "untrained", build_model(small_dataset, MODEL), small_dataset, {})
+    save_bundle(workdir / "untrained", FSVAE.for_dataset(small_dataset, MODEL), small_dataset, {})
     return tracker.register(tracker.start("untrained", {}), workdir / "untrained")
 
 
@@ -151,7 +151,7 @@ def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
     small_dataset: PreparedDataset, other_dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    save_bundle(tmp_path, build_model(other_dataset, MODEL), other_dataset, {})
+    save_bundle(tmp_path, FSVAE.for_dataset(other_dataset, MODEL), other_dataset, {})
     found = evaluate_bundle(load_bundle(tmp_path), small_dataset, "test")
     catalogue = set(other_dataset.tracks.filter("in_catalogue")["track_id"])
     ids = small_dataset.tracks["track_id"].to_list()
@@ -185,7 +185,7 @@ def test_champion_and_challenger_may_have_different_catalogues(
     """A model of few tracks gains nothing by it: what it lacks are its misses, on the champion's positions."""
     tracker.make_champion(run.version)
     torch.manual_seed(0)
-    save_bundle(tmp_path / "few", build_model(other_dataset, MODEL), other_dataset, {})
+    save_bundle(tmp_path / "few", FSVAE.for_dataset(other_dataset, MODEL), other_dataset, {})
     few = tracker.register(tracker.start("few", {}), tmp_path / "few")
     for dataset in (small_dataset, other_dataset):
         verdict = promote(tracker, few, dataset, PromoteConfig(metric="mrr"))
@@ -201,7 +201,7 @@ def test_a_trained_model_uses_the_history(
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
     bundle.model.config.fast = "off"
-    blind = evaluate(NetworkRecommender("FS-VAE", bundle.model), small_dataset, "test")
+    blind = evaluate(NetworkRecommender(bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < results[-1].metrics()["mrr"]
 
 

@@ -10,10 +10,11 @@ import torch
 
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset, open_dataset
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.models.build import build_model
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.trainer import TrainConfig, fit
+from fsvae.models.train_config import TrainConfig
+from fsvae.models.trainer import fit
 from pipelines.config.compose import config_dir, load_config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import evaluate_bundle
@@ -25,7 +26,7 @@ NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 
 def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> None:
     torch.manual_seed(0)
-    model = build_model(dataset, config)
+    model = FSVAE.for_dataset(dataset, config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, max_batches=2)
     after = model.state_dict()

@@ -23,9 +23,9 @@ from fsvae.bundle import load_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.module import OptimiserConfig
-from fsvae.models.trainer import TrainConfig
-from pipelines.lifecycle.tracking import Tracker, TrackingConfig, git_commit
+from fsvae.models.train_config import OptimiserConfig, TrainConfig
+from pipelines.lifecycle.lifecycle_config import TrackingConfig
+from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.lifecycle.train import Run, is_trained, open_run, train
 
 SEED = 3

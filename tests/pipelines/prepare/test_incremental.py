@@ -12,8 +12,8 @@ from lakes import disk
 import pipelines.prepare.user_shards
 from fsvae.data.dataset import open_dataset
 from fsvae.features.habits import fold
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
 from pipelines.prepare.dataset_config import DatasetConfig

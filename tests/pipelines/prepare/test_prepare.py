@@ -19,8 +19,8 @@ import pipelines.prepare.listen_counts
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake

@@ -16,7 +16,7 @@ import pytest
 from lakes import disk
 
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
+from fsvae.features.track2vec_config import Track2VecConfig
 from pipelines.lake.lake import Lake
 from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare

@@ -16,8 +16,8 @@ from whole_page import assert_whole
 import pipelines.reports.describe.describe_lake as describing
 from fsvae.data.dataset import find_dataset
 from fsvae.errors import UserError
-from fsvae.features.track2vec import Track2VecConfig
-from fsvae.logs.source import SourceConfig
+from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.storage import Folder
 from pipelines.cli.main import app
 from pipelines.ingest.ingest import ingest

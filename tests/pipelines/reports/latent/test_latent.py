@@ -17,7 +17,7 @@ from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.features.fast import REQUEST_FEATURES
-from fsvae.models.build import build_model
+from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
 from pipelines.cli.main import app
 from pipelines.reports.latent import compute
@@ -47,7 +47,7 @@ def few() -> Iterator[None]:
 def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bundle:
     """The bundle of an untrained model whose latent depends on everything it sees."""
     torch.manual_seed(0)
-    model = build_model(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
+    model = FSVAE.for_dataset(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)

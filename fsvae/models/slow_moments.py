@@ -1,4 +1,4 @@
-"""An untrained FS-VAE for a dataset, and what any network's slow features are normalised by."""
+"""Mean and deviation of the slow features, which networks normalise them by."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 
 from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.model_config import ModelConfig
 
 _NORMALISED_BY = 100_000
 """Slow features are normalised by the mean and deviation of at most so many snapshots, drawn by chance."""
@@ -27,8 +25,3 @@ def slow_moments(dataset: PreparedDataset) -> tuple[Tensor, Tensor]:
     std = slow.std(dim=0, unbiased=False)
     std[std < 1e-6] = 1.0
     return slow.mean(dim=0), std
-
-
-def build_model(dataset: PreparedDataset, config: ModelConfig) -> FSVAE:
-    """Return an untrained model for a dataset."""
-    return FSVAE(config, torch.from_numpy(dataset.vectors), *slow_moments(dataset), dataset.n_catalogue)

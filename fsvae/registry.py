@@ -1,0 +1,73 @@
+"""Every model of the comparison by its name in configurations. A new one is its file and one line here.
+
+Nothing is imported before it is asked for: what can be set is known without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, make_dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fsvae.baselines.settings import (
+    AggregateSequenceConfig,
+    GRU4RecConfig,
+    ItemKNNConfig,
+    JODIEConfig,
+    LatentCrossConfig,
+    MarkovConfig,
+    MultVAEConfig,
+    NoSettings,
+    RecentPopularityConfig,
+    SASRecConfig,
+    VSKNNConfig,
+)
+from fsvae.models.model_config import ModelConfig
+
+
+class Entry(NamedTuple):
+    """A model that a configuration can name."""
+
+    path: str
+    """Module and class, ``fsvae.baselines.markov:Markov``."""
+    settings: type = NoSettings
+    """Dataclass of its settings."""
+    neural: bool = False
+    """Whether it is a network that the trainer trains, so that a seed makes a difference."""
+
+    def load(self) -> Any:
+        """Return the class."""
+        module, name = self.path.split(":")
+        return getattr(import_module(module), name)
+
+
+MODELS = {
+    "fsvae": Entry("fsvae.models.fsvae:FSVAE", ModelConfig, neural=True),
+    "popularity": Entry("fsvae.baselines.popularity:Popularity"),
+    "recent_popularity": Entry("fsvae.baselines.popularity:RecentPopularity", RecentPopularityConfig),
+    "average": Entry("fsvae.baselines.mean_vector:Average"),
+    "aggregate_sequence": Entry("fsvae.baselines.mean_vector:AggregateSequence", AggregateSequenceConfig),
+    "last_track": Entry("fsvae.baselines.mean_vector:LastTrack"),
+    "markov_global": Entry("fsvae.baselines.markov:MarkovGlobal"),
+    "markov": Entry("fsvae.baselines.markov:MarkovBlended", MarkovConfig),
+    "item_knn": Entry("fsvae.baselines.item_knn:ItemKNN", ItemKNNConfig),
+    "vsknn": Entry("fsvae.baselines.vsknn:VSKNN", VSKNNConfig),
+    "latent_cross": Entry("fsvae.baselines.latent_cross:LatentCross", LatentCrossConfig, neural=True),
+    "jodie": Entry("fsvae.baselines.jodie:JODIE", JODIEConfig, neural=True),
+    "mult_vae": Entry("fsvae.baselines.mult_vae:MultVAE", MultVAEConfig, neural=True),
+    "gru4rec": Entry("fsvae.baselines.gru4rec:GRU4Rec", GRU4RecConfig, neural=True),
+    "sasrec": Entry("fsvae.baselines.sasrec:SASRec", SASRecConfig, neural=True),
+}
+
+if TYPE_CHECKING:  # its fields are known when the program runs
+    BaselinesConfig = Any
+else:
+    BaselinesConfig = make_dataclass(
+        "BaselinesConfig",
+        [
+            (name, entry.settings, field(default_factory=entry.settings))
+            for name, entry in MODELS.items()
+            if name != "fsvae" and entry.settings is not NoSettings
+        ],
+        namespace={"__doc__": "Settings of the baselines, for variants of a matrix that are one (recommender=sasrec)."},
+    )
