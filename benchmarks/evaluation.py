@@ -29,7 +29,7 @@ from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.protocol import evaluate
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.recommender import Predictions
 from pipelines.lifecycle.tracking import git_commit

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, HOUR_US
 from fsvae.features.distinct import Distinct, Latest, count_distinct
-from fsvae.features.slow import DAY_US, HABITS, WINDOW_DAYS, Events
+from fsvae.features.slow import HABITS, WINDOW_DAYS, Events
 from fsvae.schema import KINDS
 
 Ints = NDArray[np.int64]
@@ -25,9 +26,7 @@ _REPEATS = len(_COUNTED)
 _HOURS = slice(_REPEATS + 1, _REPEATS + 25)
 _N_COUNTS = _HOURS.stop  # of each kind, repeats, listens in each hour
 _COLUMN_OF_KIND = np.array([_COUNTED.index(kind) if kind in _COUNTED else _N_COUNTS for kind in KINDS])
-_HOUR_US = DAY_US // 24
 _NEVER = np.iinfo(np.int64).max
-_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def fold(
 
     active = _ActiveDays(past, events.user, day, users, first, end)
     counts_CG = active.counts(past, events, is_listen, tracks)
-    weekday_G = (active.day_G + _EPOCH_WEEKDAY) % 7
+    weekday_G = (active.day_G + EPOCH_WEEKDAY) % 7
     by_weekday_CG = np.where(weekday_G == np.arange(7)[:, None], counts_CG[0], 0)
     in_window_CS = active.in_window(counts_CG, user_S, day_S)
     weekdays_CS = active.in_window(by_weekday_CG, user_S, day_S)
@@ -175,7 +174,7 @@ class _ActiveDays:
     def counts(self, past: Past, events: Events, is_listen: NDArray[np.bool_], tracks: Distinct) -> NDArray[np.int32]:
         """Return what is counted on each day, [C, G]."""
         rows = len(self.day_G)
-        hour = events.played_at // _HOUR_US
+        hour = events.played_at // HOUR_US
         row, hour = self.row(events.user, hour // 24), hour % 24
         column = np.where(is_listen, _HOURS.start + hour, _COLUMN_OF_KIND[events.kind])
         counts = np.bincount(column * rows + row, minlength=(_N_COUNTS + 1) * rows).astype(np.int32)

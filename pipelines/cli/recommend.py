@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.schema import EARLIEST, LATEST
 from pipelines.cli.console import console
 from pipelines.reports.words import count

@@ -8,7 +8,6 @@ files. Memory is bounded by one part of the users a worker (`pipelines.prepare.u
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
@@ -19,6 +18,7 @@ import polars as pl
 
 from fsvae.data.dataset import current_dataset, is_prepared, shard_name
 from fsvae.errors import UserError
+from fsvae.progress import Stage
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.events import Day
@@ -36,16 +36,12 @@ _EVENTS_PER_SHARD = 1_000_000
 """About so many events go into one part of the users, as long as there are buckets enough."""
 
 
-Progress = Callable[[str, float], None]
-"""Called with the stage's name and the share of the whole that is done."""
-
-
 def prepare(
     lake: Lake,
     config: DatasetConfig,
     seed: int,
     datasets: str | Path | Folder,
-    progress: Progress = lambda stage, share: None,
+    progress: Stage = lambda stage, share: None,
     engine: Engine | None = None,
 ) -> Folder:
     """Make the prepared dataset of a lake and config, unless it is there already, and point CURRENT at it.
@@ -130,7 +126,7 @@ def _make(
     datasets: Folder,
     name: str,
     before: str,
-    progress: Progress,
+    progress: Stage,
     engine: Engine,
 ) -> dict[str, Any]:
     """Write all files of a dataset but its manifest, and return what that is to say of them."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
+from fsvae.features.clock import DAY_US
 from fsvae.features.habits import habits, snapshot_days
-from fsvae.features.slow import DAY_US, Events
+from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig

@@ -58,7 +58,11 @@ def describe_dataset(folder: Folder, manifest: dict[str, Any], done: Done = lamb
         sample=sample_of(pl.concat(sample), int(days["listen"].sum())),
         drift=found,
         labels=labels_of(found, tracks["track_id"].gather(heard["id"]), tracks),
-        periods=[Period(*of) for of in zip(PERIODS, spans, in_catalogue, strict=True) if of[1] is not None],
+        periods=[
+            Period(name, span, listens)
+            for name, span, listens in zip(PERIODS, spans, in_catalogue, strict=True)
+            if span is not None
+        ],
         catalogue=n_catalogue,
     )
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.latent.paths import decode, nearest_track, path
 from fsvae.latent.states import States, encode
 from fsvae.models.fsvae import FSVAE

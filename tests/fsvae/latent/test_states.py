@@ -20,7 +20,7 @@ from tiny_dataset import (
 
 from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.latent.states import encode, latest_days, mean_request, most_active, some_listens
 from fsvae.models.fsvae import FSVAE
 

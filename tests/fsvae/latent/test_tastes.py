@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of
 
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.latent.tastes import last_heard, slow_taste
 
 X, Y = [1.0, 0.0], [0.0, 1.0]
