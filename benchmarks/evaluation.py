@@ -29,9 +29,9 @@ from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.protocol import evaluate
+from fsvae.features.clock import DAY_US
 from fsvae.features.habits import Past
 from fsvae.features.recent_days import RecentDays
-from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.recommender import Predictions
 from pipelines.lifecycle.tracking import git_commit

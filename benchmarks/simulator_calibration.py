@@ -8,20 +8,32 @@ and one in the size and with the habits of the Last.fm log, `LASTFM`.
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from rich.console import Console
 
+from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, HOUR_US, SECOND_US
 from fsvae.logs.checks import check_rows
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import jodie
 from pipelines.lifecycle.tracking import git_commit
-from pipelines.reports.describe.statistics import Statistics, describe, describe_sessions
+from pipelines.reports.describe.statistics import (
+    RECENT,
+    Histories,
+    Ints,
+    describe,
+    follower_hits,
+    mean,
+    peak_to_trough,
+    zipf_exponent,
+)
 from pipelines.simulation.simulate import SimulateConfig, simulate
 
 LASTFM = SimulateConfig(
@@ -42,6 +54,17 @@ LASTFM = SimulateConfig(
     new_tracks=0.4,
 )
 """A simulated log like the first part of JODIE's Last.fm log: a year of 271 users and 778 of the 1000 top tracks."""
+
+
+FIRST_LISTENS = 200
+"""Number of listens of each user that `repeat_share_first` looks at: a repeat share grows with a history's length."""
+OF_SESSIONS = (
+    *("listens", "tracks", "sessions", "session_mean", "session_median", "session_p90", "session_single"),
+    *("zipf", "top_tenth", "same_again", "follower_global"),
+)
+"""Figures that sessions without users and times tell, too."""
+
+Figures = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +110,7 @@ def main() -> None:
     parser.add_argument("sessions", type=Path, nargs="*", help="Parquet with session_id, position, track_id")
     arguments = parser.parse_args()
     columns = {
-        "Last.fm": describe(_read_jodie(arguments.lastfm)),
+        "Last.fm": figures(Histories.of(_read_jodie(arguments.lastfm))),
         "simulated like it": _simulated(LASTFM),
         "simulated, default": _simulated(SimulateConfig()),
     }
@@ -103,31 +126,92 @@ def main() -> None:
     )
 
 
+def figures(log: Histories) -> Figures:
+    """Return the figures of a log; None where it does not tell."""
+    user, track, at, counts = log.user, log.track, log.at, log.counts
+    old, early = log.since > RECENT, (log.position < FIRST_LISTENS) & (counts[user] >= FIRST_LISTENS)
+    of_track = np.sort(np.bincount(track))[::-1]
+    of_track = of_track[of_track > 0]
+    of_hour = np.bincount(at // HOUR_US % 24, minlength=24)
+    follows = np.flatnonzero(~log.starts)
+    followed, following, train = log.user_track[follows - 1], track[follows], log.train[follows]
+    return asdict(describe(log)) | {
+        "listens": len(track),
+        "tracks": len(of_track),
+        "days": float(at.max() - at.min()) / DAY_US,
+        "listens_median": float(np.median(counts)),
+        "listens_p90": float(np.quantile(counts, 0.9)),
+        "listens_gini": gini(counts),
+        "repeat_share_first": mean((log.since > 0)[early]),
+        "start_old": mean(old[(log.position >= RECENT) & log.starts]),
+        "new_tracks": mean(~np.isin(track[~log.train], track[log.train])),
+        "zipf": zipf_exponent(of_track),
+        "top_tenth": float(of_track[: -(-len(of_track) // 10)].sum() / len(track)),
+        "follower_personal": follower_hits(followed, following, train),
+        "hour_entropy": _entropy(of_hour) / math.log(24),
+        "hour_personal": _hour_concentration(user, at, counts),
+        "weekday_peak_to_trough": peak_to_trough(np.bincount((at // DAY_US + EPOCH_WEEKDAY) % 7, minlength=7)),
+    }
+
+
+def figures_of_sessions(session: Ints, track: Ints) -> Figures:
+    """Return what sessions without users and times tell.
+
+    Args:
+        session: [N] ascending, in order of time.
+        track: [N] whole numbers from 0, in the order of each session.
+    """
+    starts = np.append(True, session[1:] != session[:-1])
+    found = figures(Histories(np.cumsum(starts) - 1, track, SECOND_US * np.arange(len(track))))
+    return {name: found[name] for name in OF_SESSIONS}
+
+
+def gini(counts: Ints) -> float:
+    """Return the Gini coefficient of non-negative counts: the mean difference of two, by twice their mean."""
+    rank = np.arange(1, len(counts) + 1)
+    return float((2 * rank - len(counts) - 1) @ np.sort(counts)) / (len(counts) * float(counts.sum()))
+
+
+def _entropy(counts: Ints) -> float:
+    share = counts[counts > 0] / counts.sum()
+    return float(share @ np.log(1.0 / share))
+
+
+def _hour_concentration(user: Ints, at: Ints, counts: Ints) -> float | None:
+    """Return the length of the mean of each user's hours as points on a circle, 0 spread out, 1 always the same.
+
+    It is the mean over the users with at least 50 listens, and does not depend on where the clock begins.
+    """
+    angle = 2 * np.pi * (at % DAY_US) / DAY_US
+    east, north = (np.bincount(user, weights=turn(angle)) for turn in (np.cos, np.sin))
+    return mean((np.hypot(east, north) / counts)[counts >= 50])
+
+
 def _read_jodie(path: Path) -> pl.DataFrame:
     config = SourceConfig(reader="jodie", path=str(path), time_unit="s")
     return pl.concat([check_rows(chunk, path, config)[0] for chunk in jodie.read(path, config)])
 
 
-def _read_sessions(paths: list[Path]) -> Statistics:
+def _read_sessions(paths: list[Path]) -> Figures:
     rows = pl.concat(
         [pl.read_parquet(path).with_columns(pl.lit(number).alias("file")) for number, path in enumerate(paths)]
     )
     rows = rows.sort("file", "session_id", "position")
     session = rows.select((pl.struct("file", "session_id").rle_id()).cast(pl.Int64)).to_series()
-    return describe_sessions(session.to_numpy(), rows["track_id"].cast(pl.Int64).to_numpy())
+    return figures_of_sessions(session.to_numpy(), rows["track_id"].cast(pl.Int64).to_numpy())
 
 
-def _simulated(config: SimulateConfig) -> Statistics:
+def _simulated(config: SimulateConfig) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         simulate(config, Path(folder))
         rows = pl.read_parquet(Path(folder) / "*.parquet", columns=["user_id", "track_id", "played_at", "kind"])
-    return describe(rows.filter(pl.col("kind") == "listen"))
+    return figures(Histories.of(rows.filter(pl.col("kind") == "listen")))
 
 
-def _markdown(columns: dict[str, Statistics]) -> str:
+def _markdown(columns: dict[str, Figures]) -> str:
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for row in _ROWS:
-        values = (getattr(statistics, row.field) for statistics in columns.values())
+        values = (found.get(row.field) for found in columns.values())
         cells = ("" if value is None else row.form.format(value) for value in values)
         lines.append(f"| {row.label} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -25,8 +25,8 @@ from rich.console import Console
 from fsvae.data.dataset import open_dataset
 from fsvae.data.listens import Listens
 from fsvae.evaluation.metrics import pessimistic_ranks, recall, reciprocal_rank
+from fsvae.features.clock import DAY_US
 from fsvae.features.corpus import Corpus, TrainingSessions
-from fsvae.features.slow import DAY_US
 from fsvae.features.track2vec import train_track_vectors
 from fsvae.features.track2vec_config import Track2VecConfig
 

@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from fsvae.data.dataset import PreparedDataset, list_matrix
 from fsvae.errors import UserError
+from fsvae.features.clock import DAY_US
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
-from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS
+from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
 from fsvae.features.taste import DaySums
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig

@@ -70,11 +70,6 @@ def session_begins(listens: Listens) -> NDArray[np.int64]:
     return np.asarray(np.flatnonzero(opens)[np.cumsum(opens) - 1], dtype=np.int64)
 
 
-def targets_between(listens: Listens, begin_us: int, end_us: int) -> NDArray[np.int64]:
-    """Return the flat positions of the listens in [begin_us, end_us)."""
-    return np.flatnonzero((listens.played_at >= begin_us) & (listens.played_at < end_us))
-
-
 def blocks(targets: NDArray[np.int64], n_catalogue: int, at_most: int) -> Iterator[NDArray[np.int64]]:
     """Yield the targets in blocks of at most `at_most`, whose scores of the catalogue fit in 128 MiB of float32."""
     rows = max(1, min(at_most, (1 << 25) // max(n_catalogue, 1)))

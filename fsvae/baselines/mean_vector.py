@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import blocks, targets_between
+from fsvae.baselines.history import blocks
 from fsvae.baselines.popularity import popular_point
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
 from fsvae.data.dataset import PreparedDataset
@@ -27,7 +27,7 @@ class _MeanOfListens:
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict the mean of the listens before each position; tracks without a vector do not count."""
         listens = dataset.listens
-        for targets in blocks(targets_between(listens, begin_us, end_us), dataset.n_catalogue, _ROWS_AT_ONCE):
+        for targets in blocks(listens.between(begin_us, end_us), dataset.n_catalogue, _ROWS_AT_ONCE):
             points = np.empty((len(targets), dataset.vectors.shape[1]), dtype=np.float32)
             user_of = listens.user[targets]
             for user in np.unique(user_of):

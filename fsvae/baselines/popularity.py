@@ -8,21 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import targets_between
 from fsvae.baselines.settings import NoSettings, RecentPopularityConfig
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
+from fsvae.evaluation.lists import train_counts
+from fsvae.features.clock import DAY_US
 from fsvae.recommender import Predictions
-
-
-def training_counts(dataset: PreparedDataset) -> NDArray[np.float64]:
-    """Return how often each track of the catalogue was heard in the training period, [C]."""
-    return dataset.tracks["train_count"].to_numpy()[: dataset.n_catalogue].astype(np.float64)
 
 
 def popular_point(dataset: PreparedDataset) -> NDArray[np.float32]:
     """Return the mean vector of all training listens, [D]: the constant with the least squared distance to them."""
-    return _mean_vector(training_counts(dataset), dataset)
+    return _mean_vector(train_counts(dataset).astype(np.float64), dataset)
 
 
 def _mean_vector(weights: NDArray[np.float64], dataset: PreparedDataset) -> NDArray[np.float32]:
@@ -43,7 +38,7 @@ class _Constant(ABC):
 
     def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict the same for every position."""
-        targets = targets_between(dataset.listens, begin_us, end_us)
+        targets = dataset.listens.between(begin_us, end_us)
         vectors = np.broadcast_to(self._point, (len(targets), len(self._point)))
         yield Predictions(targets, vectors, scores=self._scores[None])
 
@@ -57,7 +52,7 @@ class Popularity(_Constant):
         """Take the config."""
 
     def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
-        return training_counts(dataset)
+        return train_counts(dataset).astype(np.float64)
 
 
 class RecentPopularity(_Constant):

@@ -16,9 +16,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import Occurrences, blocks, targets_between
-from fsvae.baselines.popularity import training_counts
+from fsvae.baselines.history import Occurrences, blocks
 from fsvae.data.dataset import PreparedDataset
+from fsvae.evaluation.lists import train_counts
 from fsvae.recommender import Predictions
 
 POPULARITY_SHARE = 1e-3
@@ -42,7 +42,7 @@ class ScoreBasedBaseline(ABC):
 
     def fit(self, dataset: PreparedDataset) -> None:
         """Learn from the training period."""
-        counts = training_counts(dataset)
+        counts = train_counts(dataset)
         self._popularity = counts / counts.sum()
         self._learn(dataset)
 
@@ -59,7 +59,7 @@ class ScoreBasedBaseline(ABC):
         score = self._scorer(dataset)
         vectors = dataset.vectors[: dataset.n_catalogue].astype(np.float64)
         popularity, popular_point = self._popularity.astype(np.float32), self._popularity @ vectors
-        for targets in blocks(targets_between(dataset.listens, begin_us, end_us), len(vectors), self.rows_at_once):
+        for targets in blocks(dataset.listens.between(begin_us, end_us), len(vectors), self.rows_at_once):
             share = rows_to_one(score(targets)) * (1 - POPULARITY_SHARE)
             empty = np.diff(share.indptr) == 0
             points = share @ vectors + POPULARITY_SHARE * popular_point

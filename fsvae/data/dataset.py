@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
+from fsvae.features.clock import DAY_US
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
-from fsvae.features.slow import DAY_US
 from fsvae.features.taste import DaySums
 from fsvae.schema import SCHEMA_VERSION
 from fsvae.storage import Folder, read_frame
@@ -81,8 +81,7 @@ class PreparedDataset:
 
     def targets(self, name: str) -> NDArray[np.int64]:
         """Return the flat positions of all listens in a period, outside the catalogue or not."""
-        begin, end = self.period(name)
-        return np.flatnonzero((self.listens.played_at >= begin) & (self.listens.played_at < end))
+        return self.listens.between(*self.period(name))
 
     def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> PreparedDataset:
         """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.

@@ -47,6 +47,10 @@ class Listens:
         """Return how many listens of the same user come before, [N]."""
         return np.arange(len(self)) - self.offsets[self.user]
 
+    def between(self, begin_us: int, end_us: int) -> NDArray[np.int64]:
+        """Return the flat positions of the listens in [begin_us, end_us)."""
+        return np.flatnonzero((self.played_at >= begin_us) & (self.played_at < end_us))
+
     def with_tracks(self, track: NDArray[np.int32]) -> Listens:
         """Return the same listens with other track indices."""
         return replace(self, track=track)

@@ -40,11 +40,9 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
 
 
 def train_counts(dataset: PreparedDataset) -> NDArray[np.int64]:
-    """Return how often each track that has an index was listened to in the training period, [at least C]."""
-    begin, end = dataset.period("train")
-    listens = dataset.listens
-    trained = (listens.played_at >= begin) & (listens.played_at < end)
-    return np.bincount(listens.track[trained], minlength=dataset.n_catalogue)
+    """Return how often each track of the catalogue was listened to in the training period, [C]."""
+    track = dataset.listens.track[dataset.targets("train")]
+    return np.bincount(track, minlength=dataset.n_catalogue)[: dataset.n_catalogue]
 
 
 def self_information(dataset: PreparedDataset) -> NDArray[np.float64]:
@@ -52,7 +50,7 @@ def self_information(dataset: PreparedDataset) -> NDArray[np.float64]:
 
     A track without a training listen, which only another dataset's catalogue can have, counts as if it had one.
     """
-    counts = np.maximum(train_counts(dataset)[: dataset.n_catalogue], 1)
+    counts = np.maximum(train_counts(dataset), 1)
     return np.asarray(-np.log2(counts / counts.sum()))
 
 

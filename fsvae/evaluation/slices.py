@@ -75,7 +75,7 @@ def _by_user(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
 
 
 def _by_popularity(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
-    count = train_counts(dataset)[: dataset.n_catalogue]
+    count = train_counts(dataset)
     ascending = np.sort(count)
     listens_up_to = np.concatenate([[0], np.cumsum(ascending)])
     # Listens to tracks that are more popular: equally popular tracks are in the same slice, whatever their index.

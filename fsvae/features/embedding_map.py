@@ -6,7 +6,7 @@ what co-listening says of a track from its sound, where there is enough listenin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,8 @@ _HELD_OUT_EVERY = 5
 _PENALTIES = np.logspace(-4, 2, 7)
 """Candidates, relative to the mean variance of the embedding's principal axes."""
 
-
-@dataclass(frozen=True)
-class EmbeddingMap:
-    """A linear map from embeddings to track vectors."""
-
-    mean: NDArray[np.float64]
-    """[E] of the embeddings that it was fitted on."""
-    offset: NDArray[np.float64]
-    """[D] the vector of a track with the mean embedding."""
-    weight: NDArray[np.float64]
-    """[E, D]"""
-
-    def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return track vectors, not of length 1: [n, E] → [n, D]."""
-        return np.asarray((embeddings - self.mean) @ self.weight + self.offset)
+EmbeddingMap = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+"""A linear map from embeddings to track vectors, not of length 1: [n, E] → [n, D]."""
 
 
 def held_out(n: int) -> NDArray[np.bool_]:
@@ -52,11 +39,10 @@ def fit_embedding_map(
         on the others makes of them, [sum(held_out(n))].
     """
     held = held_out(len(vectors))
-    candidates = _fit(embeddings[~held], vectors[~held], _PENALTIES)
+    candidates = [_fit(embeddings[~held], vectors[~held], penalty) for penalty in _PENALTIES]
     likeness = [cosine(candidate(embeddings[held]), vectors[held]) for candidate in candidates]
     best = int(np.argmax([values.mean() for values in likeness]))
-    (final,) = _fit(embeddings, vectors, _PENALTIES[best : best + 1])
-    return final, likeness[best]
+    return _fit(embeddings, vectors, _PENALTIES[best]), likeness[best]
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -65,15 +51,10 @@ def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float
     return np.asarray(np.einsum("nd,nd->n", a, b) / np.maximum(norms, 1e-12), dtype=np.float64)
 
 
-def _fit(
-    embeddings: NDArray[np.float32], vectors: NDArray[np.float32], penalties: NDArray[np.float64]
-) -> list[EmbeddingMap]:
-    """Return one ridge regression for each penalty, from one singular value decomposition."""
-    mean, offset = embeddings.mean(axis=0, dtype=np.float64), vectors.mean(axis=0, dtype=np.float64)
-    left, size, axes = np.linalg.svd(embeddings - mean, full_matrices=False)
-    projected = left.T @ (vectors - offset)
-    scale = max(float((size**2).mean()), 1e-12)
-    return [
-        EmbeddingMap(mean, offset, axes.T @ ((size / (size**2 + penalty * scale))[:, None] * projected))
-        for penalty in penalties
-    ]
+def _fit(embeddings: NDArray[np.float32], vectors: NDArray[np.float32], penalty: float) -> EmbeddingMap:
+    from sklearn.linear_model import Ridge  # takes a second to import
+
+    x = embeddings.astype(np.float64)
+    scale = len(x) * float(x.var(axis=0).sum()) / min(x.shape)
+    fitted = Ridge(alpha=penalty * max(scale, 1e-12)).fit(x, vectors.astype(np.float64))
+    return lambda wanted: fitted.predict(wanted.astype(np.float64)).reshape(len(wanted), vectors.shape[1])

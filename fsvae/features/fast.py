@@ -8,16 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, SECOND_US
 from fsvae.features.sessions import NEVER, is_session_start
 
 LISTEN_FEATURES = ("log_gap", "new_session", "hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "played_fraction")
 REQUEST_FEATURES = LISTEN_FEATURES[:-1]
 """A request knows when it is made and how long ago the last listen was, but not how long the next one will be heard."""
 
-_SECOND_US = 1_000_000
-_DAY_US = 86_400 * _SECOND_US
 _MAX_GAP_S = 28 * 86_400.0
-_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 
 
 def request_features(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -33,10 +31,10 @@ def request_features(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> N
     Returns:
         [..., 6] float32.
     """
-    gap_s = (at - np.where(previous_at == NEVER, at, previous_at)) / _SECOND_US
+    gap_s = (at - np.where(previous_at == NEVER, at, previous_at)) / SECOND_US
     gap_s = np.where(previous_at == NEVER, _MAX_GAP_S, np.clip(gap_s, 0.0, _MAX_GAP_S))
-    hour = (at % _DAY_US) / _DAY_US * 2 * np.pi
-    weekday = (at // _DAY_US + _EPOCH_WEEKDAY) % 7 / 7 * 2 * np.pi
+    hour = (at % DAY_US) / DAY_US * 2 * np.pi
+    weekday = (at // DAY_US + EPOCH_WEEKDAY) % 7 / 7 * 2 * np.pi
     columns = (
         np.log1p(gap_s) / np.log1p(_MAX_GAP_S),
         is_session_start(at, previous_at),

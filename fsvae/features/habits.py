@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, HOUR_US
 from fsvae.features.distinct import Distinct, Latest, count_distinct
-from fsvae.features.slow import DAY_US, HABITS, WINDOW_DAYS, Events
+from fsvae.features.slow import HABITS, WINDOW_DAYS, Events
 from fsvae.schema import KINDS
 
 Ints = NDArray[np.int64]
@@ -27,9 +28,7 @@ DAY_COUNTS = (*_COUNTED, "repeat", *(f"hour_{hour:02d}" for hour in range(24)))
 """What is counted on each day: events of four kinds, listens that are repeats, listens in each hour."""
 _N_COUNTS = len(DAY_COUNTS)
 _COLUMN_OF_KIND = np.array([_COUNTED.index(kind) if kind in _COUNTED else _N_COUNTS for kind in KINDS])
-_HOUR_US = DAY_US // 24
 _NEVER = np.iinfo(np.int64).max
-_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def habits_of(
 
 def by_weekday(listens_G: NDArray[np.int32], day_G: Ints) -> NDArray[np.int32]:
     """Return the listens of days, each in the row of its weekday, Monday first: [7, G]."""
-    return np.where((day_G + _EPOCH_WEEKDAY) % 7 == np.arange(7)[:, None], listens_G, 0)
+    return np.where((day_G + EPOCH_WEEKDAY) % 7 == np.arange(7)[:, None], listens_G, 0)
 
 
 def habits(events: Events, user_S: Ints, day_S: Ints) -> NDArray[np.float32]:
@@ -218,7 +217,7 @@ class _ActiveDays:
     def counts(self, past: Past, events: Events, is_listen: NDArray[np.bool_], tracks: Distinct) -> NDArray[np.int32]:
         """Return what is counted on each day, [C, G]."""
         rows = len(self.day_G)
-        hour = events.played_at // _HOUR_US
+        hour = events.played_at // HOUR_US
         row, hour = self.row(events.user, hour // 24), hour % 24
         column = np.where(is_listen, _HOURS.start + hour, _COLUMN_OF_KIND[events.kind])
         counts = np.bincount(column * rows + row, minlength=(_N_COUNTS + 1) * rows).astype(np.int32)

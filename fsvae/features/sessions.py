@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SESSION_GAP_US = 30 * 60 * 1_000_000
+from fsvae.features.clock import SECOND_US
+
+SESSION_GAP_US = 30 * 60 * SECOND_US
 """A pause longer than this (30 minutes, in microseconds) starts a new session."""
 
 NEVER = np.iinfo(np.int64).min

@@ -17,7 +17,6 @@ from fsvae.schema import KINDS
 
 WINDOW_DAYS = 28
 HALF_LIVES_DAYS = (1.0, 7.0, 28.0)
-DAY_US = 86_400_000_000
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.features.slow import DAY_US, HALF_LIVES_DAYS, WINDOW_DAYS
+from fsvae.features.clock import DAY_US
+from fsvae.features.slow import HALF_LIVES_DAYS, WINDOW_DAYS
 
 _DAY_KEYS = 1 << 22  # more days than any log has; (user, day) becomes one sortable integer
 

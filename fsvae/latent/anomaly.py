@@ -19,8 +19,8 @@ from torch import Tensor
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
-from fsvae.latent.states import Done
 from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.progress import Done
 
 
 @dataclass(frozen=True)

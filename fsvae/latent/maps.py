@@ -1,6 +1,6 @@
-"""Maps of a latent space: its axes and its unit of distance, t-SNE, clusters of taste, and what neighbours share.
+"""Maps of a latent space: its principal axes and its unit of distance, clusters of taste, and what neighbours share.
 
-Shape suffixes: N states, Z latent, D track space, K neighbours.
+Shape suffixes: N states, Z latent, C clusters, D track space, K neighbours.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from fsvae.latent.states import States
-
-_LEAST_FOR_TSNE = 10
-_ALL_THE_SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -22,24 +20,19 @@ class Space:
 
     centre_Z: NDArray[np.float64]
     """[Z] mean of the states."""
-    sigma_Z: NDArray[np.float64]
-    """[Z] standard deviation of the aggregate posterior, the mixture of the posteriors of all states."""
     axes_2Z: NDArray[np.float64]
     """[2, Z] the principal axes of the states' means, unit vectors."""
     explained_2: NDArray[np.float64]
     """[2] share of the variance of the means that lies along each axis."""
     unit: float
-    """The distance of two random states (root mean square), which distances are told in."""
+    """Distance of two random states (root mean square): the unit of all distances that are shown."""
 
     @classmethod
     def of(cls, states: States) -> Space:
         """Return the space of some states, of which there are two at least."""
         mean_NZ = states.mean_NZ.astype(np.float64)
-        centre_Z = mean_NZ.mean(axis=0)
-        variance_Z = mean_NZ.var(axis=0)
-        sigma_Z = np.sqrt(variance_Z + states.variance_NZ.mean(axis=0))
-        unit = float(np.sqrt(2 * variance_Z.sum())) or 1.0
-        return cls(centre_Z, sigma_Z, *principal_axes(mean_NZ), unit)
+        unit = float(np.sqrt(2 * mean_NZ.var(axis=0).sum())) or 1.0
+        return cls(mean_NZ.mean(axis=0), *principal_axes(mean_NZ), unit)
 
     def project(self, mean_NZ: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the coordinates of means along the principal axes, [N, 2]."""
@@ -57,20 +50,6 @@ def principal_axes(mean_NZ: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
     axes_2Z *= np.where(axes_2Z[[0, 1], np.abs(axes_2Z).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
     explained_2[: len(singular)] = singular[:2] ** 2 / max(float((singular**2).sum()), 1e-300)
     return axes_2Z, explained_2
-
-
-def tsne(mean_NZ: NDArray[np.float32], seed: int) -> NDArray[np.float64] | None:
-    """Return a map on which near states are near (van der Maaten and Hinton, 2008), [N, 2].
-
-    None for a handful of states, and for states that are all the same: of these scikit-learn makes a crash.
-    """
-    from sklearn.manifold import TSNE  # takes a second to import
-
-    if len(mean_NZ) < _LEAST_FOR_TSNE or np.ptp(mean_NZ, axis=0).max() < _ALL_THE_SAME:
-        return None
-    perplexity = min(30.0, (len(mean_NZ) - 1) / 3)
-    found = TSNE(init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform(mean_NZ)
-    return np.asarray(found, dtype=np.float64)
 
 
 NO_TASTE = -1
@@ -112,14 +91,10 @@ def neighbours(mean_NZ: NDArray[np.float32], user_N: NDArray[np.int64], k: int) 
         user_N: whose they are.
         k: how many to look for.
     """
-    mean_NZ = mean_NZ.astype(np.float64)
-    squared_N = (mean_NZ**2).sum(axis=1)
+    distance_NN = cdist(mean_NZ, mean_NZ, "sqeuclidean")
+    distance_NN[user_N[:, None] == user_N[None, :]] = np.inf
     k = min(k, len(user_N) - int(np.bincount(user_N).max(initial=0)))
-    found = np.zeros((len(mean_NZ), k), dtype=np.int64)
-    for row, mean_Z in enumerate(mean_NZ):
-        distance_N = np.where(user_N == user_N[row], np.inf, squared_N - 2 * (mean_NZ @ mean_Z))
-        found[row] = np.argsort(distance_N, kind="stable")[:k]
-    return found
+    return np.argsort(distance_NN, axis=1, kind="stable")[:, :k]
 
 
 def agreement(

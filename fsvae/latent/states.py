@@ -10,7 +10,6 @@ Shape suffixes: N states, Z latent, D track space, R request features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,15 +22,13 @@ from fsvae.data.chunks import Batcher, Chunks, anchor
 from fsvae.data.dataset import PreparedDataset
 from fsvae.data.listens import Listens
 from fsvae.evaluation.latent_use import LatentUse
+from fsvae.features.clock import DAY_US
 from fsvae.features.fast import request_features
-from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.losses import kl_per_dimension
 from fsvae.models.posterior import Posterior
 from fsvae.models.prior import Prior
-
-Done = Callable[[int, int], None]
-"""Called with (what is done, what is to be done in all)."""
+from fsvae.progress import Done
 
 
 @dataclass(frozen=True)
@@ -146,24 +143,6 @@ def some_listens(dataset: PreparedDataset, begin_us: int, most: int, seed: int) 
     user = dataset.listens.user[since]
     turn = np.arange(len(since)) - np.searchsorted(user, user)
     return np.sort(since[np.argsort(turn, kind="stable")][:most])
-
-
-def latest_listens(
-    dataset: PreparedDataset, users: NDArray[np.int64], most: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return some users and the flat position of each one's last listen.
-
-    Args:
-        dataset: the listens.
-        users: these are among them.
-        most: so many in all; the others are drawn by chance.
-        seed: of the chance.
-    """
-    others = np.setdiff1d(np.arange(dataset.listens.n_users), users)
-    if len(others) > most - len(users):
-        others = np.random.default_rng(seed).choice(others, max(0, most - len(users)), replace=False)
-    found = np.sort(np.concatenate([users, others])).astype(np.int64)
-    return found, dataset.listens.offsets[found + 1] - 1
 
 
 def most_active(dataset: PreparedDataset, days: int, count: int) -> NDArray[np.int64]:

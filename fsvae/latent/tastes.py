@@ -9,18 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US, HABITS
+from fsvae.features.clock import DAY_US
 
 
 def slow_taste(dataset: PreparedDataset, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the taste of the snapshot that each listen sees, with the longest half-life, [N, D]; 0: none is known."""
     user, day = dataset.listens.user[positions], dataset.listens.played_at[positions] // DAY_US
     return dataset.snapshots.sums.taste(user, day)[:, -dataset.vectors.shape[1] :]
-
-
-def slow_known(dataset: PreparedDataset, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether the slow side knows anything at each listen, [N]; where it knows nothing, all users are alike."""
-    return np.asarray(dataset.snapshots.habits[dataset.slow_row[positions], HABITS.index("known")] > 0)
 
 
 def last_heard(dataset: PreparedDataset, positions: NDArray[np.int64]) -> NDArray[np.float32]:

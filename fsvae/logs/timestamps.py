@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from fsvae.errors import UserError
+from fsvae.features.clock import DAY_US
 from fsvae.schema import LATEST
 
 LATEST_US = int(LATEST.timestamp() * 1_000_000)
@@ -24,7 +25,7 @@ def _us_per_step(dtype: pl.DataType) -> int:
     """Return the microseconds of one step of a date's or time's number; 0 for nanoseconds."""
     if isinstance(dtype, pl.Datetime):
         return {"ms": 1_000, "us": 1, "ns": 0}[dtype.time_unit]
-    return 86_400_000_000
+    return DAY_US
 
 
 def in_range(number: pl.Series, dtype: pl.DataType) -> pl.Series:

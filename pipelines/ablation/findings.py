@@ -1,13 +1,14 @@
-"""What a matrix says, in sentences."""
+"""What a matrix says in a few lines: what to know first, a verdict on each variant, and the dimensions in use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from fsvae.evaluation.result import SPACE_METRICS
 from pipelines.ablation.matrix_results import MatrixResults
-from pipelines.ablation.verdicts import LOWER_IS_BETTER, SEEDS, VERDICTS, WORSE, verdict
-from pipelines.reports.words import count
+from pipelines.ablation.verdicts import verdict
 
 _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 
@@ -15,6 +16,10 @@ _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 def notes(results: MatrixResults) -> list[str]:
     """Return what is to be known before the figures are read: what is missing, and what they cannot tell."""
     found = [f"Not done yet: {'; '.join(results.missing)}."] if results.missing else []
+    if _nothing_to_compare_by(results):
+        found.append("No target of the period is in the catalogue: there is nothing to compare by.")
+    if not results.one_space:
+        found.append("The variants have track spaces of their own: L2 and cosine distances are not comparable.")
     found += [
         f"'{variant}' and '{same}' are one model: no setting differs that it reads." for variant, same in results.twins
     ]
@@ -27,90 +32,43 @@ def notes(results: MatrixResults) -> list[str]:
 
 
 def findings(results: MatrixResults) -> list[str]:
-    """Return whether the reference is best, what is worse for sure and what is not."""
-    others = [variant for variant in results.evaluations if variant != results.reference]
-    metrics = [metric for metric in _NAMES if results.one_space or metric not in SPACE_METRICS]
-    found = []
-    if results.row(results.reference, "l2")["value"] is None:
-        found.append("No target of the period is in the catalogue: there is nothing to compare by.")
-        others = []
-    if others and results.one_space:
-        found.append(_verdict(results, others))
-    if not results.one_space:
-        found.append(
-            "The variants have track spaces of their own, in which L2 and cosine distances are not comparable."
-        )
-    if others:
-        found += [_of_metric(results, metric, others) for metric in metrics]
-    return found
+    """Return the reference's figures, and for each other variant how it compares with them."""
+    if _nothing_to_compare_by(results):
+        return []
+    names = {metric: name for metric, name in _NAMES.items() if results.one_space or metric not in SPACE_METRICS}
+    reference = results.reference
+    values = [f"{name} {results.row(reference, metric)['value']:.4f}" for metric, name in names.items()]
+    lines = [f"{reference} (reference): {', '.join(values)}"]
+    for variant in results.evaluations:
+        if variant != reference:
+            told = [f"{name} {_told(metric, results.row(variant, metric))}" for metric, name in names.items()]
+            lines.append(f"{variant}: {', '.join(told)}")
+    return lines
 
 
 def latent_findings(results: MatrixResults) -> list[str]:
-    """Return how many dimensions of each latent are active, and where none is, whether all have collapsed."""
-    found = []
+    """Return how many dimensions of each latent are active, collapsed and not used yet, and their KL."""
+    lines = []
     for variant, trials in results.trials.items():
         uses = [use for trial in trials if (use := trial.latent()) is not None]
-        if not uses:
-            continue
-        size, active = len(uses[0].kl_Z), [use.active for use in uses]
-        nats = sum(float(use.kl_Z.sum()) for use in uses) / len(uses)
-        of = f"{_range(active)} of {count(size, 'dimension')} active, KL {nats:.2f} nats in all"
-        collapsed = sum(use.collapsed == size for use in uses)
-        unused = sum(use.active == 0 for use in uses) - collapsed
-        silent = [
-            name if seeds == len(uses) else f"{name} with {seeds} of {len(uses)} seeds"
-            for seeds, name in ((collapsed, "posterior collapse"), (unused, "not used yet"))
-            if seeds
-        ]
-        if silent:
-            of += f": {' and '.join(silent)}, the latent tells nothing of the user"
-        found.append(f"{variant}: {of}.")
-    return found
+        if uses:
+            kinds = {"active": [use.active for use in uses], "collapsed": [use.collapsed for use in uses]}
+            kinds["not used yet"] = [use.unused for use in uses]
+            counts = ", ".join(f"{_range(of_seeds)} {kind}" for kind, of_seeds in kinds.items())
+            nats = np.mean([use.kl_Z.sum() for use in uses])
+            lines.append(f"{variant}: of {len(uses[0].kl_Z)} dimensions {counts}; KL {nats:.2f} nats")
+    return lines
 
 
-def _verdict(results: MatrixResults, others: Sequence[str]) -> str:
-    """Return whether the reference is best in both distances, and how each other variant compares in them."""
-    best = [_NAMES[metric] for metric in LOWER_IS_BETTER if _best(results, metric) == results.reference]
-    start = f"{results.reference} is best in {' and '.join(best) if best else 'neither L2 nor cosine'}"
-    groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
-    for variant in others:
-        of_metric = {metric: verdict(metric, results.row(variant, metric)) for metric in LOWER_IS_BETTER}
-        for name in dict.fromkeys(of_metric.values()):
-            where = [_NAMES[metric] for metric, found in of_metric.items() if found == name]
-            groups[name].append(f"{variant} ({', '.join(where)})")
-    if not any(variants for name, variants in groups.items() if name != WORSE):
-        so_far = " done so far" if results.missing else ""
-        return f"{start}, and every other variant{so_far} is worse in both, with 95 % intervals that exclude zero."
-    return f"{start}. {_groups(groups)}"
+def _nothing_to_compare_by(results: MatrixResults) -> bool:
+    return results.row(results.reference, "l2")["value"] is None
 
 
-def _of_metric(results: MatrixResults, metric: str, others: Sequence[str]) -> str:
-    best = _best(results, metric)
-    of_reference = results.row(results.reference, metric)["value"]
-    words = f"{_NAMES[metric]}: best is {best} ({results.row(best, metric)['value']:.4f})"
-    words += "." if best == results.reference else f"; {results.reference} has {of_reference:.4f}."
-    groups: dict[str, list[str]] = {name: [] for name in VERDICTS}
-    for variant in others:
-        row = results.row(variant, metric)
-        name = verdict(metric, row)
-        figures = ""
-        if row["difference"] is not None:
-            seeds = f", seeds ±{row['seed_margin']:.4f}" if name == SEEDS else ""
-            figures = f" ({row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]{seeds})"
-        groups[name].append(f"{variant}{figures}")
-    return f"{words} {_groups(groups)}".rstrip()
-
-
-def _groups(groups: Mapping[str, Sequence[str]]) -> str:
-    """Return the variants of each verdict, what is for sure first."""
-    return " ".join(f"{name}: {'; '.join(variants)}." for name, variants in groups.items() if variants)
-
-
-def _best(results: MatrixResults, metric: str) -> str:
-    values = {variant: results.row(variant, metric)["value"] for variant in results.evaluations}
-    return (min if metric in LOWER_IS_BETTER else max)(values, key=values.__getitem__)
+def _told(metric: str, row: dict[str, float | None]) -> str:
+    difference = "" if row["difference"] is None else f" ({row['difference']:+.4f})"
+    return f"{verdict(metric, row)}{difference}"
 
 
 def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
+    """Return the smallest and the largest number, or the only one."""
+    return " to ".join(map(str, dict.fromkeys((min(numbers), max(numbers)))))

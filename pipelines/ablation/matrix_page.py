@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from fsvae.evaluation.metrics import MISS
+from fsvae.features.clock import utc_text
 from fsvae.storage import Folder
 from pipelines.ablation.findings import findings, latent_findings, notes
 from pipelines.ablation.matrix_plots import plots
@@ -29,7 +29,6 @@ def write_report(results: MatrixResults) -> Path:
 
 
 def _html(results: MatrixResults) -> str:
-    settings = [(variant["name"], " ".join(variant["settings"])) for variant in results.record["variants"]]
     return page(
         "ablation.html",
         results.record["title"] or f"Ablation {results.record['name']}",
@@ -37,11 +36,10 @@ def _html(results: MatrixResults) -> str:
         about=_about(results),
         headline=_headline(results),
         notes=notes(results),
-        findings=findings(results),
-        latents=latent_findings(results),
+        findings=[*findings(results), *latent_findings(results)],
         tables=figure_tables(results),
         plots=plots(results),
-        settings=settings,
+        settings=[(variant["name"], " ".join(variant["settings"])) for variant in results.record["variants"]],
         effort_headings=EFFORT_HEADINGS,
         effort=effort_rows(results),
     )
@@ -64,7 +62,7 @@ def _about(results: MatrixResults) -> str:
     return (
         f"Dataset {dataset.fingerprint}: {len(dataset.listens):,} listens of {len(dataset.user_ids):,} users, a "
         f"catalogue of {dataset.n_catalogue:,} tracks (at least {manifest['config']['min_count']} training listens). "
-        f"Every listen of the {period} period is a target, from {_day(begin)} to {_day(min(end, last))} (UTC)."
+        f"Every listen of the {period} period is a target, from {utc_text(begin)} to {utc_text(min(end, last))} (UTC)."
     )
 
 
@@ -79,7 +77,3 @@ def _headline(results: MatrixResults) -> list[tuple[str, str]]:
         (f"{len(results.evaluations):,}", "variants"),
         (f"{len(results.trials[results.reference]):,}", "seeds of the reference"),
     ]
-
-
-def _day(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")

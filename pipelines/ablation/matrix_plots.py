@@ -15,6 +15,7 @@ from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import SPACE_METRICS
 from pipelines.ablation.matrix_results import MatrixResults
+from pipelines.ablation.matrix_tables import slice_sizes
 from pipelines.ablation.verdicts import BETTER, MARKS, verdict
 from pipelines.reports.plot import ACCENT, GREY, Plot, legend_above
 
@@ -132,25 +133,21 @@ def _interval(axes: Any, place: int, row: dict[str, Any], said: str) -> None:
 
 
 def _by_slice(results: MatrixResults, metric: str, title: str, caption: str) -> Plot:
-    rows = [
-        row
-        for row in results.table.iter_rows(named=True)
-        if (row["model"], row["metric"]) == (results.reference, metric) and row["targets"]
-    ]
+    sizes = slice_sizes(results, metric)
     variants = len(results.evaluations)
 
     def draw(axes: Any) -> None:
         for variant in results.evaluations:
-            values = [results.row(variant, metric, row["slice"])["value"] for row in rows]
+            values = [results.row(variant, metric, name)["value"] for name in sizes]
             above = 4 if variant == results.reference else 3
-            axes.plot(values, range(len(rows)), linestyle="", label=variant, zorder=above, **_style(results, variant))
-        axes.set_yticks(range(len(rows)), [f"{row['slice']} ({row['targets']:,})" for row in rows])
+            axes.plot(values, range(len(sizes)), linestyle="", label=variant, zorder=above, **_style(results, variant))
+        axes.set_yticks(range(len(sizes)), [f"{name} ({size:,})" for name, size in sizes.items()])
         axes.invert_yaxis()
         axes.grid(axis="y", color=GREY, alpha=0.25)
         axes.set_axisbelow(True)
         legend_above(axes)
 
-    return Plot(title, caption, draw, height=1.0 + 0.26 * len(rows) + 0.2 * -(-variants // 3))
+    return Plot(title, caption, draw, height=1.0 + 0.26 * len(sizes) + 0.2 * -(-variants // 3))
 
 
 def _curves(axes: Any, results: MatrixResults) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.metrics_table import LIST_CAPTION, LIST_COLUMNS
@@ -93,13 +95,15 @@ def markdown(results: MatrixResults) -> str:
     return "\n".join(_markdown(table) for table in figure_tables(results)[:2])
 
 
+def slice_sizes(results: MatrixResults, metric: str) -> dict[str, int]:
+    """Return the slices that have targets → how many a metric is over."""
+    of_reference = (pl.col("model") == results.reference) & (pl.col("metric") == metric) & (pl.col("targets") > 0)
+    return dict(results.table.filter(of_reference).select("slice", "targets").iter_rows())
+
+
 def _of_slices(results: MatrixResults, metric: str) -> FigureTable:
-    sizes = {
-        row["slice"]: row["targets"]
-        for row in results.table.iter_rows(named=True)
-        if (row["model"], row["metric"]) == (results.reference, metric)
-    }
-    columns = [(f"{name} ({size:,})", metric, name) for name, size in sizes.items() if size]
+    sizes = slice_sizes(results, metric)
+    columns = [(f"{name} ({size:,})", metric, name) for name, size in sizes.items()]
     note = f"In brackets: targets in the slice. {MEANINGS}"
     return _table(results, f"{_HEADINGS[metric]} by slice", note, columns)
 

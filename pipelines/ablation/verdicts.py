@@ -6,11 +6,10 @@ from math import hypot
 from typing import Any
 
 LOWER_IS_BETTER = ("l2", "cosine")
-WORSE, BETTER = "Worse", "Better"
-UNSURE = "Not told apart"
-SEEDS = "Not sure, as seeds differ"
-TOO_FEW = "Too few users for an interval"
-VERDICTS = (WORSE, BETTER, UNSURE, SEEDS, TOO_FEW)
+WORSE, BETTER = "worse", "better"
+UNSURE = "not told apart"
+SEEDS = "not sure, as seeds differ"
+TOO_FEW = "too few users for an interval"
 MARKS = {UNSURE: "n.s.", SEEDS: "seeds"}
 """What stands beside a difference that is none for sure."""
 

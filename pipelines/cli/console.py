@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.box import HEAVY_HEAD, Box
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from fsvae.progress import Stage
 from pipelines.reports.table import Table as Figures
 from pipelines.runtime.watch import Summary, Watch
 
@@ -43,7 +44,7 @@ class Terminal(Watch):
         self._verb = ""
 
     @contextmanager
-    def progress(self, verb: str) -> Iterator[Callable[[str, float], None]]:
+    def progress(self, verb: str) -> Iterator[Stage]:
         """Draw a bar while the context is open; what is yielded takes the stage's name and the share that is done."""
         columns = (
             TextColumn("{task.description}", markup=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
+from fsvae.progress import Stage
 from fsvae.schema import LAKE_EVENTS, TRACKS
 from pipelines.ingest.spill_buffer import SpillBuffer, SpillBufferByDay
 from pipelines.lake.lake import Lake, buckets_of
@@ -93,9 +93,7 @@ class IngestSummary(Summary):
         return found
 
 
-def ingest(
-    lake: Lake, config: SourceConfig, progress: Callable[[str, float], None] = lambda stage, share: None
-) -> IngestSummary:
+def ingest(lake: Lake, config: SourceConfig, progress: Stage = lambda stage, share: None) -> IngestSummary:
     """Read every log that `config.path` names and commit it to the lake; files that went in before are skipped.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from fsvae.evaluation.metrics_table import best_models, caption, markdown, plot
 from fsvae.evaluation.protocol import evaluate as evaluate_positions
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results, write_results
+from fsvae.features.clock import utc_text
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig
@@ -118,12 +118,8 @@ def evaluate_bundle(
     """
     if bundle.learned_until(period) > max(dataset.period(period)[0], not_before_us):
         raise UserError(
-            f"The model has learned from listens up to {_minute(bundle.learned_until(period))}, and the {period} "
-            f"period begins before, at {_minute(dataset.period(period)[0])}: its figures would be too good. Train it "
+            f"The model has learned from listens up to {utc_text(bundle.learned_until(period))}, and the {period} "
+            f"period begins before, at {utc_text(dataset.period(period)[0])}: its figures would be too good. Train it "
             "on this dataset: fsvae train."
         )
     return evaluate_positions(NetworkRecommender(bundle.model), bundle.view(dataset), period, not_before_us)
-
-
-def _minute(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US, utc_text
 from fsvae.schema import EARLIEST, LATEST
 from pipelines.reports.table import Table
 from pipelines.reports.words import count
@@ -34,7 +34,7 @@ class Recommendation(Summary):
 
     def tables(self) -> list[Table]:
         """Return the tracks."""
-        moment = datetime.fromtimestamp(self.at // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        moment = utc_text(self.at, "%Y-%m-%d %H:%M:%S UTC")
         title = f"next tracks for {self.user_id} at {moment}, model version {self.version}"
         rows = [(t.track_id, f"{t.score:.3f}", t.title or "", t.artist or "") for t in self.answer.tracks]
         return [Table(title, ("track", "score", "title", "artist"), rows, texts=(2, 3))]

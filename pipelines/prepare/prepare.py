@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -21,6 +20,7 @@ import polars as pl
 
 from fsvae.data.dataset import current_dataset, is_prepared, shard_name
 from fsvae.errors import UserError
+from fsvae.progress import Stage
 from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.events import Day
@@ -39,16 +39,12 @@ _EVENTS_PER_SHARD = 1_000_000
 """About so many events go into one part of the users, but for a user with more: a user is never cut."""
 
 
-Progress = Callable[[str, float], None]
-"""Called with the stage's name and the share of the whole that is done."""
-
-
 def prepare(
     lake: Lake,
     config: DatasetConfig,
     seed: int,
     datasets: str | Path | Folder,
-    progress: Progress = lambda stage, share: None,
+    progress: Stage = lambda stage, share: None,
     engine: Engine | None = None,
 ) -> Prepared:
     """Make the prepared dataset of a lake and config, unless it is there already, and point CURRENT at it.
@@ -112,7 +108,7 @@ class _Job:
     config: DatasetConfig
     seed: int
     datasets: Folder
-    progress: Progress
+    progress: Stage
     engine: Engine
 
     @property

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from fsvae.features.clock import utc_text
 from fsvae.storage import Folder
 from pipelines.reports.words import count
 from pipelines.runtime.watch import Summary
@@ -25,10 +25,7 @@ class Prepared(Summary):
     def lines(self) -> list[str]:
         """Return what is in it."""
         counts, space = self.manifest["counts"], self.manifest["track_space"]
-        cuts = [
-            datetime.fromtimestamp(self.manifest[key] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
-            for key in ("train_until_us", "validation_until_us")
-        ]
+        cuts = [utc_text(self.manifest[key]) for key in ("train_until_us", "validation_until_us")]
         found = [
             f"{count(counts['listens'], 'listen')} of {count(counts['users'], 'user')}; {counts['catalogue']:,} of "
             f"{count(counts['tracks'], 'track')} in the catalogue; {count(counts['snapshots'], 'slow snapshot')}, "

@@ -77,12 +77,13 @@ def _style(ink: str) -> dict[str, Any]:
     return {**dict.fromkeys(names, ink), **sizes, "text.parse_math": False}  # the dollars of a name are dollars
 
 
-def legend_above(axes: Any) -> None:
+def legend_above(axes: Any, markerscale: float = 1.0) -> None:
     """Put the legend above the plot, where it hides nothing, in as many columns as there is room for."""
     handles, labels = axes.get_legend_handles_labels()
     widest = 0.5 + 0.075 * max((len(label) for label in labels), default=0)  # inches, about
     columns = max(1, int(_WIDTH / widest))
-    axes.figure.legend(handles, labels, frameon=False, fontsize=9, ncols=columns, loc="outside upper left")
+    look = {"frameon": False, "fontsize": 9, "markerscale": markerscale}
+    axes.figure.legend(handles, labels, ncols=columns, loc="outside upper left", **look)
 
 
 def _inline(svg: str) -> str:

@@ -21,11 +21,10 @@ from annotated_types import Interval
 
 from fsvae.errors import UserError
 from fsvae.limits import OneOf, check
+from fsvae.progress import Done
 
 T = TypeVar("T")
 R = TypeVar("R")
-Done = Callable[[int, int], None]
-"""Called with (pieces done, pieces in all)."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,7 +31,7 @@ class Watch:
     """Whether somebody sees bars move."""
 
     @contextmanager
-    def progress(self, verb: str) -> Iterator[Callable[[str, float], None]]:
+    def progress(self, verb: str) -> Iterator[Stage]:
         """Follow a verb: what is yielded takes the stage's name and the share of the whole that is done."""
         yield lambda stage, share: None
 

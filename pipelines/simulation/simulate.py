@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from fsvae.errors import UserError
 from fsvae.limits import check
+from fsvae.progress import Stage
 from pipelines.reports.words import count
 from pipelines.runtime.watch import Summary
 from pipelines.simulation.listening import Listening
@@ -52,9 +53,7 @@ class SimulationSummary(Summary):
         ]
 
 
-def simulate(
-    config: SimulateConfig, out_dir: Path, progress: Callable[[str, float], None] = lambda stage, share: None
-) -> SimulationSummary:
+def simulate(config: SimulateConfig, out_dir: Path, progress: Stage = lambda stage, share: None) -> SimulationSummary:
     """Write `events-YYYY-MM-DD.parquet` (RAW_EVENTS, sorted by played_at) for every day of the log to `out_dir`.
 
     Raises:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from tiny_dataset import all_slow, random_model, small_config, unit_vectors
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.features.clock import DAY_US
 from fsvae.features.fast import listen_features, request_features
 from fsvae.features.habits import habits
 from fsvae.features.sessions import previous_times
-from fsvae.features.slow import DAY_US, Events
+from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig

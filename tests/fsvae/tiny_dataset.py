@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import PreparedDataset, Snapshots
 from fsvae.data.listens import Listens
+from fsvae.features.clock import DAY_US
 from fsvae.features.habits import Past, fold, snapshot_days
 from fsvae.features.recent_days import RecentDays
-from fsvae.features.slow import DAY_US, Events
+from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig

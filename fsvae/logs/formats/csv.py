@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from fsvae.errors import UserError, nearest
-from fsvae.logs.formats.streams import READ_ERRORS, check_text, open_bytes
+from fsvae.logs.formats.streams import READ_ERRORS, check_text, is_utf8, open_bytes
 from fsvae.logs.source import Chunk, Malformed
 
 _BLOCK_BYTES = 8 << 20
@@ -131,10 +131,10 @@ class _Lines(io.RawIOBase):
                 if line in (b"", b"\r"):
                     self._empty.append(number)
         self._lines += data.count(b"\n")
-        self._ready += data if _is_utf8(data) else b"".join(map(self._readable_row, re.split(rb"([\r\n]+)", data)))
+        self._ready += data if is_utf8(data) else b"".join(map(self._readable_row, re.split(rb"([\r\n]+)", data)))
 
     def _readable_row(self, line: bytes) -> bytes:
-        if _is_utf8(line):
+        if is_utf8(line):
             return line
         text = line.decode(errors="backslashreplace")
         try:
@@ -143,14 +143,6 @@ class _Lines(io.RawIOBase):
         except UserError:
             whole = False
         return line if whole else text.encode()
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def read_csv(

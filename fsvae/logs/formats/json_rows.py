@@ -97,7 +97,8 @@ def _parsed(objects: Objects, schema: pl.Schema, malformed: list[Malformed]) -> 
     if len(rest) < len(objects):
         yield from _parsed(rest, schema, malformed)
     elif len(rest) == 1:  # polars is more exact than Python's parser, for example with 1e999
-        malformed.append(_malformed(rest[0], "JSON with a number too big to be read, or too deep"))
+        why = _fault(rest[0][1], dict(schema)) or "JSON with a number too big to be read, or too deep"
+        malformed.append(_malformed(rest[0], why))
     else:
         for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
             yield from _parsed(half, schema, malformed)

@@ -85,17 +85,17 @@ def check_text(head: bytes, where: str) -> None:
         raise UserError(f"{where}: the file is empty.")
     head = head[:_HEAD_BYTES]
     controls = sum(head.count(control) for control in _CONTROLS)
-    if head.count(0) * 10 > len(head) or (controls * 20 > len(head) and not _is_utf8(head)):
+    if head.count(0) * 10 > len(head) or (controls * 20 > len(head) and not is_utf8(head, cut=True)):
         raise UserError(
             f"{where}: a binary file, or text in UTF-16, where text in UTF-8 was expected; files of other kinds "
             "are known by their endings (.gz, .zst, .bz2, .lz4, .xz, .zip, .parquet)."
         )
 
 
-def _is_utf8(head: bytes) -> bool:
-    """Return whether bytes are UTF-8, but for a character that is cut at their end."""
+def is_utf8(data: bytes, cut: bool = False) -> bool:
+    """Return whether bytes are UTF-8; those of a text that is `cut` may end within a character."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=not cut)
     except UnicodeDecodeError:
         return False
     return True

@@ -116,14 +116,6 @@ def sample_of(listens: pl.DataFrame, of: int) -> Sample:
     return Sample(len(listens) / of, describe(log), lengths, log.position, log.since > 0)
 
 
-def span_of(name: str, days: pl.DataFrame, hours: Ints) -> Span:
-    """Return a span of some rows of `Description.days`, of which there is one at least."""
-    kinds = [kind for kind in KINDS if kind in days.columns]
-    events = int(days.select(pl.sum_horizontal(pl.col(kinds).sum())).item())
-    first, last = days["day"][0], days["day"][-1]
-    return Span(name, first, last, len(days), events, int(days["listen"].sum()), hours)
-
-
 def accounting(logs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return `logs` and `reasons` of a description from the logs of a manifest; the most frequent reason first."""
     reasons: dict[str, int] = {}

@@ -7,6 +7,7 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import jensenshannon
 
 Ints = NDArray[np.int64]
 
@@ -121,10 +122,8 @@ def js_distance(a: Ints, b: Ints) -> float:
     The square root of the divergence in bits (Lin, IEEE Transactions on Information Theory 37(1), 1991), which is a
     metric (Endres and Schindelin, ibid. 49(7), 2003).
     """
-    p, q = a / a.sum(), b / b.sum()
-    mean = (p + q) / 2
-    divergence = sum(float(r[r > 0] @ np.log2(r[r > 0] / mean[r > 0])) / 2 for r in (p, q))
-    return float(np.sqrt(np.clip(divergence, 0.0, 1.0)))
+    with np.errstate(invalid="ignore"):  # of equal shares, rounding may make the divergence less than 0
+        return float(np.nan_to_num(jensenshannon(a, b, base=2)))
 
 
 def _movers(before: NDArray[np.float64], after: NDArray[np.float64]) -> list[Mover]:

@@ -1,42 +1,35 @@
-"""Statistics of a listening log: how much it repeats, how long sessions are, how well the next track can be guessed.
+"""Statistics of listening histories: how much they repeat, how long sessions are, how well the next track is guessed.
 
 All are read off arrays of whole numbers, 16 bytes a listen; nothing else grows with the log but passing copies of them.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fsvae.features.clock import HOUR_US
 from fsvae.features.sessions import is_session_start, previous_times
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-FIRST_LISTENS = 200
-"""Listens of each user that `repeat_share_first` looks at: a repeat share grows with the length of a history."""
 RECENT = 128
-"""Listens that a model with the default history sees at most; an older repeat is one that only a slow memory knows."""
+"""Number of listens that a model with the default history sees at most; an older repeat only a slow memory knows."""
 TRAIN_SHARE = 0.8
 """Share of the listens, the earliest, that followers are learned from."""
-_HOUR_US = 3_600 * 1_000_000
-_DAY_US = 24 * _HOUR_US
-_MONDAY = 3
-"""1970-01-01 was a Thursday."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a log is like. Shares are between 0 and 1; None where the log does not tell."""
+    """What some histories are like. Shares are between 0 and 1; None where the log does not tell."""
 
-    listens: int
-    tracks: int
+    users: int
     sessions: int
     session_mean: float
     """Listens in a session: a user's listens that begin at most 30 minutes apart (`fsvae.features.sessions`)."""
@@ -44,44 +37,17 @@ class Statistics:
     session_p90: float
     session_single: float
     """Share of the sessions that are one listen."""
-    zipf: float
-    """Exponent s of the popularity r^-s of the track of rank r, see `zipf_exponent`."""
-    top_tenth: float
-    """Share of the listens that goes to the most played tenth of the tracks."""
+    repeat_share: float
+    """Share of the listens to a track that the same user heard before in the log."""
+    repeat_old: float | None
+    """Share of the listens, from a user's 129th, to a track that the user knows but not from the latest 128 listens."""
     same_again: float
     """Share of the listens within a session, but the first, that play the track before once more."""
     follower_global: float
     """Share of the last 20 % of the listens (but the first of a session) that the most frequent follower of the track
     before, counted over all users in the first 80 %, names rightly; where there is no follower, that is a miss."""
-    users: int | None = None
-    days: float | None = None
-    """From the first listen to the last."""
-    listens_median: float | None = None
-    """Listens per user; of the users that have any."""
-    listens_p90: float | None = None
-    listens_gini: float | None = None
-    """Gini coefficient of the listens per user: 0 all alike, 1 all with one."""
-    repeat_share: float | None = None
-    """Share of the listens to a track that the same user heard before in the log."""
-    repeat_share_first: float | None = None
-    """The same among the first 200 listens of the users who have as many."""
-    repeat_old: float | None = None
-    """Share of the listens, from a user's 129th, to a track that the user knows but not from the latest 128 listens."""
-    start_old: float | None = None
-    """The same among the first listens of sessions."""
-    follower_personal: float | None = None
-    """As `follower_global`, counted for each user apart."""
-    new_tracks: float | None = None
-    """Share of the last 20 % of the listens to tracks that nobody had heard in the first 80 %."""
-    hour_entropy: float | None = None
-    """Entropy of the hour of day of all listens, 1 where all 24 hours are alike."""
-    hour_peak_to_trough: float | None = None
+    hour_peak_to_trough: float
     """Listens in the busiest hour of day (UTC) for one in the quietest."""
-    hour_personal: float | None = None
-    """Length of the mean of the hours as points on a circle, 0 spread out, 1 always the same; mean over the users with
-    at least 50 listens. It does not depend on where the clock begins."""
-    weekday_peak_to_trough: float | None = None
-    """Listens on the busiest weekday for one on the quietest."""
 
 
 @dataclass(frozen=True)
@@ -139,49 +105,35 @@ class Histories:
     @cached_property
     def since(self) -> Ints:
         """Return how many listens ago the user heard the same track, 0 where never before, [N]."""
-        return _listens_since(self.user_track)
+        order = np.argsort(self.user_track, kind="stable")
+        same = self.user_track[order[1:]] == self.user_track[order[:-1]]
+        since = np.zeros(len(order), np.int64)
+        since[order[1:][same]] = (order[1:] - order[:-1])[same]
+        return since
+
+    @cached_property
+    def train(self) -> Bools:
+        """Return whether a listen is among the first, which followers are learned from, [N]."""
+        return np.asarray(self.at <= np.quantile(self.at, TRAIN_SHARE, method="lower"))
 
 
-def describe(log: pl.DataFrame | Histories) -> Statistics:
-    """Return the statistics of a log, for whose columns see `Histories.of`."""
-    log = log if isinstance(log, Histories) else Histories.of(log)
-    user, track, at, counts, user_track = log.user, log.track, log.at, log.counts, log.user_track
-    known, old, late = log.since > 0, log.since > RECENT, log.position >= RECENT
-    early = (log.position < FIRST_LISTENS) & (counts[user] >= FIRST_LISTENS)
-    train = at <= np.quantile(at, TRAIN_SHARE, method="lower")
-    hours = np.bincount(at // _HOUR_US % 24, minlength=24)
-    weekdays = np.bincount((at // _DAY_US + _MONDAY) % 7, minlength=7)
+def describe(log: Histories) -> Statistics:
+    """Return the statistics of a log."""
+    lengths = np.diff(np.append(np.flatnonzero(log.starts), len(log.starts)))
     follows = np.flatnonzero(~log.starts)
-    return replace(
-        _session_statistics(track, log.starts, train),
-        users=len(counts),
-        days=float(at.max() - at.min()) / _DAY_US,
-        listens_median=float(np.median(counts)),
-        listens_p90=float(np.quantile(counts, 0.9)),
-        listens_gini=gini(counts),
-        repeat_share=float(known.mean()),
-        repeat_share_first=_mean(known[early]),
-        repeat_old=_mean(old[late]),
-        start_old=_mean(old[late & log.starts]),
-        follower_personal=_follower_hits(user_track[follows - 1], track[follows], train[follows]),
-        new_tracks=_mean(~np.isin(track[~train], track[train])),
-        hour_entropy=_entropy(hours) / math.log(24),
-        hour_peak_to_trough=_peak_to_trough(hours),
-        hour_personal=_hour_concentration(user, at, counts),
-        weekday_peak_to_trough=_peak_to_trough(weekdays),
+    return Statistics(
+        users=len(log.counts),
+        sessions=len(lengths),
+        session_mean=float(lengths.mean()),
+        session_median=float(np.median(lengths)),
+        session_p90=float(np.quantile(lengths, 0.9)),
+        session_single=float((lengths == 1).mean()),
+        repeat_share=float((log.since > 0).mean()),
+        repeat_old=mean((log.since > RECENT)[log.position >= RECENT]),
+        same_again=mean(log.track[follows] == log.track[follows - 1]) or 0.0,
+        follower_global=follower_hits(log.track[follows - 1], log.track[follows], log.train[follows]) or 0.0,
+        hour_peak_to_trough=peak_to_trough(np.bincount(log.at // HOUR_US % 24, minlength=24)),
     )
-
-
-def describe_sessions(session: Ints, track: Ints) -> Statistics:
-    """Return what sessions without users and times tell.
-
-    Args:
-        session: [N] ascending, in order of time.
-        track: [N] whole numbers from 0, in the order of each session.
-    """
-    starts = np.append(True, session[1:] != session[:-1])
-    train = np.arange(len(track)) < TRAIN_SHARE * len(track)
-    return _session_statistics(track, starts, train)
 
 
 def zipf_exponent(counts: Ints) -> float:
@@ -204,43 +156,8 @@ def zipf_exponent(counts: Ints) -> float:
     return (low + high) / 2
 
 
-def gini(counts: Ints) -> float:
-    """Return the Gini coefficient of non-negative counts: the mean difference of two, by twice their mean."""
-    rank = np.arange(1, len(counts) + 1)
-    return float((2 * rank - len(counts) - 1) @ np.sort(counts)) / (len(counts) * float(counts.sum()))
-
-
-def _session_statistics(track: Ints, starts: Bools, train: Bools) -> Statistics:
-    lengths = np.diff(np.append(np.flatnonzero(starts), len(starts)))
-    counts = np.sort(np.bincount(track))[::-1]
-    counts = counts[counts > 0]
-    follows = np.flatnonzero(~starts)
-    return Statistics(
-        listens=len(track),
-        tracks=len(counts),
-        sessions=len(lengths),
-        session_mean=float(lengths.mean()),
-        session_median=float(np.median(lengths)),
-        session_p90=float(np.quantile(lengths, 0.9)),
-        session_single=float((lengths == 1).mean()),
-        zipf=zipf_exponent(counts),
-        top_tenth=float(counts[: -(-len(counts) // 10)].sum() / len(track)),
-        same_again=_mean(track[follows] == track[follows - 1]) or 0.0,
-        follower_global=_follower_hits(track[follows - 1], track[follows], train[follows]) or 0.0,
-    )
-
-
-def _listens_since(key: Ints) -> Ints:
-    """Return for each listen how many places back the same (user, track) stands, 0 where it is the first."""
-    order = np.argsort(key, kind="stable")
-    same = key[order[1:]] == key[order[:-1]]
-    since = np.zeros(len(key), np.int64)
-    since[order[1:][same]] = (order[1:] - order[:-1])[same]
-    return since
-
-
-def _follower_hits(key: Ints, following: Ints, train: Bools) -> float | None:
-    """Share of the rows that are not `train` whose key's most frequent follower in the others is theirs.
+def follower_hits(key: Ints, following: Ints, train: Bools) -> float | None:
+    """Return the share of the rows that are not `train` whose key's most frequent follower in the others is theirs.
 
     Of followers that are equally frequent the lowest is taken.
     """
@@ -250,23 +167,14 @@ def _follower_hits(key: Ints, following: Ints, train: Bools) -> float | None:
         "key", keep="first", maintain_order=True
     )
     test = rows.filter(~pl.col("train")).join(best.select("key", pl.col("next").alias("best")), on="key", how="left")
-    return _mean((test["next"] == test["best"]).fill_null(False).to_numpy())
+    return mean((test["next"] == test["best"]).fill_null(False).to_numpy())
 
 
-def _hour_concentration(user: Ints, at: Ints, counts: Ints) -> float | None:
-    angle = 2 * np.pi * (at % _DAY_US) / _DAY_US
-    east, north = (np.bincount(user, weights=turn(angle)) for turn in (np.cos, np.sin))
-    return _mean((np.hypot(east, north) / counts)[counts >= 50])
-
-
-def _entropy(counts: Ints) -> float:
-    share = counts[counts > 0] / counts.sum()
-    return float(share @ np.log(1.0 / share))
-
-
-def _peak_to_trough(counts: Ints) -> float:
+def peak_to_trough(counts: Ints) -> float:
+    """Return the largest count for one of the smallest."""
     return float(counts.max() / counts.min()) if counts.min() else float("inf")
 
 
-def _mean(values: Bools | Floats) -> float | None:
+def mean(values: Bools | Floats) -> float | None:
+    """Return the mean of some values, None of none."""
     return float(values.mean()) if len(values) else None

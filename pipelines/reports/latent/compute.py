@@ -1,12 +1,12 @@
 """Latent: what the latent space of a trained model looks like, as figures of one dataset.
 
-The work is bounded by the numbers below, but for the reconstruction errors, which are of every listen that is new to
-the model: as much as its evaluation.
+The work is bounded by the numbers in `figures`, but for the reconstruction errors, which are of every listen that is
+new to the model: as much as its evaluation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -14,42 +14,31 @@ from numpy.typing import NDArray
 
 from fsvae.bundle import Bundle
 from fsvae.data.dataset import PreparedDataset
-from fsvae.errors import UserError
-from fsvae.features.slow import DAY_US
+from fsvae.errors import UserError, nearest
+from fsvae.features.clock import DAY_US, HOUR_US
 from fsvae.latent.anomaly import ReconstructionErrors, anomalies, reconstruction_errors
-from fsvae.latent.maps import NO_TASTE, Clusters, Space, agreement, neighbours, taste_clusters, tsne
-from fsvae.latent.paths import (
-    cosine,
-    decode,
-    line,
-    nearest_track,
-    random_pairs,
-    smoothness,
-    traversal,
-)
-from fsvae.latent.states import States, encode, latest_listens, some_listens
-from fsvae.latent.tastes import last_heard, slow_known, slow_taste
+from fsvae.latent.maps import NO_TASTE, Clusters, Space, agreement, neighbours, taste_clusters
+from fsvae.latent.paths import cosine, decode, nearest_track, path
+from fsvae.latent.states import States, encode, latest_days, mean_request, most_active, some_listens
+from fsvae.latent.tastes import last_heard, slow_taste
 from fsvae.models.fsvae import FSVAE
+from fsvae.progress import Done, Stage
 from pipelines.reports.latent.figures import (
     ANOMALIES_SHOWN,
     CLUSTERS,
+    DRIFT_DAYS,
+    FOLLOWED_USERS,
     LATEST,
     LEAST,
-    MOMENTS,
+    MAPPED_STATES,
     NEAREST_STATES,
-    PAIRS,
     STEPS,
-    USERS,
     AnomalousListen,
+    FollowedUser,
     LatentFigures,
     Maps,
-    Traversal,
     Walk,
 )
-from pipelines.reports.latent.followed_users import follow, users_of
-
-Done = Callable[[str, float], None]
-"""Called with what is being done and the share of all that is done."""
 
 
 def latent_figures(
@@ -58,8 +47,7 @@ def latent_figures(
     dataset: PreparedDataset,
     user_ids: Sequence[str],
     seed: int,
-    done: Done = lambda stage, share: None,
-    moments: int = MOMENTS,
+    done: Stage = lambda stage, share: None,
 ) -> LatentFigures:
     """Look at the latent space of a trained model through a dataset, which may be another than it was trained on.
 
@@ -70,7 +58,6 @@ def latent_figures(
         user_ids: whom to follow; none: those with most active days.
         seed: of everything drawn by chance.
         done: told of the progress.
-        moments: so many states are on the maps; t-SNE takes most of the time.
 
     Raises:
         UserError: there is no such user, or there are not enough listens that the model has not learned from.
@@ -79,29 +66,24 @@ def latent_figures(
     chosen = users_of(dataset, user_ids)
     since = max(dataset.period("test")[0], bundle.learned_until("test"))
     labels = track_labels(bundle.tracks)
-    positions = some_listens(data, since, moments, seed)
+    positions = some_listens(data, since, MAPPED_STATES, seed)
     if len(np.unique(data.listens.user[positions])) < 2:
         raise UserError(
             "There are fewer than two users with listens that the model has not learned from: nothing to compare. "
             "Train on the present dataset: fsvae train."
         )
 
-    def stage(name: str, begin: float, end: float) -> Callable[[int, int], None]:
+    def stage(name: str, begin: float, end: float) -> Done:
         done(name, begin)
         return lambda finished, of: done(name, begin + (end - begin) * finished / max(of, 1))
 
-    states = encode(model, data, positions, done=stage("states", 0, 0.2))
+    states = encode(model, data, positions, done=stage("states", 0, 0.3))
     space = Space.of(states)
-    users, last = latest_listens(data, chosen, USERS, seed)
-    latest = encode(model, data, last, done=stage("users", 0.2, 0.4))
-    stage("maps", 0.4, 0.6)
+    stage("maps", 0.3, 0.5)
     maps = _maps(model, data, labels, states, space, seed)
-    followed = follow(model, data, chosen, users, latest, stage("drift", 0.6, 0.7))
-    stage("walks", 0.7, 0.75)
-    ends = np.searchsorted(users, chosen if len(chosen) > 1 else np.append(chosen, users[users != chosen[0]][:1]))
-    walk = _walk(model, data, labels, users, latest, (int(ends[0]), int(ends[1])), seed)
-    moved = _traversal(model, labels, space, states)
-    errors = reconstruction_errors(model, data, since, np.iinfo(np.int64).max, stage("errors", 0.75, 1.0))
+    stage("drift", 0.5, 0.6)
+    followed = [_follow(model, data, int(user)) for user in chosen]
+    errors = reconstruction_errors(model, data, since, np.iinfo(np.int64).max, stage("errors", 0.6, 1.0))
     return LatentFigures(
         run=run,
         model=model.config,
@@ -110,16 +92,24 @@ def latent_figures(
         use=states.use,
         kl_of_mean_Z=states.kl_of_mean_NZ.mean(axis=0, dtype=np.float64),
         maps=maps,
-        chosen=followed,
-        asked=len(users),
-        unknown=int((~slow_known(data, last)).sum()),
-        walk=walk,
-        traversal=moved,
+        followed=followed,
+        walk=_walk(model, data, labels, chosen),
         errors=errors,
         anomalies=anomalies(data.listens.user[errors.positions], errors.nll, LATEST, LEAST),
         anomalous=_anomalous(model, data, labels, errors),
         user_ids=dataset.user_ids,
     )
+
+
+def users_of(dataset: PreparedDataset, user_ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return the indices of users by their ids, in the order given; of no ids, those with most active days."""
+    if not user_ids:
+        return most_active(dataset, DRIFT_DAYS, FOLLOWED_USERS)
+    index_of = {user_id: index for index, user_id in enumerate(dataset.user_ids)}
+    for user_id in user_ids:
+        if user_id not in index_of:
+            raise UserError(f"--users {user_id}: there is no such user in the dataset.{nearest(user_id, index_of)}")
+    return np.array([index_of[user_id] for user_id in dict.fromkeys(user_ids)], dtype=np.int64)
 
 
 def track_labels(tracks: pl.DataFrame) -> list[str]:
@@ -130,7 +120,7 @@ def track_labels(tracks: pl.DataFrame) -> list[str]:
 
 def _maps(model: FSVAE, dataset: PreparedDataset, labels: list[str], states: States, space: Space, seed: int) -> Maps:
     played_at, user_N = dataset.listens.played_at[states.positions], dataset.listens.user[states.positions]
-    hour_N = played_at % DAY_US * 24 // DAY_US
+    hour_N = played_at % DAY_US // HOUR_US
     taste = taste_clusters(slow_taste(dataset, states.positions), CLUSTERS, seed)
     last = taste_clusters(last_heard(dataset, states.positions), CLUSTERS, seed)
     apart_NN = np.abs(hour_N[:, None] - hour_N[None, :])
@@ -139,7 +129,6 @@ def _maps(model: FSVAE, dataset: PreparedDataset, labels: list[str], states: Sta
         user_N=user_N,
         hour_N=hour_N,
         principal_N2=space.project(states.mean_NZ),
-        tsne_N2=tsne(states.mean_NZ, seed),
         taste=taste,
         last=last,
         taste_tracks=_central(model, labels, taste),
@@ -163,34 +152,36 @@ def _central(model: FSVAE, labels: list[str], clusters: Clusters) -> list[list[s
     return [[labels[track] for track in tracks] for tracks in order[:, :3]]
 
 
-def _walk(
-    model: FSVAE,
-    dataset: PreparedDataset,
-    labels: list[str],
-    users: NDArray[np.int64],
-    latest: States,
-    ends: tuple[int, int],
-    seed: int,
-) -> Walk:
-    directions = decode(model, line(latest.mean_NZ[ends[0]], latest.mean_NZ[ends[1]], STEPS))
-    a, b = random_pairs(users, PAIRS, seed)
+def _follow(model: FSVAE, dataset: PreparedDataset, user: int) -> FollowedUser:
+    """Return a user's paths through the last days: from both sides, and from each alone where the model has two.
+
+    All points are asked for with one request: a path shows the user, and not the hours and weekdays of the listens.
+    """
+    recent = latest_days(dataset, np.array([user]), DRIFT_DAYS)
+    known = recent[slow_taste(dataset, recent).any(axis=1)]  # from an unknown taste to a known one is no drift
+    sides = ("slow", "fast", "both") if model.config.slow and model.config.fast != "off" else ("both",)
+    paths = {}
+    for side in sides if len(known) else ():
+        request_R = mean_request(dataset.listens, known)
+        states = encode(model, dataset, known, slow=side != "fast", fast=side != "slow", request_R=request_R)
+        paths[side] = path(dataset.listens, states)
+    return FollowedUser(dataset.user_ids[user], len(recent), paths)
+
+
+def _walk(model: FSVAE, dataset: PreparedDataset, labels: list[str], chosen: NDArray[np.int64]) -> Walk:
+    """Walk from the first chosen user to the second, or to another one if only one is chosen."""
+    begin, end = chosen[:2] if len(chosen) > 1 else (chosen[0], int(chosen[0] == 0))
+    last = dataset.listens.offsets[1:] - 1
+    ends = [encode(model, dataset, last[user : user + 1]).mean_NZ[0] for user in (begin, end)]
+    directions = decode(model, np.linspace(ends[0], ends[1], STEPS + 1))
     return Walk(
-        begin=dataset.user_ids[users[ends[0]]],
-        end=dataset.user_ids[users[ends[1]]],
+        begin=dataset.user_ids[begin],
+        end=dataset.user_ids[end],
         tracks=[labels[track] for track in nearest_track(model, directions)],
         to_begin=cosine(directions, directions[:1]),
         to_end=cosine(directions, directions[-1:]),
         to_next=cosine(directions[:-1], directions[1:]),
-        smoothness=smoothness(model, latest.mean_NZ[a], latest.mean_NZ[b], STEPS),
     )
-
-
-def _traversal(model: FSVAE, labels: list[str], space: Space, states: States) -> Traversal:
-    use = states.use
-    dimensions = use.by_kl[use.is_active[use.by_kl]]
-    directions = decode(model, traversal(space.centre_Z, space.sigma_Z, dimensions))
-    turn = np.degrees(np.arccos(cosine(directions[:, 0], directions[:, -1]).clip(-1, 1)))
-    return Traversal(dimensions, [[labels[track] for track in row] for row in nearest_track(model, directions)], turn)
 
 
 def _anomalous(

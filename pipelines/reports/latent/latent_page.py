@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import numpy as np
 
-from pipelines.reports.latent import latent_plots, latent_tables, map_plots, sentences
-from pipelines.reports.latent.figures import DAYS, LatentFigures
-from pipelines.reports.latent.sentences import cosine_figure, turn
+from fsvae.features.clock import utc_text
+from pipelines.reports.latent import latent_plots, latent_tables, map_plots
+from pipelines.reports.latent.figures import DRIFT_DAYS, NEAREST_STATES, LatentFigures
 from pipelines.reports.page import page
 from pipelines.reports.plot import Plot
 from pipelines.reports.table import Table
-from pipelines.reports.words import count
+from pipelines.reports.words import count, decimal, percent
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,33 @@ class Section:
 
 def html(what: LatentFigures) -> str:
     """Return the page."""
-    return page(
-        "latent.html",
-        "The latent space",
-        run=what.run,
-        headline=sentences.headline(what),
-        about=_about(what),
-        sections=sections(what),
+    about = (
+        f"A state is what the model knows of a user just before a listen. The maps show {len(what.maps.user_N):,} "
+        f"states of {count(len(np.unique(what.maps.user_N)), 'user')}, drawn by chance from the listens since "
+        f"{utc_text(what.since_us)} UTC, which the model has not learned from."
     )
+    found = {"run": what.run, "headline": headline(what), "about": about, "sections": sections(what)}
+    return page("latent.html", "The latent space", **found)
+
+
+def headline(what: LatentFigures) -> list[tuple[str, str]]:
+    """Return the figures that a reader wants first: (value, what it is)."""
+    use, found = what.use, []
+    if what.model.latent == "gaussian":
+        kl, of_mean = float(use.kl_Z.sum()), float(what.kl_of_mean_Z.sum())
+        found = [
+            (f"{use.collapsed}", "collapsed onto the prior"),
+            (f"{use.unused}", "not used yet"),
+            (decimal(kl), f"nats of KL: {decimal(of_mean)} for the means, {decimal(kl - of_mean)} for the variances"),
+        ]
+    return [
+        (f"{use.active} of {len(use.kl_Z)}", "dimensions active"),
+        *found,
+        *(
+            (percent(near), f"of the {NEAREST_STATES} nearest states share the {name} (by chance {percent(chance)})")
+            for name, (near, chance) in what.maps.agreement.items()
+        ),
+    ]
 
 
 def sections(what: LatentFigures) -> list[Section]:
@@ -44,32 +62,32 @@ def sections(what: LatentFigures) -> list[Section]:
     return [
         Section(
             "Maps of user states",
-            sentences.agreement_sentence(what),
+            "The states on their two principal axes (PCA), which keep distances as well as two axes can. How far near "
+            "states are alike in the whole latent is said above; an hour counts as shared when it is at most one away.",
             map_plots.map_plots(what),
             latent_tables.cluster_tables(what),
         ),
         Section(
             "Dimensions",
-            " ".join(filter(None, (sentences.collapse(what), sentences.traversal_sentence(what)))),
-            latent_plots.unit_plots(what),
-            [latent_tables.traversal_table(what)] if len(sentences.changing(what.traversal)) else [],
+            "The mean of an active dimension differs between users. A collapsed one has about the prior as its "
+            "posterior: where all have collapsed, the decoder does without the latent; lower model.beta, or set "
+            "model.free_bits. One not used yet is the same for all users, too, but pays for a small variance.",
+            latent_plots.kl_plots(what),
         ),
         Section(
-            f"Drift over {DAYS} days",
-            _drift_text(what),
+            f"Drift over {DRIFT_DAYS} days",
+            "Each user's state day by day, encoded from one side of the model alone and from both, as if always asked "
+            "for at the same time (the user's mean hour, weekday and pause): no step comes from the time of the "
+            "request. A side alone means little where training never left out the other (model.slow_dropout or "
+            "model.fast_dropout is 0).",
             map_plots.drift_plots(what),
             [latent_tables.drift_table(what)],
         ),
         Section(
             "Between two users",
-            sentences.smoothness_sentence(what),
-            latent_plots.walk_plots(what),
+            "What is decoded on the straight way from one user's state to another's, in equal steps.",
+            [latent_plots.walk_plot(what)],
             [latent_tables.walk_table(what)],
-        ),
-        Section(
-            "Nearest users",
-            sentences.neighbours_sentence(what),
-            tables=latent_tables.neighbour_tables(what),
         ),
         Section(
             "Surprises",
@@ -80,50 +98,14 @@ def sections(what: LatentFigures) -> list[Section]:
     ]
 
 
-def _about(what: LatentFigures) -> str:
-    since = datetime.fromtimestamp(what.since_us / 1e6, UTC)
-    return (
-        f"A state is what the model knows of a user just before a listen. The maps show "
-        f"{len(what.maps.user_N):,} states of {count(len(np.unique(what.maps.user_N)), 'user')}, drawn by chance from "
-        f"the listens since {since:%Y-%m-%d %H:%M} UTC, which the model has not learned from."
-    )
-
-
-def _drift_text(what: LatentFigures) -> str:
-    text = (
-        "Each user's state day by day, encoded from one side of the model alone and from both, as if always asked for "
-        "at the same time (the user's mean hour, weekday and pause): no step comes from the time of the request."
-    )
-    unused = [
-        side
-        for side, share in (("slow features", what.model.slow_dropout), ("recent listens", what.model.fast_dropout))
-        if share == 0
-    ]
-    if unused and any(len(chosen.paths) > 1 for chosen in what.chosen):
-        text += f" Training never left out the {' or the '.join(unused)}: read the single sides with care."
-    return text
-
-
 def summary(what: LatentFigures) -> list[str]:
     """Return the most important figures as lines of text."""
-    smooth = what.walk.smoothness
-    lines = [sentences.collapse(what), sentences.agreement_sentence(what)]
-    for chosen in what.chosen:
-        steps = [f"{side} {latent_tables.median_step(one, what.space.unit):.2f}" for side, one in chosen.paths.items()]
+    lines = [f"{value} {label}" for value, label in headline(what)]
+    for user in what.followed:
+        steps = [f"{side} {latent_tables.median_step(one, what.space.unit):.2f}" for side, one in user.paths.items()]
         if steps:
-            lines.append(
-                f"{chosen.user_id} moves from day to day by {', '.join(steps)} of the distance of two random states."
-            )
-    step, ends = float(np.median(smooth.neighbours)), float(np.median(smooth.ends))
-    lines.append(
-        f"One of {len(what.walk.to_next)} steps between two users has a cosine of {cosine_figure(step)}, a "
-        f"turn of {turn(step)}; two random users have {cosine_figure(ends)}, {turn(ends)}."
-    )
-    named = list(zip(what.anomalies.user, what.anomalies.score, strict=True))[:3]
-    if named:
-        lines.append(
-            "Most surprising users: "
-            + ", ".join(f"{what.user_ids[user]} ({score:+.1f})" for user, score in named)
-            + "."
-        )
+            lines.append(f"{user.user_id}, a day's step (1: two random states): {', '.join(steps)}")
+    most = zip(what.anomalies.user[:3], what.anomalies.score, strict=False)
+    if named := [f"{what.user_ids[user]} ({score:+.1f})" for user, score in most]:
+        lines.append(f"most surprising users: {', '.join(named)}")
     return lines

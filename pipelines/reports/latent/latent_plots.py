@@ -1,17 +1,12 @@
-"""The dimensions, ways and errors of a latent space as plots."""
+"""The dimensions of a latent space, the way between two users, and the users that surprise, as plots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
 
-from fsvae.latent.paths import SIGMAS
 from pipelines.reports.latent.figures import LatentFigures
-from pipelines.reports.latent.sentences import kl_paid_for
 from pipelines.reports.plot import ACCENT, GREY, Plot, legend_above
 
 _BEGIN, _END = "#3a6ea5", "#d1495b"
@@ -19,31 +14,15 @@ _UNUSED, _COLLAPSED = "#7b5ea7", "#d1495b"
 _FAINT = 0.4
 
 
-def unit_plots(what: LatentFigures) -> list[Plot]:
-    """Return the KL of each dimension, and what the active ones move."""
-    found = []
-    if what.model.latent == "gaussian":
-        for_mean, for_variance = kl_paid_for(what)
-        found.append(
-            Plot(
-                "KL per dimension",
-                f"What each dimension costs [nats]: full colour is paid for {for_mean}, faint for {for_variance}. "
-                "Neither is what a dimension tells, which is how far its mean spreads beside its variance. The mean of "
-                "an active one differs between users. A collapsed one has about the prior as its posterior; one not "
-                "used yet is the same for all users, too, but has a small variance.",
-                lambda axes: _kl(axes, what),
-            )
-        )
-    if len(what.traversal.dimensions):
-        found.append(
-            Plot(
-                "What a dimension moves",
-                f"Each dot is an active dimension: how far what is decoded turns when it goes from {SIGMAS[0]:+.0f} to "
-                f"{SIGMAS[-1]:+.0f} standard deviations; a high dot chooses the music.",
-                lambda axes: _turns(axes, what),
-            )
-        )
-    return found
+def kl_plots(what: LatentFigures) -> list[Plot]:
+    """Return the KL of each dimension; a deterministic latent has none."""
+    if what.model.latent != "gaussian":
+        return []
+    caption = (
+        "Nats of KL beside the prior: full colour is paid for the mean, faint for the variance. Neither is what a "
+        "dimension tells, which is how far its mean spreads beside its variance."
+    )
+    return [Plot("KL per dimension", caption, lambda axes: _kl(axes, what))]
 
 
 def _kl(axes: Any, what: LatentFigures) -> None:
@@ -74,33 +53,14 @@ def _kl(axes: Any, what: LatentFigures) -> None:
     axes.set_ylabel("KL [nats]")
 
 
-def _turns(axes: Any, what: LatentFigures) -> None:
-    moved = what.traversal
-    gaussian = what.model.latent == "gaussian"
-    x = (what.kl_of_mean_Z if gaussian else what.use.variance_Z)[moved.dimensions]
-    axes.scatter(x, moved.turn, color=ACCENT, s=26, alpha=0.8, linewidths=0)
-    axes.set_xlabel("KL paid for the mean [nats]" if gaussian else "variance of the state")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.set_ylabel("turn [degrees]")
-    axes.set_ylim(0, 1.1 * max(float(moved.turn.max()), 1.0))
-
-
-def walk_plots(what: LatentFigures) -> list[Plot]:
-    """Return the way between two users, and how smooth such ways are."""
-    return [
-        Plot(
-            f"From {what.walk.begin} to {what.walk.end}",
-            "Cosine of what is decoded at each stop: curves that cross once and never jump are a smooth way from one "
-            "user's music to the other's.",
-            lambda axes: _walk(axes, what),
-        ),
-        Plot(
-            "Smoothness",
-            "A step on the way between two random users (green) should land near 1; two random users (grey) are as far "
-            "apart as the ends of such ways.",
-            lambda axes: _smoothness(axes, what),
-        ),
-    ]
+def walk_plot(what: LatentFigures) -> Plot:
+    """Return the way between two users."""
+    return Plot(
+        f"From {what.walk.begin} to {what.walk.end}",
+        "Cosine of what is decoded at each stop: curves that cross once and never jump are a smooth way from one "
+        "user's music to the other's.",
+        lambda axes: _walk(axes, what),
+    )
 
 
 def _walk(axes: Any, what: LatentFigures) -> None:
@@ -116,60 +76,24 @@ def _walk(axes: Any, what: LatentFigures) -> None:
     axes.set_ylabel("cosine")
 
 
-def _smoothness(axes: Any, what: LatentFigures) -> None:
-    smooth = what.walk.smoothness
-    lowest = min(-0.2, float(smooth.ends.min()), float(smooth.neighbours.min()))
-    bins = np.linspace(lowest, 1, 49).tolist()
-    for values, colour, label in ((smooth.ends, GREY, "two random users"), (smooth.neighbours, ACCENT, "one step")):
-        axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.85, label=label)
-    legend_above(axes)
-    axes.set_xlabel("cosine of what is decoded")
-    axes.set_ylabel("share")
-
-
 def anomaly_plots(what: LatentFigures) -> list[Plot]:
-    """Return the reconstruction errors of users and listens."""
-    found = []
-    if len(what.anomalies.user) > 1:
-        found.append(
-            Plot(
-                "Anomaly score of users",
-                "Users by the mean reconstruction error of their latest listens, in robust standard deviations from "
-                "the median user; what stands alone on the right is unlike what the model has learned.",
-                lambda axes: _scores(axes, what),
-            )
-        )
-    if len(what.errors.nll):
-        found.append(
-            Plot(
-                "Reconstruction error of listens",
-                "Negative log likelihood of each listen [nats]; the right tail is what surprised the model, and the "
-                "dashed line is the mean. The axis of listens is logarithmic.",
-                lambda axes: _errors(axes, what.errors.nll),
-            )
-        )
-    return found
+    """Return the anomaly scores of the users, where there are two at least."""
+    if len(what.anomalies.user) < 2:
+        return []
+    caption = (
+        "Users by the mean reconstruction error of their latest listens, in robust standard deviations from the median "
+        "user; what stands alone on the right is unlike what the model has learned."
+    )
+    return [Plot("Anomaly score of users", caption, lambda axes: _scores(axes, what))]
 
 
 def _scores(axes: Any, what: LatentFigures) -> None:
     scores = what.anomalies.score
     axes.hist(scores, bins=min(40, 5 + len(scores) // 10), color=ACCENT)
-    _named(axes, scores[:3], [what.user_ids[user] for user in what.anomalies.user[:3]])
+    top = axes.get_ylim()[1]
+    for place, (score, user) in enumerate(zip(scores[:3], what.anomalies.user[:3], strict=True)):
+        arrow = {"arrowstyle": "-", "color": GREY, "linewidth": 0.8}
+        above = (score, top * (0.32 + 0.13 * place))
+        axes.annotate(what.user_ids[user], (score, 0), above, ha="right", fontsize=8, arrowprops=arrow)
     axes.set_xlabel("robust standard deviations above the median user")
     axes.set_ylabel("users")
-
-
-def _named(axes: Any, values: NDArray[np.float64], names: Sequence[str]) -> None:
-    top = axes.get_ylim()[1]
-    for place, (value, name) in enumerate(zip(values, names, strict=True)):
-        axes.annotate(name, (value, 0), (value, top * (0.32 + 0.13 * place)), ha="right", fontsize=8,
-                      arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8})  # fmt: skip
-
-
-def _errors(axes: Any, nll: NDArray[np.float64]) -> None:
-    axes.hist(nll, bins=60, color=ACCENT)
-    axes.axvline(float(nll.mean()), color=GREY, linestyle="--")
-    axes.set_yscale("log")  # most listens are expected, and the few that are not are what one looks for
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda listens, _: f"{listens:,.0f}"))
-    axes.set_xlabel("reconstruction error [nats]")
-    axes.set_ylabel("listens")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.features.clock import utc_text
 from fsvae.latent.maps import NO_TASTE, Clusters
-from fsvae.latent.paths import SIGMAS, Path
-from pipelines.reports.latent.figures import ANOMALIES_SHOWN, LATEST, LEAST, TRAVERSED, LatentFigures
-from pipelines.reports.latent.sentences import NONE, changing, cosine_figure, turn
+from fsvae.latent.paths import Path
+from pipelines.reports.latent.figures import ANOMALIES_SHOWN, LATEST, LEAST, LatentFigures
 from pipelines.reports.table import Table
-from pipelines.reports.words import count, percent
+from pipelines.reports.words import NONE, count
 
 
 def cluster_tables(what: LatentFigures) -> list[Table]:
@@ -37,15 +37,15 @@ def _clusters(title: str, clusters: Clusters, tracks: list[list[str]], user_N: N
 
 
 def drift_table(what: LatentFigures) -> Table:
-    """Return how far the chosen users went."""
-    drifted = [chosen for chosen in what.chosen if chosen.paths]
+    """Return how far the followed users went."""
+    drifted = [user for user in what.followed if user.paths]
     sides = list(drifted[0].paths) if drifted else []
     rows = []
-    for chosen in drifted:
-        steps = [_figure(median_step(one, what.space.unit)) for one in chosen.paths.values()]
-        net = [_figure(one.net / what.space.unit) for one in chosen.paths.values()]
-        days = len(next(iter(chosen.paths.values())).day_T)
-        rows.append((chosen.user_id, f"{chosen.listens:,}", f"{days}", *steps, *net))
+    for user in drifted:
+        steps = [_figure(median_step(one, what.space.unit)) for one in user.paths.values()]
+        net = [_figure(one.net / what.space.unit) for one in user.paths.values()]
+        days = len(next(iter(user.paths.values())).day_T)
+        rows.append((user.user_id, f"{user.listens:,}", f"{days}", *steps, *net))
     return Table(
         "How far they went",
         (
@@ -72,61 +72,15 @@ def walk_table(what: LatentFigures) -> Table:
     last = len(walk.tracks) - 1
     rows = []
     for stop, track in enumerate(walk.tracks):
-        to_next = turn(walk.to_next[stop]) if stop < last else NONE
-        rows.append((track, f"{100 * stop / last:.0f} %", turn(walk.to_begin[stop]), turn(walk.to_end[stop]), to_next))
+        to_next = _turn(walk.to_next[stop]) if stop < last else NONE
+        at = (_turn(walk.to_begin[stop]), _turn(walk.to_end[stop]), to_next)
+        rows.append((track, f"{100 * stop / last:.0f} %", *at))
     return Table(
         f"Tracks met from {walk.begin} to {walk.end}",
         ("nearest track", "of the way", f"turn from {walk.begin}", f"from {walk.end}", "to the next stop"),
         rows,
         f"{count(len(set(walk.tracks)), 'track')} on the way; both states are those before the users' last listens",
     )
-
-
-def traversal_table(what: LatentFigures) -> Table:
-    """Return the tracks along the dimensions that change them."""
-    moved = what.traversal
-    rows = []
-    for row in changing(moved)[:TRAVERSED]:
-        dimension = moved.dimensions[row]
-        of_mean, kl = what.kl_of_mean_Z[dimension], what.use.kl_Z[dimension]
-        paid = (f"{of_mean:.2f}", f"{kl - of_mean:.2f}") if what.model.latent == "gaussian" else ()
-        rows.append((f"{dimension}", f"{moved.turn[row]:.0f}°", *paid, *moved.tracks[row]))
-    headings = ["dimension", "turn"]
-    if what.model.latent == "gaussian":
-        headings += ["KL for the mean", "for the variance [nats]"]
-    return Table(
-        "Traversal of the dimensions that change the track",
-        (*headings, *(f"{sigma:+.0f} sd" if sigma else "centre" for sigma in SIGMAS)),
-        rows,
-        "the nearest track when one dimension moves and all others stay at the centre of all states; those that turn "
-        f"the prediction most first, {TRAVERSED} at most; sd: standard deviations of the aggregate posterior",
-        texts=range(len(headings), len(headings) + len(SIGMAS)),
-    )
-
-
-def neighbour_tables(what: LatentFigures) -> list[Table]:
-    """Return the users nearest to each chosen one, by the whole state and by its slow side alone."""
-    by = {
-        "both": "by the states before their last listens",
-        "slow": "by the same states from the slow side alone, all asked for at the same time",
-    }
-    titles = {"both": "Nearest users", "slow": "Nearest users by the slow features alone"}
-    found = []
-    for side in what.chosen[0].neighbours:
-        rows = []
-        for chosen in what.chosen:
-            for place, one in enumerate(chosen.neighbours[side]):
-                first = chosen.user_id if place == 0 else ""
-                taste = cosine_figure(one.taste)
-                rows.append((first, one.user_id, _figure(one.distance), taste, percent(one.shared)))
-            if not chosen.neighbours[side]:
-                rows.append((chosen.user_id, "left out", NONE, NONE, NONE))
-        note = f"{by[side]}; 1 is the distance of two random ones"
-        if side == "slow" and what.unknown:
-            note += f"; left out: {what.unknown:,} of {count(what.asked, 'user')}, of whom the slow side knows nothing"
-        headings = ("user", "near", "distance", "cosine of tastes", "tracks in common")
-        found.append(Table(titles[side], headings, rows, note, texts=(1,)))
-    return found
 
 
 def user_table(what: LatentFigures) -> Table:
@@ -147,10 +101,10 @@ def user_table(what: LatentFigures) -> Table:
 
 def listen_table(what: LatentFigures) -> Table:
     """Return the listens that surprise most."""
-    rows = []
-    for one in what.anomalous:
-        when = f"{datetime.fromtimestamp(one.played_at / 1e6, UTC):%Y-%m-%d %H:%M}"
-        rows.append((one.track, one.user_id, when, f"{one.nll:.1f}", f"{one.heard}", one.expected))
+    rows = [
+        (one.track, one.user_id, utc_text(one.played_at), f"{one.nll:.1f}", f"{one.heard}", one.expected)
+        for one in what.anomalous
+    ]
     nll = what.errors.nll
     return Table(
         "Most surprising listens",
@@ -163,3 +117,8 @@ def listen_table(what: LatentFigures) -> Table:
 
 def _figure(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else NONE
+
+
+def _turn(cosine: float) -> str:
+    """Return the angle that a cosine is of."""
+    return f"{math.degrees(math.acos(min(max(cosine, -1.0), 1.0))):.1f}°"

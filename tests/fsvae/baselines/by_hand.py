@@ -7,7 +7,7 @@ from tiny_dataset import FIRST_DAY, SECOND_US, History, dataset_of
 
 from fsvae.baselines.score_based import POPULARITY_SHARE
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 VECTORS = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
 TRAIN_UNTIL = (FIRST_DAY + 2) * DAY_US

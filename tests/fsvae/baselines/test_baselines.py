@@ -11,7 +11,7 @@ from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings, Recent
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.recommender import Recommender
 
 VECTORS = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)

@@ -11,11 +11,10 @@ from fsvae.baselines.history import (
     blocks,
     joint_key,
     session_begins,
-    targets_between,
     tracks_before,
 )
 from fsvae.data.listens import Listens
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 MINUTE_US = 60 * 1_000_000
 START = FIRST_DAY * DAY_US
@@ -57,7 +56,7 @@ def test_sessions_begin_after_more_than_thirty_minutes() -> None:
 
 
 def test_targets_are_the_listens_of_a_half_open_span() -> None:
-    assert targets_between(listens(), START + MINUTE_US, START + 32 * MINUTE_US).tolist() == [1, 4, 5]
+    assert listens().between(START + MINUTE_US, START + 32 * MINUTE_US).tolist() == [1, 4, 5]
 
 
 def test_blocks_hold_at_most_128_mib_of_scores() -> None:

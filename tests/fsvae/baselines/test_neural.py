@@ -18,7 +18,7 @@ from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
 from fsvae.evaluation.protocol import evaluate
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.models.base import Network
 from fsvae.models.predict import NetworkRecommender
 from fsvae.models.train_config import TrainConfig

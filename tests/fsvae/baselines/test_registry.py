@@ -15,7 +15,7 @@ from tiny_dataset import FIRST_DAY, History, dataset_of, random_histories, unit_
 from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.protocol import evaluate
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.recommender import Recommender
 from fsvae.registry import MODELS
 

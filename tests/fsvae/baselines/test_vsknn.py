@@ -8,7 +8,7 @@ from tiny_dataset import History
 
 from fsvae.baselines import VSKNN
 from fsvae.baselines.settings import VSKNNConfig
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 # Training sessions from the oldest to the newest: {0, 1}, {1, 2}, {0, 2}; no listen of any other in training.
 TRAINING = {

@@ -19,7 +19,7 @@ from fsvae.data.chunks import (
 )
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.listens import Listens
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 FOREVER = np.iinfo(np.int64).max
 

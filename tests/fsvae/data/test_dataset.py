@@ -12,7 +12,7 @@ import pytest
 
 from fsvae.data.dataset import PreparedDataset, open_dataset
 from fsvae.errors import UserError
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult, listens_checksum
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 
 def data() -> PreparedDataset:

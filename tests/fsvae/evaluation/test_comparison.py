@@ -16,7 +16,7 @@ from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 CONFIG = BootstrapConfig(resamples=2_000, least_users=1)
 

@@ -17,7 +17,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.metrics_table import markdown
 from fsvae.evaluation.protocol import evaluate
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.recommender import Predictions
 
 TRAIN_UNTIL, VALIDATION_UNTIL = (FIRST_DAY + 2) * DAY_US, (FIRST_DAY + 4) * DAY_US

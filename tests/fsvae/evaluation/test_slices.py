@@ -9,7 +9,7 @@ from tiny_dataset import FIRST_DAY, HOUR_US, History, dataset_of, random_histori
 
 from fsvae.data.dataset import PreparedDataset
 from fsvae.evaluation.slices import slices
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 
 
 def when(day: int, hours: float = 0) -> int:

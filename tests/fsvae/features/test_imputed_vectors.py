@@ -170,8 +170,7 @@ def test_ridge_by_hand() -> None:
     """One dimension, centred: x = y = ±1, ten of them; the weight is 10 / (10 + penalty), the penalty 0.0001 * 10."""
     x = np.tile(table([1], [-1]), (5, 1))
     fitted, likeness = fit_embedding_map(x + 3, x)
-    assert fitted.mean == pytest.approx([3]) and fitted.offset == pytest.approx([0])
-    assert fitted.weight[0, 0] == pytest.approx(1 / (1 + 1e-4))
+    assert fitted(table([3], [4])) == pytest.approx(np.array([[0], [1 / (1 + 1e-4)]]))
     assert likeness.tolist() == pytest.approx([1, 1])
 
 

@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fsvae.features.clock import DAY_US
 from fsvae.features.habits import Past, fold, habits, snapshot_days
 from fsvae.features.recent_days import RecentDays
-from fsvae.features.slow import DAY_US, HABITS, HALF_LIVES_DAYS, SLOW_FEATURES, WINDOW_DAYS, Events
+from fsvae.features.slow import HABITS, HALF_LIVES_DAYS, SLOW_FEATURES, WINDOW_DAYS, Events
 from fsvae.features.taste import DaySums
 from fsvae.schema import KINDS
 

@@ -17,7 +17,7 @@ from tiny_dataset import (
 )
 
 from fsvae.data.chunks import Batcher, training_chunks
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.latent.anomaly import anomalies, reconstruction_errors
 from fsvae.models.losses import GaussianLikelihood
 from fsvae.models.predict import NetworkRecommender

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fsvae.latent.maps import NO_TASTE, Space, agreement, neighbours, taste_clusters, tsne
+from fsvae.latent.maps import NO_TASTE, Space, agreement, neighbours, taste_clusters
 from fsvae.latent.states import States
 
 
-def states_of(mean: list[list[float]], variance: float = 0.0) -> States:
+def states_of(mean: list[list[float]]) -> States:
     mean_NZ = np.array(mean, dtype=np.float32)
-    same = np.full_like(mean_NZ, variance)
-    return States(np.arange(len(mean_NZ)), mean_NZ, same, same, same)
+    none = np.zeros_like(mean_NZ)
+    return States(np.arange(len(mean_NZ)), mean_NZ, none, none, none)
 
 
 def test_principal_axes_of_four_points() -> None:
@@ -27,17 +27,14 @@ def test_principal_axes_of_four_points() -> None:
     np.testing.assert_allclose(space.project(np.float32([[1, 0, 5], [1.6, 0.8, 7]])), [[0, 0], [1, 2]], atol=1e-6)
 
 
-def test_the_aggregate_posterior_is_wider_than_the_means_and_the_unit_is_of_the_means() -> None:
-    """Means 0 and 2 have variance 1; with posteriors of variance 3 the mixture has 4. Of two states drawn from
-    {0, 2}, half are 2 apart: the root mean square is sqrt(2)."""
-    space = Space.of(states_of([[0.0], [2.0]], variance=3.0))
-    assert space.sigma_Z.tolist() == [2.0]
-    assert space.unit == pytest.approx(np.sqrt(2))
+def test_the_unit_is_the_distance_of_two_random_states() -> None:
+    """Of two states drawn from {0, 2}, half are 2 apart: the root mean square is sqrt(2)."""
+    assert Space.of(states_of([[0.0], [2.0]])).unit == pytest.approx(np.sqrt(2))
 
 
 def test_states_that_are_all_the_same_have_a_space_too() -> None:
     space = Space.of(states_of([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]))
-    assert space.unit == 1.0 and not space.explained_2.any() and not space.sigma_Z.any()
+    assert space.unit == 1.0 and not space.explained_2.any()
 
 
 def test_clusters_are_of_directions_and_the_largest_is_first() -> None:
@@ -67,19 +64,3 @@ def test_neighbours_agree_more_than_chance_where_what_is_alike_is_near() -> None
     alike = label[:, None] == label[None, :]
     near, chance = agreement(alike, np.arange(4), np.array([[1], [0], [3], [1]]))
     assert (near, chance) == (3 / 4, pytest.approx(4 / 12))
-
-
-def test_tsne_keeps_groups_apart_and_is_the_same_for_a_seed() -> None:
-    rng = np.random.default_rng(0)
-    groups = np.repeat([[0.0] * 5, [20.0] * 5], 15, axis=0) + rng.normal(size=(30, 5))
-    first = tsne(groups.astype(np.float32), seed=3)
-    assert first is not None and first.shape == (30, 2)
-    assert np.array_equal(first, tsne(groups.astype(np.float32), seed=3))
-    label = np.repeat([0, 1], 15)
-    near = neighbours(first.astype(np.float32), np.arange(30), 5)
-    assert (label[near] == label[:, None]).all()
-
-
-def test_there_is_no_tsne_of_a_handful_or_of_what_is_all_the_same() -> None:
-    assert tsne(np.eye(9, dtype=np.float32), seed=3) is None
-    assert tsne(np.ones((60, 5), dtype=np.float32), seed=3) is None

@@ -20,8 +20,8 @@ from tiny_dataset import (
 
 from fsvae.data.chunks import Batcher, evaluation_chunks
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
-from fsvae.latent.states import encode, latest_days, latest_listens, mean_request, most_active, some_listens
+from fsvae.features.clock import DAY_US
+from fsvae.latent.states import encode, latest_days, mean_request, most_active, some_listens
 from fsvae.models.fsvae import FSVAE
 
 CATALOGUE, DIM = 12, 6
@@ -201,14 +201,6 @@ def test_every_user_has_one_state_on_the_map_before_any_has_two() -> None:
     assert data.listens.user[five].tolist() == [0, 0, 0, 1, 1] and (np.diff(five) > 0).all()
     assert some_listens(data, begin, 99, seed=1).tolist() == list(range(12))
     assert not np.array_equal(five, some_listens(data, begin, 5, seed=2))
-
-
-def test_the_last_listens_are_of_the_users_named_and_of_others() -> None:
-    data = of_times({"ann": [0, 1, 2], "bob": [1], "cat": [1, 2], "dan": [5]})
-    users, positions = latest_listens(data, np.array([2, 0]), most=4, seed=1)
-    assert users.tolist() == [0, 1, 2, 3] and positions.tolist() == [2, 3, 5, 6]
-    users, positions = latest_listens(data, np.array([2, 0]), most=3, seed=1)
-    assert len(users) == 3 and {0, 2} < set(users.tolist())
 
 
 def test_the_most_active_users_listen_on_most_of_the_last_days() -> None:

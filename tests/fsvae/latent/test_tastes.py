@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of
 
-from fsvae.features.slow import DAY_US
-from fsvae.latent.tastes import last_heard, slow_known, slow_taste
+from fsvae.features.clock import DAY_US
+from fsvae.latent.tastes import last_heard, slow_taste
 
 X, Y = [1.0, 0.0], [0.0, 1.0]
 
@@ -26,4 +26,3 @@ def test_the_taste_is_of_earlier_days_and_the_last_track_is_the_users_own() -> N
     assert last_heard(data, everything).tolist() == [[0, 0], X, Y, [0, 0], [0, 0]]
     taste = slow_taste(data, everything)
     assert taste[:3].tolist() == [[0, 0]] * 3 and taste[3].tolist() == [0.5, 0.5] and taste[4].tolist() == [0, 0]
-    assert slow_known(data, everything).tolist() == [False, False, False, True, False]

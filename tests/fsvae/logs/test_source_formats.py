@@ -275,11 +275,11 @@ def test_spotify_history(tmp_path: Path, indent: int | None) -> None:
     ("data", "says"),
     [
         (b"", "the file is empty"),
-        (b" ", r"line 1: expected a JSON file \[\.\.\.\], found b' '"),
+        (b" ", "line 1 or after: not readable as JSON, is it whole?"),
         (b'{"a": 1}', r"line 1: expected a JSON file \[\.\.\.\], found b'{\"a\": 1}'"),
-        (history(play())[:-1], "element 1: the file ends inside the array"),
-        (history(play(), play())[:-40], "element 2: the file ends inside the array"),
-        (history(play()).replace(b'"ios"', b'"ios'), "element 1: the file ends inside the array"),
+        (history(play())[:-1], "line 1 or after: not readable as JSON, is it whole?"),
+        (history(play(), play())[:-40], "line 1 or after: not readable as JSON, is it whole?"),
+        (b"[" * 100_000, "line 1 or after: not readable as JSON, is it whole?"),
     ],
 )
 def test_a_history_that_is_none_is_refused(tmp_path: Path, data: bytes, says: str) -> None:
@@ -292,18 +292,23 @@ def test_a_history_needs_a_user(tmp_path: Path) -> None:
         taken_and_bad(tmp_path, "spotify_history", "s.json", history(play()))
 
 
-def test_elements_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quotes, brackets and runs of backslashes in names; a block holds less than an element."""
-    names = ['"', "\\", '\\"', "\\\\", "]", "},{", "[", "a,b", "\\" * 70 + '"', ""]
-    data = history(*(play(master_metadata_track_name=name) for name in names), {"x": []}, 5, indent=1)
-    for block in (10_000, 333, 64):
-        monkeypatch.setattr(jsonfile, "_BLOCK_BYTES", block)
+def test_elements_in_several_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quotes, brackets and backslashes in names, and bytes that are no UTF-8 in one."""
+    names = ['"', "\\", '\\"', "\\\\", "]", "},{", "[", "a,b", "é", ""]
+    data = history(*(play(master_metadata_track_name=name) for name in names), {"x": []}, 5, play(), indent=1)
+    data = data[::-1].replace(b"Jack"[::-1], b"\xff"[::-1], 1)[::-1]
+    for at_once in (10_000, 3):
+        monkeypatch.setattr(jsonfile, "_ELEMENTS_AT_ONCE", at_once)
         taken, bad = taken_and_bad(tmp_path, "spotify_history", "s.json", data, user_id="me")
         assert [row["title"] for row in taken] == names
-        assert bad == [(11, "track_id", "missing"), (12, "row", "not a JSON object")]
-    monkeypatch.setattr(jsonfile, "_MAX_BYTES", 600)
-    with pytest.raises(UserError, match="element 1: longer than"):
-        taken_and_bad(tmp_path, "spotify_history", "s.json", b'["' + b"x" * 900, user_id="me")
+        assert sorted(bad) == [
+            (11, "track_id", "missing"),
+            (12, "row", "not a JSON object"),
+            (13, "row", "master_metadata_track_name: not valid Unicode text"),
+        ]
+    monkeypatch.setattr(jsonfile, "_MAX_ARRAY_BYTES", 600)
+    with pytest.raises(UserError, match="cut the array into several files"):
+        taken_and_bad(tmp_path, "spotify_history", "s.json", data, user_id="me")
 
 
 @pytest.mark.parametrize("indent", [None, 4])

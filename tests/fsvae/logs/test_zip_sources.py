@@ -26,7 +26,6 @@ from log_samples import (
 
 from fsvae.errors import UserError
 from fsvae.logs.checks import check_rows
-from fsvae.logs.formats import json as jsonfile
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
 from pipelines.ingest.ingest import Counts, ingest
@@ -65,8 +64,7 @@ def test_the_history_that_spotify_sends(tmp_path: Path) -> None:
         list(read(path, SourceConfig(reader="spotify_history")))
 
 
-def test_the_million_playlists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonfile, "_BLOCK_BYTES", 200)
+def test_the_million_playlists(tmp_path: Path) -> None:
     other = {"pid": 9, "tracks": [playlist_track(0, "c"), playlist_track(-1, "d")]}
     members = {"data/mpd.slice.1000-1999.json": playlists(other), "data/mpd.slice.0-999.json": playlists(PLAYLIST)}
     path = put(tmp_path, members | {"README.md": b"x", "src/stats.py": b"x"})

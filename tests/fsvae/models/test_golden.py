@@ -10,7 +10,7 @@ import torch
 from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
 
 from fsvae.data.datamodule import ChunkDataModule
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import OptimiserConfig

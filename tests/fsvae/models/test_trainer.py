@@ -10,7 +10,7 @@ import torch
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, small_config, unit_vectors
 
 from fsvae.data.dataset import PreparedDataset
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.slow_moments import slow_moments
 from fsvae.models.train_config import OptimiserConfig, TrainConfig

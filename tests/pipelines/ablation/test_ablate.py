@@ -221,7 +221,7 @@ def test_a_variant_with_another_track_space_has_a_dataset_of_its_own(
     ]
     assert manifests[0]["config"]["track2vec"] == manifests[1]["config"]["track2vec"] | {"dim": 3}
     assert manifests[0]["counts"] == manifests[1]["counts"] and manifests[0]["seed"] == manifests[1]["seed"]
-    assert "track spaces of their own, in which L2 and cosine distances are not comparable" in done.output
+    assert "track spaces of their own: L2 and cosine distances are not comparable" in done.output
     assert len(list(workdir.glob("variants/*/test/metrics.json"))) == 2
 
 

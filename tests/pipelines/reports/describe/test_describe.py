@@ -135,7 +135,7 @@ def test_no_more_than_seven_days_are_compared(tmp_path: Path) -> None:
 def test_what_is_folded_in_between_is_the_same(
     lake: Lake, described: Description, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(describing, "_FOLD_ROWS", 0)
+    monkeypatch.setattr("pipelines.reports.describe.event_counts._FOLD_ROWS", 0)
     folded = describe_lake(lake)
     np.testing.assert_array_equal(folded.listens_T, described.listens_T)
     assert folded.drift is not None and described.drift is not None

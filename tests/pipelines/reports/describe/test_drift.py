@@ -65,3 +65,10 @@ def test_no_drift_without_listens_on_both_sides() -> None:
     known = np.ones(1, dtype=np.bool_)
     assert drift(span("old", 1, 0, {}), span("new", 1, 1, {0: 1}), none, some, known, 0) is None
     assert drift(span("old", 1, 1, {0: 1}), span("new", 1, 0, {}), some, none, known, 0) is None
+
+
+def test_the_distance_of_nearly_equal_shares_is_a_number() -> None:
+    """Divergences that rounding makes less than 0 have no root."""
+    generator = np.random.default_rng(1)
+    for counts in generator.integers(1, 1000, (200, 7)):
+        assert js_distance(counts, 3 * counts) == pytest.approx(0, abs=1e-7)

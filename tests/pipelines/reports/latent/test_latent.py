@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,14 @@ from whole_page import assert_whole
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import PreparedDataset
 from fsvae.errors import UserError
-from fsvae.evaluation.latent_use import LatentUse
 from fsvae.features.fast import REQUEST_FEATURES
-from fsvae.features.taste import DaySums
-from fsvae.latent.states import encode
 from fsvae.models.fsvae import FSVAE
 from fsvae.models.model_config import ModelConfig
 from pipelines.cli.main import app
-from pipelines.reports.latent import compute as gathering
+from pipelines.reports.latent import compute
 from pipelines.reports.latent.compute import latent_figures
 from pipelines.reports.latent.figures import LatentFigures
-from pipelines.reports.latent.followed_users import follow, users_of
-from pipelines.reports.latent.latent_page import html, sections, summary
-from pipelines.reports.latent.latent_tables import neighbour_tables
-from pipelines.reports.latent.sentences import collapse
+from pipelines.reports.latent.latent_page import headline, html, sections, summary
 
 SIZES = {
     "history": 8,
@@ -42,13 +36,12 @@ SIZES = {
 }
 
 
-look = partial(latent_figures, moments=120)
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at fewer states than usual, on the command line too."""
-    monkeypatch.setattr(gathering, "latent_figures", look)
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    """Look at fewer states than usual."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compute, "MAPPED_STATES", 120)
+        yield
 
 
 def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bundle:
@@ -69,7 +62,7 @@ def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def figures(bundle: Bundle, small_dataset: PreparedDataset) -> LatentFigures:
-    return look("run", bundle, small_dataset, [], seed=1)
+    return latent_figures("run", bundle, small_dataset, [], seed=1)
 
 
 def test_all_that_is_shown_is_of_listens_that_the_model_has_not_learned_from(
@@ -83,17 +76,10 @@ def test_all_that_is_shown_is_of_listens_that_the_model_has_not_learned_from(
 
 
 def test_users_are_followed_from_both_sides_and_from_each(figures: LatentFigures) -> None:
-    assert len(figures.chosen) == 3
-    for chosen in figures.chosen:
-        assert list(chosen.paths) == ["slow", "fast", "both"] and list(chosen.neighbours) == ["both", "slow"]
-        days = chosen.paths["both"].day_T
-        assert 20 <= len(days) <= 28
-        for near in chosen.neighbours.values():
-            *named, mean = near
-            assert len(named) == 5 and mean.user_id == "mean of all others"
-            assert chosen.user_id not in {one.user_id for one in named}
-            assert [one.distance for one in named] == sorted(one.distance for one in named)
-            assert named[-1].distance < mean.distance
+    assert len(figures.followed) == 3
+    for user in figures.followed:
+        assert list(user.paths) == ["slow", "fast", "both"]
+        assert 20 <= len(user.paths["both"].day_T) <= 28
 
 
 def test_the_most_surprising_listens_come_first(figures: LatentFigures) -> None:
@@ -103,7 +89,7 @@ def test_the_most_surprising_listens_come_first(figures: LatentFigures) -> None:
 
 def test_the_walk_begins_and_ends_at_the_chosen_users(figures: LatentFigures) -> None:
     walk = figures.walk
-    assert (walk.begin, walk.end) == (figures.chosen[0].user_id, figures.chosen[1].user_id)
+    assert (walk.begin, walk.end) == (figures.followed[0].user_id, figures.followed[1].user_id)
     assert len(walk.tracks) == len(walk.to_next) + 1 == 11
     assert walk.to_begin[0] == pytest.approx(1) and walk.to_end[-1] == pytest.approx(1)
 
@@ -111,13 +97,11 @@ def test_the_walk_begins_and_ends_at_the_chosen_users(figures: LatentFigures) ->
 def test_the_same_seed_gives_the_same_figures(
     figures: LatentFigures, bundle: Bundle, small_dataset: PreparedDataset
 ) -> None:
-    again = look("run", bundle, small_dataset, [], seed=1)
-    assert figures.maps.tsne_N2 is not None and again.maps.tsne_N2 is not None
-    assert np.array_equal(again.maps.tsne_N2, figures.maps.tsne_N2)
+    again = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert np.array_equal(again.maps.principal_N2, figures.maps.principal_N2)
     assert np.array_equal(again.maps.taste.label_N, figures.maps.taste.label_N)
-    assert np.array_equal(again.walk.smoothness.ends, figures.walk.smoothness.ends)
-    assert again.anomalous == figures.anomalous and again.traversal.tracks == figures.traversal.tracks
-    other = look("run", bundle, small_dataset, [], seed=2)
+    assert again.anomalous == figures.anomalous and again.walk.tracks == figures.walk.tracks
+    other = latent_figures("run", bundle, small_dataset, [], seed=2)
     assert not np.array_equal(other.maps.principal_N2, figures.maps.principal_N2)
 
 
@@ -126,7 +110,7 @@ def test_the_page_is_whole_and_loads_nothing(figures: LatentFigures) -> None:
     assert_whole(page)
     assert "currentColor" in page and "#010203" not in page
     parts = sections(figures)
-    assert page.count("<svg") == sum(len(part.plots) for part in parts) == 6 + 2 + 3 + 2 + 2
+    assert page.count("<svg") == sum(len(part.plots) for part in parts) == 3 + 1 + 3 + 1 + 1
     for part in parts:
         assert f"<h2>{part.title}</h2>" in page
         for table in part.tables:
@@ -134,8 +118,9 @@ def test_the_page_is_whole_and_loads_nothing(figures: LatentFigures) -> None:
             assert all(len(row) == len(table.headings) for row in table.rows)
 
 
-def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDataset, tmp_path: Path) -> None:
-    assert collapse(figures).startswith("No posterior collapse: all 5 dimensions are active")
+def test_collapse_is_told_in_numbers(figures: LatentFigures, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+    first = [("5 of 5", "dimensions active"), ("0", "collapsed onto the prior"), ("0", "not used yet")]
+    assert headline(figures)[:3] == first
     bundle = bundle_of(small_dataset, tmp_path)
     with torch.no_grad():  # the posterior is the prior, but for one dimension
         assert bundle.model.latent.log_variance is not None
@@ -143,99 +128,65 @@ def test_collapse_is_named(figures: LatentFigures, small_dataset: PreparedDatase
         bundle.model.latent.mean.bias[1:] = 0
         bundle.model.latent.log_variance.weight.zero_()
         bundle.model.latent.log_variance.bias.zero_()
-    found = look("run", bundle, small_dataset, [], seed=1)
-    assert collapse(found).startswith("Posterior collapse in part: 1 of 5 dimensions are active")
-    assert "Collapsed onto the prior: 4 (" in collapse(found) and "Not used yet" not in collapse(found)
-    assert found.traversal.dimensions.tolist() == [0]
+    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert [value for value, _ in headline(found)[:3]] == ["1 of 5", "4", "0"]
     with torch.no_grad():
         bundle.model.latent.mean.weight.zero_()
-    found = look("run", bundle, small_dataset, [], seed=1)
-    assert collapse(found).startswith("Posterior collapse: all 5 dimensions are the same")
-    assert "Traversal" not in html(found) and summary(found)
-
-
-def test_a_dimension_that_pays_for_a_small_variance_has_not_collapsed(figures: LatentFigures) -> None:
-    """2.0 nats is what a log variance of -5 costs, whatever is said with it."""
-
-    def said(kl: list[float], variance: list[float]) -> str:
-        use = LatentUse(np.array(kl), np.array(variance), np.ones(len(kl)))
-        return collapse(dataclasses.replace(figures, use=use, kl_of_mean_Z=np.array([0.5, *np.zeros(len(kl) - 1)])))
-
-    paid = (
-        " Of 4.5 nats of KL, 0.5 are paid for the means of the states and 4 for their small variance, which by itself "
-        "tells nothing of the users."
-    )
-    assert said([2.5, 2.0], [1.0, 0.0]) == (
-        "No posterior collapse: 1 of 2 dimensions are active. "
-        f"Not used yet: 1 (the same for every user, so that the KL there tells nothing).{paid}"
-    )
-    assert said([2.5, 2.0, 0.0], [1.0, 0.0, 0.0]) == (
-        "Posterior collapse in part: 1 of 3 dimensions are active. "
-        "Collapsed onto the prior: 1 (the same for every user, and nearly no KL). "
-        f"Not used yet: 1 (the same for every user, so that the KL there tells nothing).{paid}"
-    )
-    assert said([2.0, 2.0], [0.0, 0.0]).startswith("Not used yet: 0 of 2 dimensions are active")
+    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert [value for value, _ in headline(found)[:3]] == ["0 of 5", "5", "0"]
+    assert html(found) and summary(found)[0] == "0 of 5 dimensions active"
 
 
 @pytest.mark.parametrize("slow", [True, False])
-def test_a_path_and_the_slow_neighbours_do_not_follow_the_calendar(
-    small_dataset: PreparedDataset, tmp_path: Path, slow: bool
-) -> None:
+def test_a_path_does_not_follow_the_calendar(small_dataset: PreparedDataset, tmp_path: Path, slow: bool) -> None:
     """The latent sees nothing but the request, or the slow features beside it, which are one snapshot a day."""
-    model = bundle_of(small_dataset, tmp_path).model
-    chosen = users_of(small_dataset, [])
+    bundle = bundle_of(small_dataset, tmp_path)
+    model = bundle.model
     with torch.no_grad():
         model.latent.mean.weight[:, : model.config.fast_hidden] = 0
         if not slow:
             model.latent.mean.weight[:, : -len(REQUEST_FEATURES)] = 0
-    latest = encode(model, small_dataset, small_dataset.listens.offsets[1:] - 1)
-    assert (latest.mean_NZ.std(axis=0) > 0.01).all()
-    users = np.arange(small_dataset.listens.n_users)
-    for one in follow(model, small_dataset, chosen, users, latest, lambda done, of: None):
+    found = latent_figures("run", bundle, small_dataset, [], seed=1)
+    assert found.space.unit > 0.01
+    for user in found.followed:
         for side in ("slow", "both"):
-            assert (one.paths[side].net > 0.01) == slow
-        assert one.paths["fast"].net == pytest.approx(0, abs=1e-5)
-        assert (one.neighbours["slow"][-1].distance > 0.01) == slow
+            assert (user.paths[side].net > 0.01) == slow
+        assert user.paths["fast"].net == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("changes", "sides", "says"),
+    ("changes", "sides"),
     [
-        ({"latent": "deterministic"}, ["slow", "fast", "both"], "there is no KL"),
-        ({"slow": False}, ["both"], "active"),
-        ({"fast": "off"}, ["both"], "active"),
-        ({"repeat_head": True, "prior": "slow", "track_table": "finetuned"}, ["slow", "fast", "both"], "active"),
-        (
-            {"likelihood": "track_softmax", "softmax_weight": 0.0, "fast": "shuffled"},
-            ["slow", "fast", "both"],
-            "active",
-        ),
-        ({"fast_dropout": 0.0}, ["slow", "fast", "both"], "never left out the recent listens"),
+        ({"latent": "deterministic"}, ["slow", "fast", "both"]),
+        ({"slow": False}, ["both"]),
+        ({"fast": "off"}, ["both"]),
+        ({"repeat_head": True, "prior": "slow", "track_table": "finetuned"}, ["slow", "fast", "both"]),
+        ({"likelihood": "track_softmax", "softmax_weight": 0.0, "fast": "shuffled"}, ["slow", "fast", "both"]),
     ],
 )
 def test_other_models_have_a_page_too(
-    small_dataset: PreparedDataset, tmp_path: Path, changes: dict[str, object], sides: list[str], says: str
+    small_dataset: PreparedDataset, tmp_path: Path, changes: dict[str, object], sides: list[str]
 ) -> None:
-    found = look("run", bundle_of(small_dataset, tmp_path, **changes), small_dataset, [], seed=1)
-    assert list(found.chosen[0].paths) == sides
+    found = latent_figures("run", bundle_of(small_dataset, tmp_path, **changes), small_dataset, [], seed=1)
+    assert list(found.followed[0].paths) == sides
     page = html(found)
-    assert says in page
-    assert ("KL per dimension" in page) == (changes.get("latent") != "deterministic")
+    for told in ("KL per dimension", "nats of KL", "collapsed onto the prior"):
+        assert (told in page) == (changes.get("latent") != "deterministic")
 
 
 def test_users_can_be_named(bundle: Bundle, small_dataset: PreparedDataset) -> None:
     one = small_dataset.user_ids[4]
-    found = look("run", bundle, small_dataset, [one, one], seed=1)
-    assert [chosen.user_id for chosen in found.chosen] == [one]
+    found = latent_figures("run", bundle, small_dataset, [one, one], seed=1)
+    assert [user.user_id for user in found.followed] == [one]
     assert found.walk.begin == one != found.walk.end
     with pytest.raises(UserError, match=f"--users {one}x: there is no such user in the dataset. Did you mean"):
-        look("run", bundle, small_dataset, [f"{one}x"], seed=1)
+        latent_figures("run", bundle, small_dataset, [f"{one}x"], seed=1)
 
 
 def test_a_model_that_has_seen_all_listens_is_refused(bundle: Bundle, small_dataset: PreparedDataset) -> None:
     late = dataclasses.replace(bundle, info={**bundle.info, "validation_until_us": 1 << 60})
     with pytest.raises(UserError, match="has not learned from"):
-        look("run", late, small_dataset, [], seed=1)
+        latent_figures("run", late, small_dataset, [], seed=1)
 
 
 def test_names_are_drawn_as_they_are(figures: LatentFigures) -> None:
@@ -260,7 +211,7 @@ def test_the_command_writes_the_page_and_says_what_matters(
     here = f"workdir={tmp_path}"
     answer = CliRunner().invoke(app, ["latent", "--users", ",".join(users), here])
     assert answer.exit_code == 0, answer.output
-    assert "nats of KL" in answer.output and f"{users[1]} moves from day to day" in answer.output
+    assert "nats of KL" in answer.output and f"{users[1]}, a day's step" in answer.output
     assert f"Drift of {users[0]}" in (tmp_path / "report" / "latent.html").read_text()
 
     monkeypatch.setattr("pipelines.reports.latent.compute.latent_figures", lambda *_: figures)
@@ -283,45 +234,3 @@ def test_settings_that_the_run_has_decided_are_refused(tmp_path: Path, setting: 
     assert f"{setting}: the run decides, which is trained already; choose one with --run." in str(refused.exception)
     with pytest.raises(UserError, match="no trained model there"):
         CliRunner().invoke(app, ["latent", *allowed], catch_exceptions=False)
-
-
-@pytest.mark.parametrize("named", [0, 1])
-def test_users_of_whom_the_slow_side_knows_nothing_are_nobodys_slow_neighbours(
-    bundle: Bundle, small_dataset: PreparedDataset, named: int
-) -> None:
-    """Seven users whose snapshots are empty, of whom one may be asked for, beside one who is known."""
-    blank, snapshots = np.arange(3, 10), small_dataset.snapshots
-    habits = np.where(np.isin(snapshots.user, blank)[:, None], 0, snapshots.habits).astype(np.float32)
-    data = dataclasses.replace(small_dataset, snapshots=dataclasses.replace(snapshots, habits=habits))
-    last = small_dataset.slow_row[small_dataset.listens.offsets[1:] - 1]
-    known = habits[last, 0] > 0
-    assert not known[blank].any() and known.sum() > 40
-    ids = np.array(data.user_ids)
-    who = [int(np.flatnonzero(known)[0]), 3][: 1 + named]
-    found = look("run", bundle, data, ids[who].tolist(), seed=1)
-    assert (found.asked, found.unknown) == (len(known), (~known).sum())
-    near = found.chosen[0].neighbours["slow"]
-    assert len(near) == 6 and {one.user_id for one in near[:-1]} <= set(ids[known])
-    assert len({one.distance for one in near}) == 6
-    _, table = neighbour_tables(found)
-    assert table.note.endswith(
-        f"; left out: {(~known).sum()} of {len(known)} users, of whom the slow side knows nothing"
-    )
-    assert [row[1] for row in table.rows[6:]] == ["left out"] * named
-    if named:
-        assert found.chosen[1].neighbours["slow"] == [] and len(found.chosen[1].neighbours["both"]) == 6
-    assert "left out" not in neighbour_tables(found)[0].note
-
-
-def test_a_taste_that_is_not_known_is_like_no_other(bundle: Bundle, small_dataset: PreparedDataset) -> None:
-    """The first user's listens have no vector: the others' tastes are compared without that of a stranger."""
-    listens, snapshots = small_dataset.listens, small_dataset.snapshots
-    track = np.where(listens.user == 0, len(small_dataset.vectors), listens.track).astype(np.int32)
-    sums = DaySums.of(listens.user, track, listens.played_at, small_dataset.vectors)
-    data = dataclasses.replace(small_dataset, snapshots=dataclasses.replace(snapshots, sums=sums))
-    users = np.arange(listens.n_users)
-    latest = encode(bundle.model, data, listens.offsets[1:] - 1)
-    without, other = follow(bundle.model, data, np.array([0, 1]), users, latest, lambda done, of: None)
-    assert all(np.isnan(one.taste) for near in without.neighbours.values() for one in near)
-    means = [near[-1].taste for near in other.neighbours.values()]
-    assert np.isfinite(means).all() and len(means) == 2

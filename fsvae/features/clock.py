@@ -1,0 +1,16 @@
+"""Times: microseconds since 1970 UTC, the hours and days in them, and how they are written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+SECOND_US = 1_000_000
+HOUR_US = 3_600 * SECOND_US
+DAY_US = 24 * HOUR_US
+EPOCH_WEEKDAY = 3
+"""Weekday of 1970-01-01, a Thursday; Monday is 0."""
+
+
+def utc_text(time_us: int, form: str = "%Y-%m-%d %H:%M") -> str:
+    """Return a time as text, in UTC."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime(form)
