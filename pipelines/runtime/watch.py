@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
+from fsvae.progress import Stage
+
 if TYPE_CHECKING:
     from pipelines.reports.table import Table
 
