@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from fsvae.data.dataset import PreparedDataset, list_matrix
+from fsvae.data.dataset import Dataset, list_matrix
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
 from fsvae.features.taste import DaySums
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.online_state import UserState
 from fsvae.models.predict import Rings, user_states
@@ -40,7 +40,7 @@ _FEATURES = {
 class Bundle:
     """A model, its catalogue, and its users behind their last listens in its dataset."""
 
-    model: FSVAE
+    model: FSVAENetwork
     tracks: pl.DataFrame
     """`schema.DATASET_TRACKS` of all tracks with a vector, in order of track index; the catalogue comes first."""
     info: dict[str, Any]
@@ -103,19 +103,25 @@ class Bundle:
         recent, rows = self._recent, self._recent.rows(row)
         played_on = np.repeat(recent.day_G[rows], recent.listens[rows])
         track = self._recent_track[self._recent_offsets[rows.start] : self._recent_offsets[rows.stop]]
-        sums = DaySums.of(np.zeros_like(played_on), track, played_on * DAY_US, self._vectors)
+        sums = DaySums.of(np.zeros_like(played_on), track, played_on * DAY_US, self.vectors)
         return np.concatenate([recent.habits(row, int(self._first_listen_day[row]), day), sums.taste_of(0, day)])
 
     @property
-    def _vectors(self) -> NDArray[np.float32]:
+    def last_listen_at(self) -> int:
+        """Return the time [us] of the last listen of all."""
+        return int(self._last_played_at.max())
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """Return the vectors of the tracks, [V, D]."""
         return self.model.tracks[:-1].numpy()
 
-    def view(self, dataset: PreparedDataset) -> PreparedDataset:
+    def view(self, dataset: Dataset) -> Dataset:
         """Return a dataset in the model's track space."""
-        return dataset.in_space_of(self.tracks, self._vectors)
+        return dataset.in_space_of(self.tracks, self.vectors)
 
 
-def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[str, Any]) -> None:
+def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[str, Any]) -> None:
     """Write a bundle: the model, its catalogue, and the state of every user of the dataset behind its last listen.
 
     Args:
@@ -207,7 +213,9 @@ def load_bundle(path: Path) -> Bundle:
     weights = load_file(path / "model.safetensors")
     try:
         config = ModelConfig(**info["model"])
-        model = FSVAE(config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"])
+        model = FSVAENetwork(
+            config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"]
+        )
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
         raise UserError(f"{path}: the model is not one of this version's. Train again: fsvae train.") from error

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from IPython.display import Image, Markdown, display
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
@@ -50,7 +50,7 @@ def small_workspace(workdir: str, *overrides: str) -> Workspace:
     return Workspace(load_config([*SMALL, f"workdir={workdir}", *overrides]))
 
 
-def trained(workspace: Workspace) -> tuple[Run, PreparedDataset]:
+def trained(workspace: Workspace) -> tuple[Run, Dataset]:
     """Simulate, ingest, prepare and train, as far as it is not done, and say what there is now."""
     config = workspace.config
     simulate(config.simulate, workspace.raw)
@@ -73,7 +73,7 @@ def trained(workspace: Workspace) -> tuple[Run, PreparedDataset]:
     return run, dataset
 
 
-def heard_last(dataset: PreparedDataset, user_id: str, number: int) -> Table:
+def heard_last(dataset: Dataset, user_id: str, number: int) -> Table:
     """Return the last listens of a user, the latest one last."""
     end = dataset.listens.offsets[dataset.user_ids.index(user_id) + 1]
     labels = track_labels(dataset.tracks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.storage import Folder
 from pipelines.config.schema import Config
@@ -75,6 +75,6 @@ class Workspace:
         """Return the lake."""
         return Lake(self.config.lake or self.root / "lake")
 
-    def dataset(self) -> PreparedDataset:
+    def dataset(self) -> Dataset:
         """Return the newest prepared dataset."""
         return open_dataset(self.datasets)

@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fsvae.errors import UserError
+from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
-from serving.online_recommender import OnlineRecommender, RecentListen
 from serving.serve_config import MAX_K
 
 MAX_RECENT = 500

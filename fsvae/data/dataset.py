@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
+from fsvae.data.dataset_files import find_dataset, shard_name
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.taste import DaySums
-from fsvae.schema import SCHEMA_VERSION
 from fsvae.storage import Folder, read_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fsvae.prepare.dataset_config import DatasetConfig
 
 PERIODS = ("train", "validation", "test")
 
@@ -50,8 +56,17 @@ class Snapshots:
 
 
 @dataclass(frozen=True)
-class PreparedDataset:
-    """A prepared dataset in memory."""
+class Dataset:
+    """A prepared dataset in memory.
+
+    Example:
+        >>> import fsvae, pandas as pd
+        >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
+        >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
+        >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
+        >>> dataset.user_ids, dataset.n_catalogue, len(dataset.targets("test"))
+        (['ann'], 3, 30)
+    """
 
     manifest: dict[str, Any]
     user_ids: list[str]
@@ -68,6 +83,45 @@ class PreparedDataset:
     recent: RecentDays
     """Days that snapshots behind the users' latest listens are made of."""
 
+    @classmethod
+    def open(cls, where: str | Path | Folder) -> Dataset:
+        """Open a prepared dataset, or the current one of a folder of datasets (``work/.../datasets``).
+
+        Raises:
+            UserError: there is none, it has another schema version, or a file is not the one that was written.
+        """
+        return open_dataset(where)
+
+    @classmethod
+    def from_pandas(
+        cls,
+        listens: pd.DataFrame | pl.DataFrame,
+        tracks: pd.DataFrame | pl.DataFrame | None = None,
+        config: DatasetConfig | None = None,
+        seed: int = 1,
+    ) -> Dataset:
+        """Make a dataset of a frame of listens: the very one that `fsvae ingest` and `fsvae prepare` make of them.
+
+        Args:
+            listens: what `read_listens` returns, or a frame with at least its columns user_id, track_id and played_at,
+                in order of arrival; rows that fail the checks are left out with a warning.
+            tracks: what else is known of tracks, with track_id and any of title, artist_id, artist_name, album and
+                duration_ms; it goes before what the listens say.
+            config: the split, the catalogue and the track vectors, by default as `fsvae prepare` has them.
+            seed: seed of the track vectors.
+
+        Raises:
+            UserError: a column is missing, too many rows are rejected, or the listens do not fill a training, a
+                validation and a test period.
+
+        Warns:
+            UserWarning: rows were rejected.
+        """
+        from fsvae.prepare.from_frame import make_from_frame  # what only reads datasets need not know how to make one
+
+        with tempfile.TemporaryDirectory(prefix="fsvae-") as temporary:
+            return open_dataset(make_from_frame(listens, tracks, config, seed, Path(temporary)))
+
     @property
     def fingerprint(self) -> str:
         """Return what names this dataset: equal for equal events, config, seed and track space."""
@@ -83,7 +137,7 @@ class PreparedDataset:
         """Return the flat positions of all listens in a period, outside the catalogue or not."""
         return self.listens.between(*self.period(name))
 
-    def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> PreparedDataset:
+    def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> Dataset:
         """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.
 
         The model's tracks come first; behind them each track that it lacks has an index of its own. The fingerprint
@@ -120,39 +174,7 @@ class PreparedDataset:
         )
 
 
-def is_prepared(folder: Folder) -> bool:
-    """Return whether a folder holds a whole dataset: its manifest is written last."""
-    return folder.exists("manifest.json")
-
-
-def current_dataset(datasets: Folder) -> Folder | None:
-    """Return the newest dataset of a folder of datasets, which its CURRENT names, or None where there is none."""
-    if not datasets.exists("CURRENT"):
-        return None
-    folder = datasets / datasets.read("CURRENT").decode().strip()
-    return folder if is_prepared(folder) else None
-
-
-def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
-    """Return the folder of a prepared dataset, or of the current one of a folder of datasets, and its manifest.
-
-    Raises:
-        UserError: there is none, or it has another schema version.
-    """
-    folder = Folder.at(where)
-    folder = current_dataset(folder) or folder
-    if not is_prepared(folder):
-        raise UserError(f"{folder}: no prepared dataset there. Make one: fsvae prepare.")
-    manifest = folder.read_json("manifest.json")
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{folder}/manifest.json: schema_version is {manifest.get('schema_version')}, this program reads "
-            f"{SCHEMA_VERSION}. Run fsvae prepare again."
-        )
-    return folder, manifest
-
-
-def open_dataset(where: str | Path | Folder) -> PreparedDataset:
+def open_dataset(where: str | Path | Folder) -> Dataset:
     """Open a prepared dataset, or the current one of a folder of datasets.
 
     Raises:
@@ -195,7 +217,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         habits=list_matrix(slow["habits"]),
         sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors),
     )
-    return PreparedDataset(
+    return Dataset(
         manifest=manifest,
         user_ids=sequences["user_id"].to_list(),
         listens=listens,
@@ -210,11 +232,6 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
             counts_GC=recent["counts"].explode().to_numpy().reshape(-1, len(RECENT_COUNTS)),
         ),
     )
-
-
-def shard_name(index: int) -> str:
-    """Return the file name of a part of a table that is cut by user."""
-    return f"part-{index:02d}.parquet"
 
 
 def list_matrix(column: pl.Series) -> NDArray[np.float32]:

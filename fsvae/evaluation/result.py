@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
 from fsvae.evaluation.metric_names import RANKING_METRICS
@@ -94,7 +94,7 @@ class EvaluationResult:
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 
 
-def listens_checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> str:
+def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:
     """Return what names the listens at some flat positions by user and time, equal for datasets of other vectors."""
     users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
     digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
@@ -103,7 +103,7 @@ def listens_checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> st
     return digest.hexdigest()
 
 
-def check_listens(result: EvaluationResult, dataset: PreparedDataset) -> None:
+def check_listens(result: EvaluationResult, dataset: Dataset) -> None:
     """Check that an result is over listens of a dataset.
 
     Raises:

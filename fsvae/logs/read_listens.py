@@ -67,15 +67,29 @@ def read_listens(
     """
     config = replace(config or SourceConfig(), reader=source)
     config.columns = {**config.columns, **columns}
-    taken, bad = checked(log, config)
+    return checked_listens(log, config, rejects).to_pandas()
+
+
+def checked_listens(
+    log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig, rejects: str | Path | None = None
+) -> pl.DataFrame:
+    """Return the rows of a log that are taken, RAW_EVENTS; see `read_listens`.
+
+    Raises:
+        UserError: the log cannot be read, or too many rows are rejected.
+
+    Warns:
+        UserWarning: rows were rejected.
+    """
+    taken, bad = _checked(log, config)
     if rejects is not None:
         bad.write_parquet(rejects)
     if len(bad):
         _tell(log, bad, len(taken) + len(bad), config, rejects)
-    return taken.select(_FIELDS).to_pandas()
+    return taken.select(_FIELDS)
 
 
-def checked(log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _checked(log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows of a log that are taken (RAW_EVENTS and `line`), and its rejects (REJECTS).
 
     Raises:
@@ -118,4 +132,4 @@ def _tell(log: Any, bad: pl.DataFrame, rows: int, config: SourceConfig, rejects:
     where = f"All of them: {rejects}." if rejects else "All of them: read_listens(..., rejects='rejects.parquet')."
     if len(bad) > config.max_reject_share * rows:
         raise UserError(f"{what} More than max_reject_share={config.max_reject_share}. {where}")
-    warnings.warn(f"{what} {where}", stacklevel=3)
+    warnings.warn(f"{what} {where}", stacklevel=4)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.result import EvaluationResult
@@ -25,7 +25,7 @@ class MatrixResults:
     folder: Path
     record: dict[str, Any]
     """`matrix.json`."""
-    dataset: PreparedDataset
+    dataset: Dataset
     """Of the reference."""
     trials: dict[str, list[StoredTrial]]
     """Variant → its runs that are done, in the order of the matrix."""
@@ -115,7 +115,7 @@ def read_results(folder: Path, variants: Path, datasets: Folder) -> MatrixResult
     )
 
 
-def _dataset(datasets: Folder, name: str) -> PreparedDataset:
+def _dataset(datasets: Folder, name: str) -> Dataset:
     for where in (datasets, datasets / FOLDER):
         if (where / name).exists("manifest.json"):
             return open_dataset(where / name)

@@ -11,10 +11,10 @@ from typing import Any
 from safetensors.torch import load_model, save
 
 from fsvae.baselines.settings import NoSettings
-from fsvae.data.dataset import PreparedDataset
-from fsvae.models.predict import NetworkRecommender
+from fsvae.data.dataset import Dataset
+from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
-from fsvae.recommender import Recommender
+from fsvae.recommender import Predictor, Recommender
 from fsvae.registry import MODELS
 from fsvae.storage import Folder
 from pipelines.config.schema import Config
@@ -39,12 +39,12 @@ def _settings(config: Config) -> Any:
 
 def make_recommender(
     config: Config,
-    dataset: PreparedDataset,
+    dataset: Dataset,
     seed: int,
     folder: Path,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
     max_batches: int | None = None,
-) -> Recommender:
+) -> Predictor:
     """Return the configured model, fitted; a network that was interrupted goes on, and a trained one is loaded.
 
     Args:
@@ -72,4 +72,4 @@ def make_recommender(
         fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
         Folder.at(folder).write(weights.name, save(network.cpu().state_dict()))
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return NetworkRecommender(network)
+    return NetworkPredictor(network)

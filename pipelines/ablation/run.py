@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fsvae.files import fingerprint
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Matrix
 from pipelines.ablation.recommenders import is_random
 from pipelines.ablation.variant import Ended, Trial, run_trial
 from pipelines.lifecycle.tracking import git_commit
 from pipelines.runtime.engine import Engine
-from pipelines.runtime.files import fingerprint
 
 RECORD = "matrix.json"
 

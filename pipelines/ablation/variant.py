@@ -22,18 +22,18 @@ import numpy as np
 import polars as pl
 import torch
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.latent_use import LatentUse, latent_use
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results, write_results
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import NetworkRecommender
+from fsvae.files import fingerprint
+from fsvae.models.fsvae import FSVAENetwork
+from fsvae.models.predict import NetworkPredictor
 from fsvae.storage import Folder
 from pipelines.ablation.recommenders import made_of, make_recommender
 from pipelines.config.schema import Config
-from pipelines.runtime.files import fingerprint
 from pipelines.runtime.locks import held
 
 _DONE = "metrics.json"
@@ -155,11 +155,11 @@ def _run(trial: Trial) -> None:
     curves = _Curves(folder)
     recommender = make_recommender(trial.config, dataset, trial.seed, stored.folder, curves.add)
     fitted = time.perf_counter()
-    result = evaluate(recommender, dataset, stored.period)
+    result = evaluate_model(recommender, dataset, stored.period)
     evaluated = time.perf_counter()
     write_results(stored.evaluation, [result], dataset)
-    network = recommender.network if isinstance(recommender, NetworkRecommender) else None
-    if isinstance(network, FSVAE) and network.config.latent == "gaussian":
+    network = recommender.network if isinstance(recommender, NetworkPredictor) else None
+    if isinstance(network, FSVAENetwork) and network.config.latent == "gaussian":
         use = latent_use(network, dataset, stored.period)
         figures = (use.kl_Z, use.variance_Z, use.noise_Z)
         stored.evaluation.write_json("latent.json", {n: x.tolist() for n, x in zip(_OF_LATENT, figures, strict=True)})
@@ -204,10 +204,10 @@ class _Curves:
         self._folder.write("curves.parquet", file.getvalue())
 
 
-_open: dict[str, PreparedDataset] = {}
+_open: dict[str, Dataset] = {}
 
 
-def _opened(folder: Folder) -> PreparedDataset:
+def _opened(folder: Folder) -> Dataset:
     """Open a dataset, unless it is the one of the process's variant before."""
     if folder.name not in _open:
         _open.clear()

@@ -10,12 +10,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from fsvae.data.dataset import find_dataset
+from fsvae.data.dataset_files import find_dataset
 from fsvae.errors import UserError
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Variant
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import Engine
 

@@ -100,7 +100,7 @@ def describe(
     from rich.console import Group
     from rich.text import Text
 
-    from fsvae.data.dataset import current_dataset, find_dataset
+    from fsvae.data.dataset_files import current_dataset, find_dataset
     from pipelines.cli.console import Terminal, console, drawn
     from pipelines.reports.describe.describe_dataset import describe_dataset
     from pipelines.reports.describe.describe_lake import describe_lake

@@ -13,7 +13,7 @@ import numpy as np
 from rich.panel import Panel
 from rich.text import Text
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from pipelines.cli.activate import activation
 from pipelines.cli.console import Terminal, console
 from pipelines.ingest.ingest import ingest
@@ -68,7 +68,7 @@ def quickstart(
             wait()
 
 
-def question_of(dataset: PreparedDataset) -> dict[str, Any]:
+def question_of(dataset: Dataset) -> dict[str, Any]:
     """Return a request for the user with the most listens in the test period, made right after the last of them."""
     targets = dataset.targets("test")
     user = int(np.bincount(dataset.listens.user[targets]).argmax())

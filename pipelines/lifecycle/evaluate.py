@@ -11,15 +11,15 @@ from fsvae.baselines.mean_vector import AggregateSequence, Average
 from fsvae.baselines.popularity import Popularity
 from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import Bundle, load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics_table import best_models, caption, markdown, plot
-from fsvae.evaluation.protocol import evaluate as evaluate_positions
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results, write_results
 from fsvae.features.clock import utc_text
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
 from fsvae.storage import Folder
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig
 from pipelines.lifecycle.tracking import Tracker
@@ -63,7 +63,7 @@ class Evaluation(Summary):
 
 
 def evaluate(
-    run: Run, dataset: PreparedDataset, config: EvaluateConfig, tracker: Tracker, aggregate: AggregateSequenceConfig
+    run: Run, dataset: Dataset, config: EvaluateConfig, tracker: Tracker, aggregate: AggregateSequenceConfig
 ) -> Evaluation:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
 
@@ -95,7 +95,7 @@ def evaluate(
     results = []
     for baseline in (Popularity(), Average(), AggregateSequence(aggregate)):
         baseline.fit(dataset)
-        results.append(evaluate_positions(baseline, dataset, config.period))
+        results.append(evaluate_model(baseline, dataset, config.period))
     results.append(evaluate_bundle(bundle, dataset, config.period))
     folder.delete(_FACTS)  # until the rest is written
     write_results(out, results, dataset)
@@ -109,7 +109,7 @@ def evaluate(
 
 
 def evaluate_bundle(
-    bundle: Bundle, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
+    bundle: Bundle, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min
 ) -> EvaluationResult:
     """Evaluate a trained model on the listens of a period, in a dataset that may be another than it was trained on.
 
@@ -122,4 +122,4 @@ def evaluate_bundle(
             f"period begins before, at {utc_text(dataset.period(period)[0])}: its figures would be too good. Train it "
             "on this dataset: fsvae train."
         )
-    return evaluate_positions(NetworkRecommender(bundle.model), bundle.view(dataset), period, not_before_us)
+    return evaluate_model(NetworkPredictor(bundle.model), bundle.view(dataset), period, not_before_us)

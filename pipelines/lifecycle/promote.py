@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsvae.bundle import load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.metric_names import over_all
 from pipelines.lifecycle.evaluate import evaluate_bundle
@@ -39,7 +39,7 @@ class Verdict(Summary):
 
 
 def promote(
-    tracker: Tracker, challenger: int, dataset: PreparedDataset, config: PromoteConfig, period: str = "test"
+    tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig, period: str = "test"
 ) -> Verdict:
     """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US, utc_text
+from fsvae.online_recommender import Answer, OnlineRecommender, RecentListen
 from fsvae.schema import EARLIEST, LATEST
 from pipelines.reports.table import Table
 from pipelines.reports.words import count
 from pipelines.runtime.watch import Summary
 from pipelines.workspace import Workspace
-from serving.online_recommender import Answer, OnlineRecommender, RecentListen
 
 _LONG_AGO_DAYS = 7
 """Days after the last listen from which on a request is told of it: the model has nothing fresh to go by."""

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from fsvae.bundle import save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.models.fsvae import FSVAE
+from fsvae.files import fingerprint
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import check_targets, fit, untrained
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.reports.words import count
-from pipelines.runtime.files import fingerprint
 from pipelines.runtime.locks import held
 from pipelines.runtime.watch import Summary
 
@@ -54,7 +54,7 @@ class Run(Summary):
 
 
 def train(
-    dataset: PreparedDataset,
+    dataset: Dataset,
     model_config: ModelConfig,
     config: TrainConfig,
     seed: int,
@@ -90,7 +90,7 @@ def train(
         if not result.exists():
             check_targets(dataset)  # before a run is on record
             run_id = _run_id(folder, tracker, dataset, made_of)
-            model = untrained(FSVAE, dataset, model_config, seed)
+            model = untrained(FSVAENetwork, dataset, model_config, seed)
             fitted = fit(
                 model,
                 dataset,
@@ -111,17 +111,17 @@ def train(
         return open_run(runs, folder.name)
 
 
-def is_trained(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
+def is_trained(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
     """Return whether `train` would find the run finished."""
     return (runs / run_name(dataset, model_config, config, seed) / "run.json").exists()
 
 
-def run_name(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> str:
+def run_name(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> str:
     """Return the name of the run's folder."""
     return fingerprint(_made_of(dataset, model_config, config, seed))
 
 
-def _made_of(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
+def _made_of(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
     return {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
 
 
@@ -152,7 +152,7 @@ def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int) -> None:
     Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
 
 
-def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:
+def _run_id(folder: Path, tracker: Tracker, dataset: Dataset, made_of: dict[str, Any]) -> str:
     """Return the run's MLflow id, the same one when it is resumed, as long as the store knows it."""
     stored = folder / "mlflow.json"
     if stored.exists():

@@ -21,48 +21,49 @@ from tiny_dataset import (
 )
 
 from fsvae.bundle import load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.lists import train_counts
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result_files import FILE, read_results, write_results
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import slices
 from fsvae.features.habits import habits
 from fsvae.features.slow import DAY_US
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import NetworkRecommender
-from pipelines.lake.events import Day, EventCodes, read_events
-from pipelines.lake.lake import N_BUCKETS, Lake
+from fsvae.models.fsvae import FSVAENetwork
+from fsvae.models.predict import NetworkPredictor
+from fsvae.prepare.buckets import N_BUCKETS
+from fsvae.prepare.events import Day, EventCodes, read_events
+from pipelines.lake.lake import Lake
 
 LATER = 4_000_000_000_000_000  # a request long after the log
 
 
 @pytest.fixture(scope="module")
-def data() -> PreparedDataset:
+def data() -> Dataset:
     histories = random_histories([9, 1, 20], 10, seed=1)
     return dataset_of(histories, unit_vectors(8, 6), 2**62, 2**62 + 1, outside=2)
 
 
 @pytest.fixture(scope="module")
-def model(data: PreparedDataset) -> FSVAE:
+def model(data: Dataset) -> FSVAENetwork:
     return random_model(data, small_config(softmax_weight=0.5, latent="gaussian"))
 
 
 @pytest.fixture
-def folder(data: PreparedDataset, model: FSVAE, tmp_path: Path) -> Path:
+def folder(data: Dataset, model: FSVAENetwork, tmp_path: Path) -> Path:
     save_bundle(tmp_path / "bundle", model, data, {"git_commit": "abc", "seed": 4})
     return tmp_path / "bundle"
 
 
-def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAE, data: PreparedDataset) -> None:
+def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAENetwork, data: Dataset) -> None:
     bundle = load_bundle(folder)
     assert bundle.model.config == model.config and not bundle.model.training
     ours, theirs = model.state_dict(), bundle.model.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     one, other = (
-        np.concatenate([part.vectors for part in NetworkRecommender(each).predict(data, 0, 2**62)])
+        np.concatenate([part.vectors for part in NetworkPredictor(each).predict(data, 0, 2**62)])
         for each in (model, bundle.model)
     )
     assert np.array_equal(one, other)
@@ -84,7 +85,7 @@ def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAE, data: Prepa
     ],
     ids=lambda changes: "-".join(f"{name}={value}" for name, value in changes.items()),
 )
-def test_every_kind_of_model_comes_back(data: PreparedDataset, tmp_path: Path, changes: dict[str, object]) -> None:
+def test_every_kind_of_model_comes_back(data: Dataset, tmp_path: Path, changes: dict[str, object]) -> None:
     model = random_model(data, small_config(**changes))
     save_bundle(tmp_path, model, data, {})
     bundle = load_bundle(tmp_path)
@@ -93,12 +94,12 @@ def test_every_kind_of_model_comes_back(data: PreparedDataset, tmp_path: Path, c
     known = bundle.user("u0", LATER)
     assert known is not None and known[0].current[0].shape == (model.config.fast_layers, 1, model.config.fast_hidden)
     assert len(known[0].ring.track) == (5 if model.repeat_head else 0)  # u0 has 9 listens, its anchor is the 4th
-    one, other = (next(NetworkRecommender(each).predict(data, 0, 2**62)) for each in (model, bundle.model))
+    one, other = (next(NetworkPredictor(each).predict(data, 0, 2**62)) for each in (model, bundle.model))
     for ours, theirs in zip(one, other, strict=True):
         assert (ours is None and theirs is None) or np.array_equal(ours, theirs)  # type: ignore[arg-type]
 
 
-def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path, data: PreparedDataset) -> None:
+def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path, data: Dataset) -> None:
     bundle = load_bundle(folder)
     assert bundle.track_ids == [f"t{index}" for index in range(8)]
     assert bundle.tracks["title"].to_list() == [f"Title {index}" for index in range(8)]
@@ -110,7 +111,7 @@ def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path
 
 
 def test_a_dataset_in_the_models_space_names_its_tracks_by_the_models_indices(
-    folder: Path, data: PreparedDataset, tmp_path: Path
+    folder: Path, data: Dataset, tmp_path: Path
 ) -> None:
     """The other dataset's catalogue is t9, x, t0, y, t1 and t2; it lacks t3 to t7, and the model has no t9, x, y, z."""
     day = FIRST_DAY * DAY_US
@@ -133,10 +134,10 @@ def test_a_dataset_in_the_models_space_names_its_tracks_by_the_models_indices(
     for name in ("repeat track", "new track"):
         assert np.array_equal(slices(view, targets)[name], slices(other, targets)[name])
 
-    result = evaluate(NetworkRecommender("elsewhere", load_bundle(folder).model), view, "test")
+    result = evaluate_model(NetworkPredictor(load_bundle(folder).model), view, "test")
     write_results(tmp_path / "evaluation", [result], view)
     assert pl.read_parquet(tmp_path / "evaluation" / FILE)["track_id"].to_list() == heard[0][7:]
-    assert read_results([tmp_path / "evaluation"])["elsewhere"][0].dataset == view.fingerprint
+    assert read_results([tmp_path / "evaluation"])["FS-VAE"][0].dataset == view.fingerprint
 
     assert view.fingerprint.startswith("tiny@") and view.manifest["train_until_us"] == other.manifest["train_until_us"]
     assert view.fingerprint == load_bundle(folder).view(other).fingerprint
@@ -147,12 +148,12 @@ def test_a_dataset_in_the_models_space_names_its_tracks_by_the_models_indices(
     assert load_bundle(tmp_path).view(other).fingerprint not in (view.fingerprint, other.fingerprint)
 
 
-def test_distances_of_two_spaces_are_not_compared(folder: Path, data: PreparedDataset, tmp_path: Path) -> None:
+def test_distances_of_two_spaces_are_not_compared(folder: Path, data: Dataset, tmp_path: Path) -> None:
     """A model of the dataset, and one from elsewhere with the same catalogue and vectors of its own."""
     elsewhere = replace(data, vectors=unit_vectors(8, 6, seed=2))
     save_bundle(tmp_path, random_model(elsewhere, small_config()), elsewhere, {})
     results = {
-        name: [evaluate(NetworkRecommender(name, bundle.model), bundle.view(data), "train")]
+        name: [evaluate_model(NetworkPredictor(bundle.model), bundle.view(data), "train")]
         for name, bundle in {"here": load_bundle(folder), "elsewhere": load_bundle(tmp_path)}.items()
     }
     table = comparison(results, "here", data, BootstrapConfig(resamples=9, least_users=1))
@@ -174,7 +175,7 @@ def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
 
 
 def test_the_snapshot_of_any_day_is_made_of_all_events_before_it(
-    small_lake: Lake, small_dataset: PreparedDataset, tmp_path: Path
+    small_lake: Lake, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     """From each user's last active day on, within the dataset and behind it, to the bit."""
     save_bundle(tmp_path, random_model(small_dataset, small_config()), small_dataset, {})

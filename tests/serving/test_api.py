@@ -11,23 +11,23 @@ import torch
 from fastapi.testclient import TestClient
 
 from fsvae.bundle import Bundle, load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import cosine_distance
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
+from fsvae.online_recommender import OnlineRecommender, RecentListen
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
-from serving.online_recommender import OnlineRecommender, RecentListen
 
 EXACT = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("bundle")
     config = ModelConfig(history=8, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, softmax_weight=1.0)
-    save_bundle(path, FSVAE.for_dataset(small_dataset, config), small_dataset, {})
+    save_bundle(path, FSVAENetwork.for_dataset(small_dataset, config), small_dataset, {})
     return load_bundle(path)
 
 
@@ -53,7 +53,7 @@ def test_answer_names_version_and_k_tracks_best_first(client: TestClient, bundle
     assert all(track["title"] == titles[track["track_id"]] for track in answer["tracks"])
 
 
-def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: Dataset) -> None:
     """A user's last listen, asked for online from the listens before it, gives the batch prediction's tracks."""
     listens = small_dataset.listens
     user = int(np.argmax(np.diff(listens.offsets)))
@@ -61,7 +61,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
     at = int(listens.played_at[last])
     batch = {
         int(target): query
-        for part in NetworkRecommender(bundle.model).predict(small_dataset, at, at + 1)
+        for part in NetworkPredictor(bundle.model).predict(small_dataset, at, at + 1)
         for target, query in zip(part.targets, part.queries, strict=True)
     }
     scores = 1 - cosine_distance(
@@ -97,7 +97,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
 
 
 def test_recent_listens_that_are_in_the_stored_history_are_not_read_twice(
-    client: TestClient, bundle: Bundle, small_dataset: PreparedDataset
+    client: TestClient, bundle: Bundle, small_dataset: Dataset
 ) -> None:
     listens = small_dataset.listens
     last = int(listens.offsets[1]) - 1
@@ -258,7 +258,7 @@ def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, 
 
 def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine whose clock is behind the log."""
-    monkeypatch.setattr("serving.online_recommender.time.time_ns", lambda: 5_000)
+    monkeypatch.setattr("fsvae.online_recommender.time.time_ns", lambda: 5_000)
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5

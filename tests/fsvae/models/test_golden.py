@@ -11,7 +11,7 @@ from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
 
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.features.clock import DAY_US
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import OptimiserConfig
 from pipelines.config.compose import load_config
@@ -41,7 +41,7 @@ def test_the_first_losses_are_the_known_ones(override: str) -> None:
     data = dataset_of(histories, unit_vectors(20, 80), FIRST_DAY * DAY_US + 60 * DAY_US, FOREVER, outside=2)
     config = load_config([override, "model.history=32"]).model
     torch.manual_seed(1)
-    module = TrainingModule(FSVAE.for_dataset(data, config), OptimiserConfig(), seed=1)
+    module = TrainingModule(FSVAENetwork.for_dataset(data, config), OptimiserConfig(), seed=1)
     losses = Losses()
     trainer = pl.Trainer(
         accelerator="cpu",

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import pipelines.ablation.run as running
 from fsvae.errors import UserError
 from fsvae.features.track2vec import Track2VecConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.storage import Folder
 from pipelines.ablation import variant_datasets
 from pipelines.ablation.matrix import Variant
@@ -28,7 +29,6 @@ from pipelines.ablation.variant import Ended, Trial
 from pipelines.cli.main import app
 from pipelines.config.compose import load_config
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import LocalEngine
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fsvae.bundle import load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from pipelines.cli.activate import activation
 from pipelines.cli.main import app
@@ -109,7 +109,7 @@ def test_runs_are_listed_with_what_is_known_of_them(second: str, settings: list[
     assert f"{figures['FS-VAE']['mrr_all']:.4f}" in two and run.name in two
 
 
-def test_recommend_answers_as_of_a_time(first: str, settings: list[str], small_dataset: PreparedDataset) -> None:
+def test_recommend_answers_as_of_a_time(first: str, settings: list[str], small_dataset: Dataset) -> None:
     user = small_dataset.user_ids[0]
     last = int(small_dataset.listens.played_at[small_dataset.listens.offsets[1] - 1])
 

@@ -19,9 +19,10 @@ from lakes import all_events, disk
 from fsvae.errors import UserError
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import read
+from fsvae.prepare.buckets import buckets_of, slices_of
 from fsvae.schema import LAKE_EVENTS, REJECTS, TRACKS
 from pipelines.ingest.ingest import Counts, IngestSummary, ingest
-from pipelines.lake.lake import Lake, buckets_of, slices_of
+from pipelines.lake.lake import Lake
 
 HEADER = "user_id,track_id,played_at,kind,ms_played\n"
 

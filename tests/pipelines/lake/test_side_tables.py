@@ -18,11 +18,11 @@ from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.schema import PLAYLISTS, TRACK_EMBEDDINGS
 from pipelines.ingest.ingest import Counts, ingest
 from pipelines.lake import side_tables
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 

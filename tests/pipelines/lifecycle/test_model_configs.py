@@ -9,24 +9,24 @@ import pytest
 import torch
 
 from fsvae.bundle import load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.track2vec_config import Track2VecConfig
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import fit
+from fsvae.online_recommender import OnlineRecommender
 from pipelines.config.compose import config_dir, load_config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import evaluate_bundle
 from pipelines.prepare.prepare import DatasetConfig, prepare
-from serving.online_recommender import OnlineRecommender
 
 NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 
 
-def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> None:
+def whole_way(dataset: Dataset, config: ModelConfig, folder: Path) -> None:
     torch.manual_seed(0)
-    model = FSVAE.for_dataset(dataset, config)
+    model = FSVAENetwork.for_dataset(dataset, config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, max_batches=2)
     after = model.state_dict()
@@ -43,7 +43,7 @@ def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_config(name: str, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+def test_every_model_config(name: str, small_dataset: Dataset, tmp_path: Path) -> None:
     whole_way(small_dataset, load_config([f"model={name}"]).model, tmp_path)
 
 

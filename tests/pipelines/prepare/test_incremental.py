@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 from lakes import all_events, disk
 
-import pipelines.prepare.user_shards
+import fsvae.prepare.user_shards
 from fsvae.data.dataset import open_dataset
 from fsvae.features.habits import fold
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.prepare.events import Day, EventCodes, UserShard, read_events
 from pipelines.ingest.ingest import ingest
-from pipelines.lake.events import Day, EventCodes, UserShard, read_events
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 CONFIG = DatasetConfig(min_count=2, keep=9, track2vec=Track2VecConfig(epochs=1))
@@ -44,7 +44,7 @@ def folds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         first_days.append(int(arguments[3]))  # type: ignore[call-overload]
         return fold(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipelines.prepare.user_shards, "fold", counted)
+    monkeypatch.setattr(fsvae.prepare.user_shards, "fold", counted)
     return first_days
 
 
@@ -82,7 +82,7 @@ def test_parts_of_the_users_hold_what_one_part_holds(
 ) -> None:
     """The order of the users is that of their buckets, in however many parts they lie."""
     one = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "one").folder)
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 1_000)
+    monkeypatch.setattr("fsvae.prepare.make_dataset._EVENTS_PER_SHARD", 1_000)
     many = open_dataset(prepare(lake, CONFIG, 1, tmp_path / "many").folder)
     assert one.manifest["parts"] == 1 and many.manifest["parts"] == 16
     assert one.user_ids == many.user_ids and one.manifest["counts"] == many.manifest["counts"]
@@ -100,7 +100,7 @@ def test_more_parts_than_buckets_hold_the_users_of_one_part(
 ) -> None:
     config = replace(CONFIG, before="2026-01-13")
     one = open_dataset(prepare(lake, config, 1, tmp_path / "one").folder)
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 50)
+    monkeypatch.setattr("fsvae.prepare.make_dataset._EVENTS_PER_SHARD", 50)
     prepare(lake, replace(config, before="2026-01-12"), 1, tmp_path / "many")  # the cache is of these parts, too
     many = open_dataset(prepare(lake, config, 1, tmp_path / "many").folder)
     assert many.manifest["parts"] == 128 and many.manifest["counts"] == one.manifest["counts"]

@@ -16,17 +16,17 @@ import pytest
 from filelock import FileLock
 from lakes import all_events, disk
 
-import pipelines.prepare.listen_counts
-from fsvae.data.dataset import PreparedDataset, open_dataset
+import fsvae.prepare.listen_counts
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.catalogue import catalogue
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.schema import DATASET_TRACKS, RECENT_DAYS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.catalogue import catalogue
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 LOG = """user_id,track_id,played_at,kind,ms_played,duration_ms,title,artist_id
@@ -89,7 +89,7 @@ def folder(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dataset(folder: Path) -> PreparedDataset:
+def dataset(folder: Path) -> Dataset:
     return open_dataset(folder)
 
 
@@ -105,7 +105,7 @@ def test_the_files_have_their_schemas(folder: Path) -> None:
     assert pq.read_schema(folder / RECENT).equals(RECENT_DAYS)
 
 
-def test_the_split_and_the_counts(dataset: PreparedDataset) -> None:
+def test_the_split_and_the_counts(dataset: Dataset) -> None:
     """Ten listens: the 7th by time opens the validation period and the 9th the test period."""
     assert dataset.period("train")[1] == dataset.period("validation")[0] == us(3, 10)
     assert dataset.period("validation")[1] == dataset.period("test")[0] == us(4, 9)
@@ -129,7 +129,7 @@ def test_the_split_and_the_counts(dataset: PreparedDataset) -> None:
     assert dataset.manifest["seed"] == 3 and dataset.manifest["config"]["min_count"] == 2
 
 
-def test_tracks_are_by_train_count_and_then_by_id(dataset: PreparedDataset) -> None:
+def test_tracks_are_by_train_count_and_then_by_id(dataset: Dataset) -> None:
     columns = ["track_index", "track_id", "train_count", "in_catalogue", "title", "artist_id"]
     assert dataset.tracks.select(columns).rows() == [
         (0, "b", 3, True, "Bee", "art"),
@@ -147,7 +147,7 @@ def test_min_count_counts_the_training_period_only(lake: Lake, tmp_path: Path, m
     assert manifest_of(lake, tmp_path, min_count=min_count)["counts"]["catalogue"] == catalogue
 
 
-def test_sequences(dataset: PreparedDataset) -> None:
+def test_sequences(dataset: Dataset) -> None:
     """Users by bucket (bob 59, cat 59, ann 62), their listens in order of time."""
     assert dataset.user_ids == ["bob", "cat", "ann"]
     listens = dataset.listens
@@ -160,7 +160,7 @@ def test_sequences(dataset: PreparedDataset) -> None:
     assert dataset.targets("validation").tolist() == [2, 8] and dataset.targets("test").tolist() == [5, 9]
 
 
-def test_snapshots_are_of_active_days_and_see_only_days_before(dataset: PreparedDataset) -> None:
+def test_snapshots_are_of_active_days_and_see_only_days_before(dataset: Dataset) -> None:
     snapshots = dataset.snapshots
     days = [(0, 1), (0, 3), (0, 6), (1, 2), (1, 4), (1, 6), (2, 1), (2, 3), (2, 4), (2, 6)]
     assert list(zip(snapshots.user.tolist(), snapshots.day.tolist(), strict=True)) == [
@@ -195,7 +195,8 @@ def test_a_day_without_events_makes_no_other_dataset(lake: Lake, tmp_path: Path,
     """The last event is of 5 January; the day before it is the first run of a daily job."""
     ends = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-02-01", ""]
     names = [
-        prepare(lake, replace(CONFIG, before=end, continue_space=continue_space), 3, tmp_path).name for end in ends
+        prepare(lake, replace(CONFIG, before=end, continue_space=continue_space), 3, tmp_path).folder.name
+        for end in ends
     ]
     assert len(set(names)) == 2 and names[0] != names[1]
     manifest = open_dataset(tmp_path).manifest
@@ -268,11 +269,11 @@ def test_counts_added_up_day_by_day_are_those_of_all_days(
     lake: Lake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added: list[int] = []
-    add = pipelines.prepare.listen_counts._sums
+    add = fsvae.prepare.listen_counts._sums
     monkeypatch.setattr(
-        pipelines.prepare.listen_counts, "_sums", lambda frames: (added.append(len(frames)), add(frames))[1]
+        fsvae.prepare.listen_counts, "_sums", lambda frames: (added.append(len(frames)), add(frames))[1]
     )
-    monkeypatch.setattr(pipelines.prepare.listen_counts, "_FOLD_ROWS", 0)
+    monkeypatch.setattr(fsvae.prepare.listen_counts, "_FOLD_ROWS", 0)
     assert bytes_of(made_of(lake, CONFIG, seed=3, datasets=tmp_path)) == bytes_of(folder)
     assert len(added) > 2
 
@@ -373,7 +374,7 @@ def test_a_space_whose_dataset_is_gone_is_told_and_begun_anew(
         shutil.rmtree(first)
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match=f"{first.name}.*is no more there.*again"):
-        patch.setattr("pipelines.prepare.prepare.catalogue", lambda *args: (deleted(), catalogue(*args))[1])
+        patch.setattr("fsvae.prepare.make_dataset.catalogue", lambda *args: (deleted(), catalogue(*args))[1])
         prepare(lake, config, 3, tmp_path)
     assert prepare(lake, config, 3, tmp_path).folder.read_json("manifest.json")["continues"] == ""
 
@@ -399,7 +400,7 @@ def test_one_prepare_at_a_time(lake: Lake, tmp_path: Path) -> None:
     assert made(tmp_path) == set()
 
 
-def test_the_small_dataset_has_every_listen(small_dataset: PreparedDataset, small_lake: Lake) -> None:
+def test_the_small_dataset_has_every_listen(small_dataset: Dataset, small_lake: Lake) -> None:
     listens = all_events(small_lake).filter(pl.col("kind") == "listen")
     assert len(small_dataset.listens) == len(listens)
     got = pl.DataFrame(

@@ -17,8 +17,8 @@ from lakes import disk
 
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
 
@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 1_000)
+    monkeypatch.setattr("fsvae.prepare.make_dataset._EVENTS_PER_SHARD", 1_000)
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 from whole_page import assert_whole
 
 import pipelines.reports.describe.describe_lake as describing
-from fsvae.data.dataset import find_dataset
+from fsvae.data.dataset_files import find_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.storage import Folder
 from pipelines.cli.main import app
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.describe.describe_dataset import describe_dataset
 from pipelines.reports.describe.describe_lake import describe_lake
@@ -186,7 +186,7 @@ def test_a_dataset_in_many_parts_is_described_as_in_one(
     small_lake: Lake, small_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = describe_dataset(*find_dataset(small_datasets))
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 2_000)
+    monkeypatch.setattr("fsvae.prepare.make_dataset._EVENTS_PER_SHARD", 2_000)
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))  # as that of the small dataset
     cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path).folder)
     assert cut[1]["parts"] > 4

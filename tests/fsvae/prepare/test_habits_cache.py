@@ -11,9 +11,9 @@ import pyarrow as pa
 from fsvae.features.distinct import Latest
 from fsvae.features.habits import Past
 from fsvae.features.slow import HABITS
+from fsvae.prepare.events import Codes, Day, EventCodes, UserShard
+from fsvae.prepare.habits_cache import HabitsCache, State, WeekHabits, weeks_of
 from fsvae.storage import Folder
-from pipelines.lake.events import Codes, Day, EventCodes, UserShard
-from pipelines.prepare.habits_cache import HabitsCache, State, WeekHabits, weeks_of
 
 DAYS = [Day(number, f"{number}", f"{number:x}") for number in (14, 15, 22, 35, 36)]
 """Weeks are 14 .. 20, 21 .. 27 and 35 .. 41."""

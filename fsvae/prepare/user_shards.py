@@ -1,7 +1,7 @@
 """The per-user side of prepare: one part of the users, from lake events to sequences and habits.
 
 Habits are folded over weeks. The habits of a week that a new day does not touch, and the past behind it, lie in a
-cache (`pipelines.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
+cache (`fsvae.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
 rebuild, so the files are the same.
 """
 
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from fsvae.features.habits import fold, snapshot_days
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import HABITS, Events
+from fsvae.files import write_parquet
+from fsvae.prepare.buckets import N_BUCKETS
+from fsvae.prepare.events import Day, Ints, ShardEvents, UserShard, read_events
+from fsvae.prepare.habits_cache import HabitsCache, WeekHabits, weeks_of
 from fsvae.schema import KINDS, RECENT_DAYS, SEQUENCES, SLOW
 from fsvae.storage import Folder
-from pipelines.lake.events import Day, Ints, ShardEvents, UserShard, read_events
-from pipelines.lake.lake import N_BUCKETS
-from pipelines.prepare.habits_cache import HabitsCache, WeekHabits, weeks_of
-from pipelines.runtime.files import write_parquet
 
 TRACK_IDS = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
 """The tracks of a dataset, by their index."""

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from fsvae.features.distinct import Latest
 from fsvae.features.habits import Past
 from fsvae.features.slow import HABITS
+from fsvae.files import fingerprint
+from fsvae.prepare.events import Codes, Day, EventCodes, Ints, UserShard
 from fsvae.storage import Folder
-from pipelines.lake.events import Codes, Day, EventCodes, Ints, UserShard
-from pipelines.runtime.files import fingerprint
 
 _FEATURES_VERSION = 3
 """To be raised when the habits or the files change: what lies in the cache is not theirs any more."""

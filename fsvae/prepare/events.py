@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.features.slow import Events
+from fsvae.prepare.buckets import slices_of
 from fsvae.schema import KINDS
 from fsvae.storage import Folder
-from pipelines.lake.lake import slices_of
 
 Ints = NDArray[np.int64]
 
