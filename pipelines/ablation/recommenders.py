@@ -16,6 +16,7 @@ from fsvae.data.dataset import PreparedDataset
 from fsvae.models.predict import NetworkRecommender
 from fsvae.models.trainer import fit
 from fsvae.recommender import Recommender
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.config.compose import Config
 
@@ -27,7 +28,11 @@ def is_random(recommender: str) -> bool:
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return what a fitted model depends on, but for the dataset, as JSON values."""
-    what = {"recommender": config.recommender, "config": asdict(_settings(config))}
+    what = {
+        "results_version": RESULTS_VERSION,
+        "recommender": config.recommender,
+        "config": asdict(_settings(config)),
+    }
     return {**what, "train": asdict(config.train), "seed": seed} if is_random(config.recommender) else what
 
 

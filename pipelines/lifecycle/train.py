@@ -1,7 +1,7 @@
 """Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
 
-A run's folder is named by what it is made of (dataset, model, training config, seed). The same command again goes on
-from the last checkpoint, or finds the finished run.
+A run's folder is named by what it is made of (dataset, model, training config, seed, RESULTS_VERSION). The same command
+again goes on from the last checkpoint, or finds the finished run.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from fsvae.errors import UserError
 from fsvae.models.build import build_model
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.trainer import TrainConfig, check_targets, fit
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.runtime.files import fingerprint
 from pipelines.runtime.locks import held
 
 _NAMED = 5
-"""So many runs are named to one who asks for a run that there is not."""
+"""Number of runs that are named to one who asks for a run that there is not."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Run:
     """MLflow's."""
     epochs: int
     version: int
-    """Of the registered model."""
+    """Version of the registered model."""
 
     @property
     def bundle(self) -> Path:
@@ -116,7 +117,13 @@ def run_name(dataset: PreparedDataset, model_config: ModelConfig, config: TrainC
 
 
 def _made_of(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
-    return {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
+    return {
+        "results_version": RESULTS_VERSION,
+        "dataset": dataset.fingerprint,
+        "model": asdict(model_config),
+        "train": asdict(config),
+        "seed": seed,
+    }
 
 
 def open_run(runs: Path, name: str = "") -> Run:
