@@ -22,5 +22,8 @@ class ServeConfig:
     """CPUs that Ray may use; each replica takes one."""
     approximate_from: int = 1_000_000
     """Catalogues of at least this many tracks are searched approximately, with faiss."""
+    clock_skew_s: float = 300.0
+    """How much later than its request a recent listen may be, as clocks differ, in seconds; the request then counts as
+    made at the time of that listen. 0: none is taken that is later."""
     version: int = 0
     """Version of the registered model; 0: the champion."""

@@ -59,6 +59,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "serve.replicas": (1, 10_000),
     "serve.num_cpus": (1, 100_000),
     "serve.approximate_from": (1, 10**12),
+    "serve.clock_skew_s": (0, 86_400),
     "serve.version": (0, _MANY),
 }
 _SHARE, _SIZE, _WEIGHT, _HALF_LIFE = (0.0, 1.0), (1.0, 1e6), (0.0, 1e9), (1e-6, 1e9)
