@@ -55,10 +55,10 @@ def make_recommender(
     Args:
         config: whose `recommender` names the model.
         dataset: what to learn from.
-        seed: of a network's weights, order and noise.
+        seed: seed of a network's weights, order and noise.
         folder: where a network's checkpoints are while it is trained, and its weights (safetensors) then.
         on_epoch: called with an epoch (from 1) and its metrics.
-        max_batches: of each epoch's training and validation; all by default.
+        max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a training.

@@ -66,7 +66,7 @@ def train(
         dataset: what to learn from.
         model_config: the model.
         config: the training.
-        seed: of the weights, the order and the noise.
+        seed: seed of the weights, the order and the noise.
         runs: folder of all runs.
         tracker: where to log and register.
         on_epoch: called with the epoch (from 1) and its metrics.
