@@ -36,7 +36,7 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 class Past:
     """What the snapshots of later days need to know of the days so far.
 
-    Nothing is forgotten with which a snapshot as of any day behind a user's latest listen can be made.
+    It holds all that a snapshot as of any day behind a user's latest listen is made of (`fsvae.features.recent_days`).
     """
 
     first_event_U: Ints

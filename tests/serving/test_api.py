@@ -296,9 +296,8 @@ def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
-    assert ask(TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300)), user_id=user)[
-        "known_user"
-    ]
+    client = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
+    assert ask(client, user_id=user)["known_user"]
 
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])
