@@ -18,9 +18,9 @@ from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
-from fsvae.features.habits import Past, fold, snapshot_days
+from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.recent_days import RecentDays
-from fsvae.features.slow import Events
+from fsvae.features.slow import HABITS, Events
 from fsvae.features.taste import DaySums
 from fsvae.schema import EARLIEST, LATEST
 
@@ -91,7 +91,7 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
     first_S = np.searchsorted(snapshots.user, user_R)
     n_S = np.searchsorted(snapshots.user, user_R + 1) - first_S
     row_S = _flat(first_S, n_S)
-    user_S, day_S, habits = np.repeat(np.arange(len(user_R)), n_S), snapshots.day[row_S], snapshots.habits[row_S]
+    user_S, day_S = np.repeat(np.arange(len(user_R)), n_S), snapshots.day[row_S]
     kept = day_S <= day
     lacking = np.setdiff1d(np.arange(len(user_R)), user_S[day_S == day])
     first_day = listens.played_at[listens.offsets[user_R]] // DAY_US
@@ -102,7 +102,7 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
         asked,
         np.concatenate([user_S[kept], lacking]),
         np.concatenate([day_S[kept], np.full(len(lacking), day)]),
-        np.concatenate([habits[kept], np.array(made, dtype=np.float32).reshape(len(made), habits.shape[1])]),
+        np.concatenate([snapshots.habits[row_S][kept], np.array(made, dtype=np.float32).reshape(-1, len(HABITS))]),
     )
 
 
@@ -121,9 +121,7 @@ def request_of_listener(dataset: Dataset, tracks: Sequence[str], played_at: NDAr
     user = np.zeros(len(track), dtype=np.int64)
     events = Events(user, track.astype(np.int64), artist, np.zeros(len(track), dtype=np.int8), played_at)
     user_S, day_S = snapshot_days(np.zeros(len(asked), dtype=np.int64), asked.played_at)
-    first = int(day_S[0])
-    habits, _ = fold(Past.nothing(), events, 1, first, int(day_S[-1]) + 1, user_S, day_S)
-    return _dataset(dataset, [""], asked, user_S, day_S, habits)
+    return _dataset(dataset, [""], asked, user_S, day_S, habits(events, user_S, day_S))
 
 
 def _flat(first: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -153,11 +151,11 @@ def _dataset(
     listens: Listens,
     user_S: NDArray[np.int64],
     day_S: NDArray[np.int64],
-    habits: NDArray[np.float32],
+    habits_SH: NDArray[np.float32],
 ) -> Dataset:
     order = np.lexsort((day_S, user_S))
     sums = DaySums.of(listens.user, listens.track, listens.played_at, dataset.vectors)
-    snapshots = Snapshots(user_S[order], day_S[order], habits[order], sums)
+    snapshots = Snapshots(user_S[order], day_S[order], habits_SH[order], sums)
     none = np.zeros(0, dtype=np.int64)
     return replace(
         dataset,

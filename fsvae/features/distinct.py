@@ -52,7 +52,7 @@ class Distinct:
     """The listens that were the very first of their user to their item: the user of each, and the day."""
     first_day: Ints
     latest: Latest
-    """By the end of the block."""
+    """Latest days by the end of the block."""
 
 
 def count_distinct(latest: Latest, user: Ints, item: Ints, day: Ints, users: int, first: int, end: int) -> Distinct:

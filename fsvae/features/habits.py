@@ -35,7 +35,7 @@ _NEVER = np.iinfo(np.int64).max
 class Past:
     """What the snapshots of later days need to know of the days so far.
 
-    Nothing is forgotten with which a snapshot as of any day behind a user's latest listen can be made.
+    It holds all that a snapshot as of any day behind a user's latest listen is made of (`fsvae.features.recent_days`).
     """
 
     first_event_U: Ints

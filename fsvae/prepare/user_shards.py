@@ -42,7 +42,7 @@ class ShardTask:
     """The file of the cache with the dataset's tracks, TRACK_IDS."""
     out: Folder
     name: str
-    """Of the part's files in sequences/, slow/ and recent_days/."""
+    """Name of the part's files in sequences/, slow/ and recent_days/."""
     n_catalogue: int
     train_until: int
     validation_until: int

@@ -16,6 +16,7 @@ from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
 from fsvae.recommender import Predictor, Recommender
 from fsvae.registry import MODELS
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.config.schema import Config
 
@@ -27,7 +28,11 @@ def is_random(recommender: str) -> bool:
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return what a fitted model depends on, but for the dataset, as JSON values."""
-    what = {"recommender": config.recommender, "config": asdict(_settings(config))}
+    what = {
+        "results_version": RESULTS_VERSION,
+        "recommender": config.recommender,
+        "config": asdict(_settings(config)),
+    }
     return {**what, "train": asdict(config.train), "seed": seed} if is_random(config.recommender) else what
 
 
@@ -50,10 +55,10 @@ def make_recommender(
     Args:
         config: whose `recommender` names the model.
         dataset: what to learn from.
-        seed: of a network's weights, order and noise.
+        seed: seed of a network's weights, order and noise.
         folder: where a network's checkpoints are while it is trained, and its weights (safetensors) then.
         on_epoch: called with an epoch (from 1) and its metrics.
-        max_batches: of each epoch's training and validation; all by default.
+        max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a training.

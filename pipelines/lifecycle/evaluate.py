@@ -20,6 +20,7 @@ from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results, write_results
 from fsvae.features.clock import utc_text
 from fsvae.models.predict import NetworkPredictor
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig
 from pipelines.lifecycle.tracking import Tracker
@@ -87,7 +88,7 @@ def evaluate(
         )
     out = run.folder / "evaluation" / config.period
     folder, min_count = Folder.at(out), dataset.manifest["config"]["min_count"]
-    facts = {"aggregate_sequence": asdict(aggregate)}
+    facts = {"results_version": RESULTS_VERSION, "aggregate_sequence": asdict(aggregate)}
     if folder.exists(_FACTS) and folder.read_json(_FACTS) == facts:
         results = [result for results in read_results([out]).values() for result in results]
         return Evaluation(results, out, config.period, min_count, reused=True)

@@ -1,7 +1,7 @@
 """Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
 
-A run's folder is named by what it is made of (dataset, model, training config, seed). The same command again goes on
-from the last checkpoint, or finds the finished run.
+A run's folder is named by what it is made of (dataset, model, training config, seed, RESULTS_VERSION). The same command
+again goes on from the last checkpoint, or finds the finished run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import check_targets, fit, untrained
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.reports.words import count
@@ -27,7 +28,7 @@ from pipelines.runtime.locks import held
 from pipelines.runtime.watch import Summary
 
 _NAMED = 5
-"""So many runs are named to one who asks for a run that there is not."""
+"""Number of runs that are named to one who asks for a run that there is not."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Run(Summary):
     """MLflow's."""
     epochs: int
     version: int
-    """Of the registered model."""
+    """Version of the registered model."""
 
     verb = "train"
 
@@ -72,7 +73,7 @@ def train(
         dataset: what to learn from.
         model_config: the model.
         config: the training.
-        seed: of the weights, the order and the noise.
+        seed: seed of the weights, the order and the noise.
         runs: folder of all runs.
         tracker: where to log and register.
         on_epoch: called with the epoch (from 1) and its metrics.
@@ -122,7 +123,13 @@ def run_name(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, s
 
 
 def _made_of(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
-    return {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
+    return {
+        "results_version": RESULTS_VERSION,
+        "dataset": dataset.fingerprint,
+        "model": asdict(model_config),
+        "train": asdict(config),
+        "seed": seed,
+    }
 
 
 def open_run(runs: Path, name: str = "") -> Run:

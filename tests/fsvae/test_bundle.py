@@ -24,17 +24,16 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
-from fsvae.evaluation.lists import train_counts
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result_files import FILE, read_results, write_results
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import slices
+from fsvae.features.clock import DAY_US
 from fsvae.features.habits import habits
-from fsvae.features.slow import DAY_US
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.predict import NetworkPredictor
 from fsvae.prepare.buckets import N_BUCKETS
-from fsvae.prepare.events import Day, EventCodes, read_events
+from fsvae.prepare.events import Day, EventCodes, UserShard, read_events
 from pipelines.lake.lake import Lake
 
 LATER = 4_000_000_000_000_000  # a request long after the log
@@ -128,8 +127,8 @@ def test_a_dataset_in_the_models_space_names_its_tracks_by_the_models_indices(
     assert view.n_catalogue == 8 and np.array_equal(view.vectors, data.vectors)
     heard = [[ids[track] for track, _ in history], view.tracks["track_id"].gather(view.listens.track).to_list()]
     assert heard[0] == heard[1]
-    counts = train_counts(view)
-    assert view.tracks["train_count"].to_list() == counts.tolist() + [0] * (13 - len(counts))
+    in_training = view.listens.track[view.targets("train")]
+    assert view.tracks["train_count"].to_list() == np.bincount(in_training, minlength=13).tolist()
     targets = other.targets("test")
     for name in ("repeat track", "new track"):
         assert np.array_equal(slices(view, targets)[name], slices(other, targets)[name])
@@ -182,7 +181,7 @@ def test_the_snapshot_of_any_day_is_made_of_all_events_before_it(
     bundle = load_bundle(tmp_path)
     codes = EventCodes()
     lake_days = [Day.of(name, entry) for name, entry in sorted(small_lake.manifest.days.items())]
-    events = read_events(small_lake.root, lake_days, (0, N_BUCKETS), codes).events
+    events = read_events(small_lake.root, lake_days, UserShard((0, N_BUCKETS)), codes).events
     as_of = int(small_dataset.manifest["as_of_day"])
     last_days = small_dataset.listens.played_at[small_dataset.listens.offsets[1:] - 1] // DAY_US
     assert (last_days < as_of - 5).any() and len(np.unique(events.kind)) >= 4

@@ -22,7 +22,7 @@ from tiny_dataset import (
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import Dataset
-from fsvae.features.slow import DAY_US
+from fsvae.features.clock import DAY_US
 from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.models.online_state import UserState, new_user, predict, update
 from fsvae.models.predict import NetworkPredictor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def bundle(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def client(bundle: Bundle) -> TestClient:
     recommender = OnlineRecommender(bundle, EXACT)
-    return TestClient(create_app(lambda: recommender, "fsvae/7", token=None))
+    return TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
 
 
 def ask(client: TestClient, **question: Any) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def test_bodies_are_bounded(client: TestClient) -> None:
 
 def test_token_is_asked_for_where_one_is_set(bundle: Bundle) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
-    client = TestClient(create_app(lambda: recommender, "fsvae/7", token="s3cret"))
+    client = TestClient(create_app(lambda: recommender, "fsvae/7", token="s3cret", clock_skew_s=300))
     question = {"user_id": "nobody"}
     assert client.post("/v1/next-tracks", json=question).status_code == 401
     wrong = {"Authorization": "Bearer guess"}
@@ -213,6 +213,40 @@ def test_an_untimed_recent_listen_is_new_however_fresh_the_history_is(bundle: Bu
     assert last is not None
     answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, last + 60_000_000)
     assert answer.recent_used == 1
+
+
+def listen_at(bundle: Bundle, at: datetime) -> dict[str, str]:
+    return {"track_id": bundle.track_ids[0], "played_at": at.isoformat()}
+
+
+def test_a_listen_ahead_of_the_servers_clock_is_the_time_of_the_request(client: TestClient, bundle: Bundle) -> None:
+    """A player's clock may be ahead: nothing is predicted for a time before the last listen."""
+    ahead = datetime.now(UTC) + timedelta(seconds=60)
+    found = ask(client, recent=[listen_at(bundle, ahead)])
+    assert found == ask(client, recent=[listen_at(bundle, ahead)], at=ahead.isoformat())
+    response = client.post("/v1/next-tracks", json={"recent": [listen_at(bundle, ahead + timedelta(seconds=600))]})
+    assert response.status_code == 422 and "more than 300 s later than the request" in response.text
+
+
+def test_a_listen_ahead_of_the_time_that_is_given_is_within_the_skew(client: TestClient, bundle: Bundle) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    last = at + timedelta(seconds=300)
+    found = ask(client, recent=[bundle.track_ids[1], listen_at(bundle, last)], at=at.isoformat())
+    assert found == ask(client, recent=[bundle.track_ids[1], listen_at(bundle, last)], at=last.isoformat())
+    later = listen_at(bundle, last + timedelta(microseconds=1))
+    response = client.post("/v1/next-tracks", json={"recent": [later], "at": at.isoformat()})
+    (fault,) = response.json()["detail"]
+    assert response.status_code == 422 and fault["loc"] == ["body", "recent"]
+
+
+def test_without_a_skew_no_listen_may_be_later_than_the_request(bundle: Bundle) -> None:
+    recommender = OnlineRecommender(bundle, EXACT)
+    strict = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=0))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert ask(strict, recent=[listen_at(bundle, at)], at=at.isoformat())["recent_used"] == 1
+    later = listen_at(bundle, at + timedelta(microseconds=1))
+    response = strict.post("/v1/next-tracks", json={"recent": [later], "at": at.isoformat()})
+    assert response.status_code == 422 and "recent holds a listen that is later than the request" in response.text
 
 
 @pytest.mark.parametrize(
@@ -262,7 +296,8 @@ def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
-    assert ask(TestClient(create_app(lambda: recommender, "fsvae/7", token=None)), user_id=user)["known_user"]
+    client = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
+    assert ask(client, user_id=user)["known_user"]
 
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])

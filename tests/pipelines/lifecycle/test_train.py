@@ -24,9 +24,10 @@ from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
+from fsvae.results_version import RESULTS_VERSION
 from pipelines.lifecycle.lifecycle_config import TrackingConfig
 from pipelines.lifecycle.tracking import Tracker, git_commit
-from pipelines.lifecycle.train import Run, is_trained, open_run, train
+from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 
 SEED = 3
 MODEL = ModelConfig(
@@ -115,6 +116,15 @@ def test_a_finished_run_is_returned_without_training_it_again(
     assert again.epochs == []
     assert written() == before
     assert open_run(workdir / "runs") == run == open_run(workdir / "runs", run.folder.name)
+
+
+def test_a_run_of_an_older_version_of_the_code_does_not_count_as_done(
+    run: Run, small_dataset: Dataset, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = (small_dataset, MODEL, TRAIN, SEED)
+    assert is_trained(*what, workdir / "runs") and run_name(*what) == run.folder.name
+    monkeypatch.setattr("pipelines.lifecycle.train.RESULTS_VERSION", RESULTS_VERSION + 1)
+    assert not is_trained(*what, workdir / "runs") and run_name(*what) != run.folder.name
 
 
 def test_the_mlflow_run_says_what_was_trained_on_what_and_how_it_went(
