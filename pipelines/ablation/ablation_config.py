@@ -17,3 +17,5 @@ class AblationConfig:
     """The variant that the others are compared with."""
     variants: dict[str, list[str]] = field(default_factory=dict)
     """Name → its settings: recommender, model, train, dataset and baselines can be set."""
+    keep: int = 20
+    """Number of matrices, the newest ones, whose trained variants are kept, and of datasets of variants."""

@@ -15,9 +15,9 @@ from pipelines.ablation.matrix import matrix_name, matrix_of
 from pipelines.ablation.matrix_page import write_report
 from pipelines.ablation.matrix_results import find_matrix, read_results, twins
 from pipelines.ablation.records import MatrixRecord
-from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
+from pipelines.ablation.run import Plan, delete_old_trials, plan_of, run_plan, write_plan
 from pipelines.ablation.variant import Ended, Trial
-from pipelines.ablation.variant_datasets import variant_datasets
+from pipelines.ablation.variant_datasets import delete_old_datasets, variant_datasets
 from pipelines.cli.console import console
 from pipelines.config.compose import check_allowed_overrides, key_of, load_config
 from pipelines.reports.words import count
@@ -33,14 +33,16 @@ def run_ablate(overrides: Sequence[str]) -> None:
     """Say what is in a matrix, run what is not done of it, log it, and write its report."""
     matrix = matrix_of(overrides)
     workspace = Workspace(matrix.config)
-    with engine_of(matrix.config.engine) as engine:
-        datasets = variant_datasets(
+    with (
+        engine_of(matrix.config.engine) as engine,
+        variant_datasets(
             matrix.variants,
             workspace.lake(),
             workspace.datasets,
             engine,
             lambda what: console.print(f"[bold]prepare[/]   {escape(what)}"),
-        )
+        ) as datasets,
+    ):
         plan = plan_of(matrix, datasets, workspace.variants, workspace.matrices)
         with held(plan.folder, "run of this very matrix"):
             for variant, same in twins(write_plan(plan)):
@@ -49,6 +51,7 @@ def run_ablate(overrides: Sequence[str]) -> None:
                     "that it reads.",
                     highlight=False,
                 )
+            _clean_up(workspace)
             console.print(_overview(plan))
             record = MatrixRecord(workspace.tracker, plan)
             with record.running():
@@ -63,6 +66,15 @@ def run_ablate(overrides: Sequence[str]) -> None:
                         f"{len(failed)} of {count(left, 'run')} failed ({', '.join(sorted(set(failed)))}); see above. "
                         "The same command runs them again."
                     )
+
+
+def _clean_up(workspace: Workspace) -> None:
+    """Delete what only matrices have that are older than the newest ones; the plan of the present one is written."""
+    keep = workspace.config.ablation.keep
+    deleted = delete_old_trials(workspace.matrices, workspace.variants, keep)
+    if deleted:
+        console.print(f"[bold]clean-up[/]  {count(deleted, 'run')} of older matrices deleted (ablation.keep={keep})")
+    delete_old_datasets(workspace.datasets, keep)
 
 
 def _run_what_is_left(plan: Plan, engine: Engine, record: MatrixRecord) -> tuple[list[str], UserError | None]:

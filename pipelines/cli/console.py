@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fsvae.data.dataset import PreparedDataset, current_dataset, find_dataset
+from fsvae.data.dataset import PreparedDataset, current_dataset
 from fsvae.evaluation.metrics_table import COLUMNS, best_models, caption, over_all
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.storage import Folder
@@ -22,6 +22,7 @@ from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.evaluate import evaluate_run
 from pipelines.lifecycle.promote import Verdict, promote
 from pipelines.lifecycle.train import Run, is_trained, train
+from pipelines.prepare.datasets import dataset_in_use
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.describe.describe_dataset import describe_dataset
 from pipelines.reports.describe.describe_lake import describe_lake
@@ -241,7 +242,8 @@ def run_describe(workspace: Workspace, what: str, out: Path | None) -> None:
         if what != "dataset":
             found.append(describe_lake(workspace.lake(), done))
         if what == "dataset" or (not what and current_dataset(workspace.datasets)):
-            found.append(describe_dataset(*find_dataset(workspace.datasets), done))
+            with dataset_in_use(workspace.datasets) as dataset:
+                found.append(describe_dataset(*dataset, done))
         page = html(found)
     out = out or workspace.root / "report" / f"{what or 'lake'}.html"
     out.parent.mkdir(parents=True, exist_ok=True)

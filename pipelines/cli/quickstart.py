@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from rich.panel import Panel
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import PreparedDataset
 from pipelines.cli.activate import activation
 from pipelines.cli.console import console, run_evaluate, run_ingest, run_prepare, run_promote, run_simulate, run_train
+from pipelines.prepare.datasets import open_in_use
 from pipelines.workspace import Workspace
 
 _K = 5
@@ -37,7 +38,7 @@ def quickstart(
     began = time.perf_counter()
     run_simulate(workspace)
     run_ingest(workspace)
-    dataset = open_dataset(run_prepare(workspace))
+    dataset = open_in_use(run_prepare(workspace))
     run = run_train(workspace, dataset)
     run_evaluate(workspace, run, dataset)
     run_promote(workspace, run.version, dataset)

@@ -23,6 +23,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dataset.train_share": (0, 1),
     "dataset.validation_share": (0, 1),
     "dataset.keep": (1, _MANY),
+    "ablation.keep": (1, _MANY),
     "dataset.track2vec.dim": (1, 10_000),
     "dataset.track2vec.epochs": (1, 10_000),
     "dataset.track2vec.window": (1, 1_000),

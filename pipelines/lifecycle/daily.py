@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from fsvae.data.dataset import open_dataset
 from pipelines.cli.console import console, run_evaluate, run_ingest, run_prepare, run_promote, run_train
 from pipelines.lifecycle.promote import Verdict
+from pipelines.prepare.datasets import open_in_use
 from pipelines.runtime.locks import held
 from pipelines.workspace import Workspace
 
@@ -27,7 +27,7 @@ def daily(workspace: Workspace, day: date) -> Verdict:
         run_ingest(workspace)
         if day.isoformat() not in workspace.lake().manifest.days:
             console.print(f"[yellow]warning[/]   no listens on {day} in the lake: did the logs arrive?")
-        dataset = open_dataset(run_prepare(workspace))
+        dataset = open_in_use(run_prepare(workspace))
         run = run_train(workspace, dataset)
         run_evaluate(workspace, run, dataset)
         return run_promote(workspace, run.version, dataset)

@@ -26,6 +26,7 @@ from pipelines.lake.events import Day
 from pipelines.lake.lake import Lake
 from pipelines.prepare.catalogue import catalogue, cuts
 from pipelines.prepare.dataset_config import DatasetConfig
+from pipelines.prepare.datasets import make_current
 from pipelines.prepare.listen_counts import DayCounts, DayTask, count_day
 from pipelines.prepare.track_space import make_space
 from pipelines.prepare.user_shards import TRACK_IDS, ShardResult, ShardTask, make_shard, user_shards
@@ -93,7 +94,7 @@ def prepare(
             (folder / name).delete_all()
             made = _make(job, name, continues)
             (folder / name).write_json("manifest.json", {"fingerprint": name, **made_of, **made})
-        _point(folder, name, config.keep)
+        make_current(folder, name, config.keep)
     progress("done", 1.0)
     return folder / name
 
@@ -157,28 +158,6 @@ def _continued(job: _Job, made_of: dict[str, Any]) -> str:
     if current is None or manifests[current.name]["schema_version"] != SCHEMA_VERSION:
         return ""
     return current.name if manifests[current.name]["train_until_us"] <= job.cuts[0] else ""
-
-
-def _point(datasets: Folder, name: str, keep: int) -> None:
-    """Make a dataset the current one, and delete what is half made or was current longest ago."""
-    datasets.write("CURRENT", (name + "\n").encode())
-    (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
-    for left in datasets.files():
-        of_matrices = "/" in left and left.startswith(".")  # a folder that is under another lock
-        if left.endswith(".tmp") and not of_matrices:
-            datasets.delete(left)
-    others = {}
-    for other in datasets.folders():
-        if other == name or other.startswith("."):
-            continue
-        if is_prepared(datasets / other):
-            used = ".used" if (datasets / other).exists(".used") else "manifest.json"
-            others[other] = (datasets / other).age(used)
-        else:
-            (datasets / other).delete_all()
-    for old in sorted(others, key=others.__getitem__, reverse=True)[max(keep, 1) - 1 :]:
-        (datasets / old).delete("manifest.json")  # first: half of a dataset is none
-        (datasets / old).delete_all()
 
 
 def _make(job: _Job, name: str, continues: str) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_the_version_is_told() -> None:
 def test_a_day_without_listens_is_told(
     small_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("run_ingest", "run_prepare", "open_dataset", "run_train", "run_evaluate", "run_promote"):
+    for name in ("run_ingest", "run_prepare", "open_in_use", "run_train", "run_evaluate", "run_promote"):
         monkeypatch.setattr(f"pipelines.lifecycle.daily.{name}", lambda *_: type("Run", (), {"version": 1}))
     here = workspace([f"workdir={tmp_path}", f"lake={small_lake.root.path}"])
     last = datetime.fromisoformat(max(small_lake.manifest.days)).date()
