@@ -11,9 +11,9 @@ from pipelines.ablation.matrix import Matrix
 from pipelines.ablation.matrix_page import write_report
 from pipelines.ablation.matrix_results import MatrixResults, read_results, twins
 from pipelines.ablation.records import MatrixRecord
-from pipelines.ablation.run import Plan, plan_of, run_plan, write_plan
+from pipelines.ablation.run import Plan, delete_old_trials, plan_of, run_plan, write_plan
 from pipelines.ablation.variant import Ended, Trial
-from pipelines.ablation.variant_datasets import variant_datasets
+from pipelines.ablation.variant_datasets import delete_old_datasets, variant_datasets
 from pipelines.reports.table import Table
 from pipelines.reports.words import count
 from pipelines.runtime.engine import Engine, engine_of
@@ -59,18 +59,21 @@ def ablate(matrix: Matrix, workspace: Workspace, watch: Watch) -> Report | None:
         KeyboardInterrupt: Ctrl-C; the message says how far the matrix is.
         UserError: a run failed, or a worker was killed.
     """
-    with engine_of(matrix.config.engine) as engine:
-        datasets = variant_datasets(
+    with (
+        engine_of(matrix.config.engine) as engine,
+        variant_datasets(
             matrix.variants,
             workspace.lake(),
             workspace.datasets,
             engine,
             lambda what: watch.note("prepare", what),
-        )
+        ) as datasets,
+    ):
         plan = plan_of(matrix, datasets, workspace.variants, workspace.matrices)
         with held(plan.folder, "run of this very matrix"):
             for variant, same in twins(write_plan(plan)):
                 watch.warn(f"'{variant}' and '{same}' are one model: no setting differs that it reads.")
+            _clean_up(workspace, watch)
             watch.table(_overview(plan))
             record = MatrixRecord(workspace.tracker, plan)
             with record.running():
@@ -88,6 +91,15 @@ def ablate(matrix: Matrix, workspace: Workspace, watch: Watch) -> Report | None:
                         "The same command runs them again."
                     )
                 return found
+
+
+def _clean_up(workspace: Workspace, watch: Watch) -> None:
+    """Delete what only matrices have that are older than the newest ones; the plan of the present one is written."""
+    keep = workspace.config.ablation.keep
+    deleted = delete_old_trials(workspace.matrices, workspace.variants, keep)
+    if deleted:
+        watch.note("clean-up", f"{count(deleted, 'run')} of older matrices deleted (ablation.keep={keep})")
+    delete_old_datasets(workspace.datasets, keep)
 
 
 def _run_what_is_left(

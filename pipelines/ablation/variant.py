@@ -36,7 +36,8 @@ from pipelines.ablation.recommenders import made_of, make_recommender
 from pipelines.config.schema import Config
 from pipelines.runtime.locks import held
 
-_DONE = "metrics.json"
+DONE = "metrics.json"
+"""The file of an evaluation that is written last."""
 _OF_LATENT = ("kl", "variance", "noise")
 
 
@@ -81,7 +82,7 @@ class StoredTrial:
     @property
     def done(self) -> bool:
         """Return whether it is finished."""
-        return self.evaluation.exists(_DONE)
+        return self.evaluation.exists(DONE)
 
     def made_of(self) -> dict[str, Any]:
         """Return `Trial.made_of`."""
@@ -90,7 +91,7 @@ class StoredTrial:
 
     def summary(self) -> dict[str, Any]:
         """Return the means of its metrics and how it went: seconds, epochs."""
-        found: dict[str, Any] = self.evaluation.read_json(_DONE)
+        found: dict[str, Any] = self.evaluation.read_json(DONE)
         return found
 
     def result(self, name: str) -> EvaluationResult:
@@ -169,7 +170,7 @@ def _run(trial: Trial) -> None:
         "fit_seconds": curves.seconds or fitted - began,
         "evaluate_seconds": evaluated - fitted,
     }
-    stored.evaluation.write_json(_DONE, summary)
+    stored.evaluation.write_json(DONE, summary)
 
 
 class _Curves:

@@ -13,13 +13,14 @@ import numpy as np
 from rich.panel import Panel
 from rich.text import Text
 
-from fsvae.data.dataset import Dataset, open_dataset
+from fsvae.data.dataset import Dataset
 from pipelines.cli.activate import activation
 from pipelines.cli.console import Terminal, console
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.evaluate import evaluate
 from pipelines.lifecycle.promote import promote
 from pipelines.lifecycle.train import is_trained, train
+from pipelines.prepare.datasets import open_in_use
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import engine_of
 from pipelines.simulation.simulate import simulate
@@ -48,7 +49,7 @@ def quickstart(
     with terminal.progress("prepare") as told, engine_of(config.engine) as engine:
         prepared = prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, told, engine)
     terminal.show(prepared)
-    dataset = open_dataset(prepared.folder)
+    dataset = open_in_use(prepared.folder)
     what = (dataset, config.model, config.train, config.seed, workspace.runs)
     if is_trained(*what):
         terminal.note("train", "trained before")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from fsvae.data.dataset import open_dataset
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.evaluate import evaluate
 from pipelines.lifecycle.promote import Verdict, promote
 from pipelines.lifecycle.train import train
+from pipelines.prepare.datasets import open_in_use
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import engine_of
 from pipelines.runtime.locks import held
@@ -42,7 +42,7 @@ def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
         with watch.progress("prepare") as told, engine_of(config.engine) as engine:
             prepared = prepare(lake, dataset_config, config.seed, workspace.datasets, told, engine)
         watch.show(prepared)
-        dataset, tracker = open_dataset(prepared.folder), workspace.tracker
+        dataset, tracker = open_in_use(prepared.folder), workspace.tracker
         what = (dataset, config.model, config.train, config.seed, workspace.runs)
         run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed)
         watch.show(run)

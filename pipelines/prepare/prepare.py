@@ -16,6 +16,7 @@ from fsvae.progress import Stage
 from fsvae.schema import SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.lake import Lake
+from pipelines.prepare.datasets import make_current
 from pipelines.prepare.prepared import Prepared
 from pipelines.runtime.engine import Engine, LocalEngine
 from pipelines.runtime.locks import held
@@ -48,7 +49,7 @@ def prepare(
     job = DatasetJob.of(lake, config, seed, folder, run=(engine or LocalEngine(workers=1)).map, progress=progress)
     with held(folder, "prepare"):
         made, reused = make_dataset(job, _continued(job) if config.continue_space else "")
-        _point(folder, made.name, config.keep)
+        make_current(folder, made.name, config.keep)
     return Prepared(made, made.read_json("manifest.json"), reused, time.perf_counter() - began)
 
 
@@ -67,25 +68,3 @@ def _continued(job: DatasetJob) -> str:
     if current is None or manifests[current.name]["schema_version"] != SCHEMA_VERSION:
         return ""
     return current.name if manifests[current.name]["train_until_us"] <= job.cuts[0] else ""
-
-
-def _point(datasets: Folder, name: str, keep: int) -> None:
-    """Make a dataset the current one, and delete what is half made or was current longest ago."""
-    datasets.write("CURRENT", (name + "\n").encode())
-    (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
-    for left in datasets.files():
-        of_matrices = "/" in left and left.startswith(".")  # a folder that is under another lock
-        if left.endswith(".tmp") and not of_matrices:
-            datasets.delete(left)
-    others = {}
-    for other in datasets.folders():
-        if other == name or other.startswith("."):
-            continue
-        if is_prepared(datasets / other):
-            used = ".used" if (datasets / other).exists(".used") else "manifest.json"
-            others[other] = (datasets / other).age(used)
-        else:
-            (datasets / other).delete_all()
-    for old in sorted(others, key=others.__getitem__, reverse=True)[max(keep, 1) - 1 :]:
-        (datasets / old).delete("manifest.json")  # first: half of a dataset is none
-        (datasets / old).delete_all()

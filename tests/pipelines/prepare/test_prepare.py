@@ -27,6 +27,7 @@ from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.schema import DATASET_TRACKS, RECENT_DAYS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
+from pipelines.prepare.datasets import dataset_in_use
 from pipelines.prepare.prepare import prepare
 
 LOG = """user_id,track_id,played_at,kind,ms_played,duration_ms,title,artist_id
@@ -331,6 +332,16 @@ def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> 
     assert open_dataset(tmp_path).fingerprint == fourth
     prepare(lake, replace(CONFIG, keep=0), seed=1, datasets=tmp_path)
     assert made(tmp_path) == {names[0]} and open_dataset(tmp_path).fingerprint == names[0]
+
+
+def test_a_dataset_in_use_is_deleted_only_when_it_no_longer_is(lake: Lake, tmp_path: Path) -> None:
+    config = replace(CONFIG, keep=1)
+    first = prepare(lake, config, seed=1, datasets=tmp_path)
+    with dataset_in_use(tmp_path) as (used, _):
+        second = prepare(lake, config, seed=2, datasets=tmp_path)
+        assert used == first and open_dataset(first).fingerprint == first.name
+        assert made(tmp_path) == {first.name, second.name}
+    assert prepare(lake, config, seed=2, datasets=tmp_path) == second and made(tmp_path) == {second.name}
 
 
 def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: Lake, tmp_path: Path) -> None:

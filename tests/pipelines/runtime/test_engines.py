@@ -124,7 +124,7 @@ if __name__ == "__main__":
 def test_the_config_names_an_engine() -> None:
     assert isinstance(engine_of(EngineConfig("local", 3)), LocalEngine)
     assert isinstance(engine_of(EngineConfig("ray")), RayEngine)
-    with pytest.raises(UserError, match=r"'rey' is not one of local, ray\. Did you mean 'ray'"):
+    with pytest.raises(UserError, match=r"engine.name=rey is not one of local, ray\. Did you mean 'ray'"):
         engine_of(EngineConfig("rey"))
 
 
