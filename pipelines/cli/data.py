@@ -100,8 +100,9 @@ def describe(
     from rich.console import Group
     from rich.text import Text
 
-    from fsvae.data.dataset_files import current_dataset, find_dataset
+    from fsvae.data.dataset_files import current_dataset
     from pipelines.cli.console import Terminal, console, drawn
+    from pipelines.prepare.datasets import dataset_in_use
     from pipelines.reports.describe.describe_dataset import describe_dataset
     from pipelines.reports.describe.describe_lake import describe_lake
     from pipelines.reports.describe.log_tables import tables
@@ -111,8 +112,8 @@ def describe(
         if what != "dataset":
             found.append(describe_lake(workspace.lake(), lambda done, of: told("lake", done / max(of, 1))))
         if what == "dataset" or (not what and current_dataset(workspace.datasets)):
-            dataset = find_dataset(workspace.datasets)
-            found.append(describe_dataset(*dataset, lambda done, of: told("dataset", done / max(of, 1))))
+            with dataset_in_use(workspace.datasets) as dataset:
+                found.append(describe_dataset(*dataset, lambda done, of: told("dataset", done / max(of, 1))))
         from pipelines.reports.describe.log_page import html  # matplotlib comes when there is something to draw
 
         page = html(found)

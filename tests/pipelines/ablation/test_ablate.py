@@ -234,7 +234,7 @@ def test_a_running_matrix_keeps_its_dataset(
 ) -> None:
     """While it runs, another dataset becomes the current one, and only one is to be kept."""
     datasets, config = tmp_path / "datasets", DatasetConfig(min_count=2, keep=1, track2vec=Track2VecConfig(epochs=1))
-    of_matrix = prepare(small_lake, config, 1, datasets)
+    of_matrix = prepare(small_lake, config, 1, datasets).folder
     settings.append(f"datasets={datasets}")
     run_trial = running.run_trial
 

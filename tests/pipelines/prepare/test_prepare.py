@@ -336,12 +336,12 @@ def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> 
 
 def test_a_dataset_in_use_is_deleted_only_when_it_no_longer_is(lake: Lake, tmp_path: Path) -> None:
     config = replace(CONFIG, keep=1)
-    first = prepare(lake, config, seed=1, datasets=tmp_path)
+    first = prepare(lake, config, seed=1, datasets=tmp_path).folder
     with dataset_in_use(tmp_path) as (used, _):
-        second = prepare(lake, config, seed=2, datasets=tmp_path)
+        second = prepare(lake, config, seed=2, datasets=tmp_path).folder
         assert used == first and open_dataset(first).fingerprint == first.name
         assert made(tmp_path) == {first.name, second.name}
-    assert prepare(lake, config, seed=2, datasets=tmp_path) == second and made(tmp_path) == {second.name}
+    assert prepare(lake, config, seed=2, datasets=tmp_path).folder == second and made(tmp_path) == {second.name}
 
 
 def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: Lake, tmp_path: Path) -> None:
