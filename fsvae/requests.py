@@ -44,7 +44,7 @@ def time_us(time: Time) -> int:
     stamp = stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)
     if pd.isna(stamp) or not EARLIEST <= stamp <= LATEST:
         raise UserError(f"at={time!r} is not between {EARLIEST.year} and {LATEST.year}.")
-    return int(stamp.as_unit("us").value)
+    return int(stamp.value) // 1000  # pandas counts nanoseconds
 
 
 def recent_listens(recent: Sequence[str] | pd.DataFrame, at: int) -> tuple[list[str], NDArray[np.int64]]:

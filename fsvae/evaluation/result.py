@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
-from fsvae.evaluation.metric_names import RANKING_METRICS
-from fsvae.evaluation.metrics import MISS, ndcg, recall, reciprocal_rank
+from fsvae.evaluation.metric_names import RANKING, RANKING_METRICS
+from fsvae.evaluation.metrics import MISS
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
 """Measured in the track space: no figure of one space is comparable with one of another."""
@@ -63,17 +63,10 @@ class EvaluationResult:
     uncertainty: NDArray[np.float32] | None = None
     """[N] `Predictions.uncertainty`, where the model has one."""
 
-    def ranking(self, name: str) -> NDArray[np.float64]:
-        """Return a ranking metric of each target, by the name it has in `metrics`; misses count as 0."""
-        if name == "mrr":
-            return reciprocal_rank(self.ranks)
-        kind, k = name.split("@")
-        return {"recall": recall, "ndcg": ndcg}[kind](self.ranks, int(k))
-
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
-        if metric.removesuffix("_all") in RANKING_METRICS:
-            return self.ranking(metric.removesuffix("_all"))
+        if (ranking := RANKING.get(metric.removesuffix("_all"))) is not None:
+            return ranking.of_ranks(self.ranks)
         return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
             metric.split("@")[0]
         ]

@@ -60,7 +60,7 @@ def promote(
             "nothing to compare them on. Ingest later listens, and prepare again."
         )
     values = {
-        version: float(evaluate_bundle(bundle, dataset, period, unseen).ranking(config.metric).mean())
+        version: float(evaluate_bundle(bundle, dataset, period, unseen).values(f"{config.metric}_all").mean())
         for version, bundle in bundles.items()
     }
     promoted = values[challenger] > values[champion]
