@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: install quickstart test check bench bench-data bench-eval bench-cli bench-peers notebooks wheel clean
+.PHONY: install quickstart test check lint docs bench bench-data bench-eval bench-cli bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -16,11 +16,17 @@ install: .venv/.installed  ## the virtual environment .venv, with fsvae on its p
 quickstart: .venv/.installed  ## simulate, train, serve and ask for one user's next tracks
 	$(BIN)/fsvae quickstart
 
-check: .venv/.installed  ## style, types and the fast tests
+check: lint  ## style, types, documentation and the fast tests
+	$(BIN)/pytest -n $(JOBS) -m "not e2e"
+
+lint: .venv/.installed docs  ## style, types, documentation and its examples
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n $(JOBS) -m "not e2e"
+	$(BIN)/pytest --doctest-modules fsvae
+
+docs: .venv/.installed  ## the documentation as a site, site/index.html; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: .venv/.installed  ## every test, the end-to-end ones too
 	$(BIN)/pytest -n $(JOBS)
@@ -49,4 +55,4 @@ wheel: .venv/.installed
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv work dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv work dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

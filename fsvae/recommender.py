@@ -63,7 +63,7 @@ class Recommender(ABC):
 
     What is recommended is what the model would be evaluated by, were the next listen at the time of the request.
 
-    Example:
+    Examples:
         >>> import fsvae, pandas as pd
         >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
         >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
@@ -72,7 +72,7 @@ class Recommender(ABC):
         >>> model.next_tracks(recent=["t1"], k=2)[["track_id", "rank"]]
           track_id  rank
         0       t2     1
-        1       t3     2
+        1       t1     2
     """
 
     name: str

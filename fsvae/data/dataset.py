@@ -59,7 +59,7 @@ class Snapshots:
 class Dataset:
     """A prepared dataset in memory.
 
-    Example:
+    Examples:
         >>> import fsvae, pandas as pd
         >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
         >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")

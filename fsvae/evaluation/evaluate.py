@@ -39,7 +39,7 @@ def evaluate(
     Raises:
         UserError: two models have one name, there is no such reference, or the models' catalogues differ.
 
-    Example:
+    Examples:
         >>> import fsvae, pandas as pd
         >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
         >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
@@ -47,7 +47,9 @@ def evaluate(
         >>> models = [fsvae.baselines.MarkovBlended().fit(dataset), fsvae.baselines.Popularity().fit(dataset)]
         >>> found = fsvae.evaluate(models, dataset)
         >>> found[(found["metric"] == "recall@1") & (found["slice"] == "all")][["model", "targets", "value"]]
-                    model  targets     value
+                       model  targets  value
+        2    Markov, blended       30    1.0
+        206       Popularity       30    0.0
     """
     names = [model.name for model in models]
     if len(set(names)) < len(names):

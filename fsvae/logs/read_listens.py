@@ -56,7 +56,7 @@ def read_listens(
     Warns:
         UserWarning: rows were rejected.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> plays = pd.DataFrame({"user": ["ann", "ann"], "song": ["a", "b"], "time": ["2026-01-01", "2026-01-02"]})
         >>> listens = read_listens(plays, user_id="user", track_id="song", played_at="time")

@@ -32,7 +32,7 @@ class FSVAE(NeuralRecommender):
 
     Its answers are those of the endpoint, from the same bundle.
 
-    Example:
+    Examples:
         >>> import fsvae, pandas as pd
         >>> from fsvae.models.train_config import TrainConfig
         >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
@@ -153,7 +153,7 @@ def load(bundle: str | Path) -> FSVAE:
     Raises:
         UserError: there is no bundle, or it was made by another version.
 
-    Example:
+    Examples:
         >>> import fsvae
         >>> fsvae.load("nowhere")
         Traceback (most recent call last):
