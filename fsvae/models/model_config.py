@@ -13,7 +13,7 @@ from fsvae.limits import Count, OneOf, Share, Size, Weight
 
 @dataclass
 class ModelConfig:
-    """What the model is made of."""
+    """What the model is made of; by default what recommends best (configs/model/paper.yaml: the paper's)."""
 
     history: Annotated[int, Interval(ge=1, le=100_000)] = 128
     """L: the fast state sees between L and 2 L of the latest listens."""
@@ -29,9 +29,9 @@ class ModelConfig:
     """Size of the slow encoding."""
     fast_hidden: Size = 128
     """Hidden units of the LSTM, the size of the fast state."""
-    fast_layers: Annotated[int, Interval(ge=1, le=100)] = 2
-    """Layers of the LSTM."""
-    track_table: Annotated[str, OneOf(("frozen", "finetuned"))] = "frozen"
+    fast_layers: Annotated[int, Interval(ge=1, le=100)] = 1
+    """Layers of the LSTM (paper: 2)."""
+    track_table: Annotated[str, OneOf(("frozen", "finetuned"))] = "finetuned"
     """Vectors that the LSTM reads and the softmax searches: frozen, or finetuned from the track space."""
     latent: Annotated[str, OneOf(("gaussian", "deterministic"))] = "gaussian"
     """gaussian, or deterministic (a plain autoencoder)."""
@@ -43,11 +43,11 @@ class ModelConfig:
     """Hidden units of the decoder."""
     likelihood: Annotated[str, OneOf(("gaussian", "cosine", "track_softmax"))] = "gaussian"
     """Of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track itself)."""
-    softmax_weight: Weight = 0.0
+    softmax_weight: Weight = 20.0
     """Weight of a track softmax beside the likelihood, which trains a query of its own; 0: as in the paper."""
     softmax_tracks: Annotated[Count, Interval(ge=2)] = 1024
     """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
-    repeat_head: bool = False
+    repeat_head: bool = True
     """Mix the track softmax with a pointer at the recent listens, for what is played again."""
     repeat_dim: Size = 64
     """Size of the pointer's keys."""
@@ -59,7 +59,7 @@ class ModelConfig:
     """KL in nats that each latent dimension has for nothing."""
     initial_log_variance: Annotated[float, Interval(ge=-12.0, le=12.0)] = -5.0
     """Where the posterior's log variance starts."""
-    slow_dropout: Share = 0.1
+    slow_dropout: Share = 0.5
     """Share of training chunks in which the slow features are taken away."""
     fast_dropout: Share = 0.05
     """Share of training chunks in which the recent listens are taken away."""

@@ -34,11 +34,10 @@ class FSVAE(NeuralRecommender):
 
     Examples:
         >>> import fsvae, pandas as pd
-        >>> from fsvae.models.train_config import TrainConfig
         >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
         >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
         >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
-        >>> model = fsvae.FSVAE(train=TrainConfig(max_epochs=1)).fit(dataset)
+        >>> model = fsvae.FSVAE(train=fsvae.TrainConfig(max_epochs=1)).fit(dataset)
         >>> model.recommend(users=["ann"], k=3).columns.to_list()
         ['user_id', 'track_id', 'score', 'rank', 'title', 'artist']
         >>> model.embed_users(["ann"]).shape

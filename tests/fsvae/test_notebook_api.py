@@ -188,3 +188,9 @@ def test_a_frame_of_tracks_goes_before_what_the_listens_say() -> None:
         Dataset.from_pandas(plays.drop(columns="track_id"), None, config)
     with pytest.raises(UserError, match="do not fill a training, a validation and a test period"):
         Dataset.from_pandas(plays[:2], None, replace(config, min_count=1))
+
+
+def test_a_field_that_there_is_not_is_told() -> None:
+    with pytest.raises(UserError, match=r"titel is not a field of a listen; .*\. Did you mean 'title'\?"):
+        fsvae.read_listens(pd.DataFrame({"user_id": ["ann"]}), titel="name")
+    assert "FSVAE" in dir(fsvae) and all(hasattr(fsvae, name) for name in dir(fsvae))

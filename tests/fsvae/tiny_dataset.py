@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from plain_model import PLAIN
 
 from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens
@@ -146,6 +147,7 @@ def all_slow(dataset: Dataset) -> NDArray[np.float32]:
 def small_config(**changes: object) -> ModelConfig:
     """Return a config of a model that is as small as it can be, with all its parts."""
     sizes: dict[str, object] = {
+        **PLAIN,
         "history": 4,
         "slow_hidden": 8,
         "slow_dim": 6,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from plain_model import PLAIN
 
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
@@ -26,7 +27,9 @@ EXACT = 1_000_000
 def bundle(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("bundle")
-    config = ModelConfig(history=8, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, softmax_weight=1.0)
+    config = ModelConfig(
+        history=8, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, **{**PLAIN, "softmax_weight": 1.0}
+    )
     save_bundle(path, FSVAENetwork.for_dataset(small_dataset, config), small_dataset, {})
     return load_bundle(path)
 

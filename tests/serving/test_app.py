@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from plain_model import PLAIN
 
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
@@ -34,7 +35,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_for_comparisons_only_is_refused(small_dataset: Dataset, tmp_path: Path) -> None:
     model = FSVAENetwork.for_dataset(
-        small_dataset, ModelConfig(history=4, slow_hidden=4, fast_hidden=4, fast="shuffled")
+        small_dataset, ModelConfig(history=4, slow_hidden=4, fast_hidden=4, fast="shuffled", **PLAIN)
     )
     save_bundle(tmp_path, model, small_dataset, {})
     with pytest.raises(UserError, match=r"fast=shuffled, which is for comparisons only: serve another version"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from plain_model import PLAIN
 
 from fsvae.errors import UserError
 from fsvae.limits import check, validated
@@ -37,7 +38,7 @@ from fsvae.models.model_config import ModelConfig
 )
 def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as error:
-        FSVAENetwork(ModelConfig(**changes), torch.zeros(3, 2), torch.zeros(4), torch.ones(4))  # type: ignore[arg-type]
+        FSVAENetwork(ModelConfig(**{**PLAIN, **changes}), torch.zeros(3, 2), torch.zeros(4), torch.ones(4))  # type: ignore[arg-type]
     assert message in str(error.value)
 
 
@@ -53,7 +54,7 @@ def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> 
     ids=["default", "shuffled", "off", "softmax", "repeat"],
 )
 def test_what_goes_together_is_taken(changes: dict[str, object]) -> None:
-    check(ModelConfig(**changes))  # type: ignore[arg-type]
+    check(ModelConfig(**{**PLAIN, **changes}))  # type: ignore[arg-type]
 
 
 def test_yaml_booleans_are_the_words_on_and_off() -> None:

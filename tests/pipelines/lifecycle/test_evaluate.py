@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from plain_model import PLAIN
 
 import pipelines.lifecycle.evaluate as evaluating
 from fsvae.baselines.settings import AggregateSequenceConfig
@@ -38,7 +39,7 @@ from pipelines.lifecycle.train import Run, train
 from pipelines.prepare.prepare import prepare
 
 MODEL = ModelConfig(
-    history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
+    **PLAIN, history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
 )
 TRAIN = TrainConfig(max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from plain_model import PLAIN
 
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import Dataset, open_dataset
@@ -54,5 +55,5 @@ def test_sizes_are_free(dim: int, history: int, latent_dim: int, small_lake: Lak
     assert dataset.vectors.shape[1] == dim
     sizes = {"slow_hidden": 9, "slow_dim": 7, "fast_hidden": 11, "decoder_hidden": 10, "repeat_dim": 6}
     for switches in ({}, {"repeat_head": True, "softmax_weight": 2.0, "track_table": "finetuned", "prior": "slow"}):
-        model = ModelConfig(history=history, latent_dim=latent_dim, **sizes, **switches)  # type: ignore[arg-type]
+        model = ModelConfig(history=history, latent_dim=latent_dim, **{**PLAIN, **sizes, **switches})  # type: ignore[arg-type]
         whole_way(dataset, model, tmp_path / str(len(switches)))

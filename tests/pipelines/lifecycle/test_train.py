@@ -17,6 +17,7 @@ import mlflow
 import pytest
 import torch
 from filelock import FileLock
+from plain_model import PLAIN
 from safetensors.torch import load_file
 
 from fsvae.bundle import load_bundle
@@ -31,6 +32,7 @@ from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 
 SEED = 3
 MODEL = ModelConfig(
+    **PLAIN,
     history=16,
     slow_hidden=16,
     slow_dim=8,

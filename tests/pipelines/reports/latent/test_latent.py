@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from plain_model import PLAIN
 from typer.testing import CliRunner
 from whole_page import assert_whole
 
@@ -47,7 +48,7 @@ def few() -> Iterator[None]:
 def bundle_of(dataset: Dataset, folder: Path, **changes: object) -> Bundle:
     """The bundle of an untrained model whose latent depends on everything it sees."""
     torch.manual_seed(0)
-    model = FSVAENetwork.for_dataset(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
+    model = FSVAENetwork.for_dataset(dataset, ModelConfig(**{**PLAIN, **SIZES, **changes}))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)

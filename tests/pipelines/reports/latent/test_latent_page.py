@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from plain_model import PLAIN
 
 from fsvae.evaluation.latent_use import LatentUse
 from fsvae.latent.anomaly import Anomalies, ReconstructionErrors
@@ -29,7 +30,7 @@ def figures(**changes: Any) -> LatentFigures:
     nothing = Clusters(NO_INDEX, np.zeros((0, 2)))
     what = LatentFigures(
         run="run",
-        model=ModelConfig(),
+        model=ModelConfig(**PLAIN),
         since_us=0,
         space=Space(np.zeros(3), np.zeros((2, 3)), np.array([0.5, 0.5]), 2.0),
         use=LatentUse(np.array([0.05, 3.5, 2.25]), np.array([0.0, 1.0, 0.0]), np.ones(3)),
@@ -57,7 +58,7 @@ def test_the_first_figures_tell_the_price_of_the_variances_from_that_of_the_mean
         ("5.8", "nats of KL: 1.8 for the means, 4 for the variances"),
         ("50.0 %", "of the 10 nearest states share the taste (by chance 10.0 %)"),
     ]
-    point = headline(figures(model=ModelConfig(latent="deterministic")))
+    point = headline(figures(model=ModelConfig(**PLAIN, latent="deterministic")))
     assert [value for value, _ in point] == ["1 of 3", "50.0 %"]
 
 

@@ -1,0 +1,13 @@
+"""The smallest FS-VAE that tests begin with: no softmax, no repeat head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PLAIN: dict[str, Any] = {
+    "softmax_weight": 0.0,
+    "track_table": "frozen",
+    "fast_layers": 2,
+    "repeat_head": False,
+    "slow_dropout": 0.1,
+}
