@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copies = [shutil.copy(path, folder) for path in NOTEBOOKS]
     shutil.copy(ROOT / "notebooks" / "notebook_helpers.py", folder)
     done = subprocess.run(
-        [sys.executable, ROOT / "notebooks" / "execute.py", *copies], capture_output=True, text=True, timeout=540
+        [sys.executable, ROOT / "notebooks" / "execute.py", *copies], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return folder
