@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 
 from IPython.display import Image, Markdown, display
 
-from fsvae.data.dataset import Dataset, open_dataset
+from fsvae.data.dataset import Dataset
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
+from pipelines.prepare.datasets import open_in_use
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.latent.compute import track_labels
 from pipelines.reports.latent.latent_page import Section
 from pipelines.reports.plot import Plot
 from pipelines.reports.table import Table
 from pipelines.reports.words import count
+from pipelines.runtime.watch import Summary
 from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace
 
@@ -55,7 +57,7 @@ def trained(workspace: Workspace) -> tuple[Run, Dataset]:
     config = workspace.config
     simulate(config.simulate, workspace.raw)
     ingest(workspace.lake(), config.source)
-    dataset = open_dataset(prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets).folder)
+    dataset = open_in_use(prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets).folder)
     what = (dataset, config.model, config.train, config.seed)
     if is_trained(*what, workspace.runs):  # without MLflow, which takes seconds to open
         run = open_run(workspace.runs, run_name(*what))
@@ -86,8 +88,8 @@ def heard_last(dataset: Dataset, user_id: str, number: int) -> Table:
     return Table(f"What {user_id} heard last", ("when (UTC)", "track"), rows, texts=(1,))
 
 
-def show(*parts: str | Plot | Table | Section) -> None:
-    """Put text (Markdown), plots, tables and whole sections of reports under the cell."""
+def show(*parts: str | Plot | Table | Section | Summary) -> None:
+    """Put text (Markdown), plots, tables, whole sections of reports and what a verb did under the cell."""
     for part in parts:
         match part:
             case Plot():
@@ -96,15 +98,28 @@ def show(*parts: str | Plot | Table | Section) -> None:
                 display(Markdown(_markdown(part)))
             case Section():
                 show(_plain(part.text), *part.plots, *part.tables)
+            case Summary():
+                show(*part.tables(), *map(_plain, part.lines()))
             case _:
                 display(Markdown(part))
 
 
 def _markdown(table: Table) -> str:
-    note = f" {_plain(table.note[:1].upper() + table.note[1:])}." if table.note else ""
+    note = f" {_plain(_begun(table.note))}." if table.note else ""
     marks = [":---" if place == 0 or place in table.texts else "---:" for place in range(len(table.headings))]
     rows = [table.headings, marks, *([_plain(cell) for cell in row] for row in table.rows)]
-    return "\n".join([f"**{_plain(table.title)}.**{note}", "", *(f"| {' | '.join(row)} |" for row in rows)])
+    return "\n".join(
+        [
+            f"**{_plain(table.title[:1].upper() + table.title[1:])}.**{note}",
+            "",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
+
+
+def _begun(text: str) -> str:
+    """Return a text as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def _plain(text: str) -> str:

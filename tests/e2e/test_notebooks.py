@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copies = [shutil.copy(path, folder) for path in NOTEBOOKS]
     shutil.copy(ROOT / "notebooks" / "notebook_helpers.py", folder)
     done = subprocess.run(
-        [sys.executable, ROOT / "notebooks" / "execute.py", *copies], capture_output=True, text=True, timeout=540
+        [sys.executable, ROOT / "notebooks" / "execute.py", *copies], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -48,12 +48,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.e2e
 def test_all_cells_run_and_say_nothing_but_what_they_are_to_show(folder: Path) -> None:
-    assert [path.name for path in NOTEBOOKS] == ["01_quick_tour.ipynb", "02_ablations.ipynb", "03_latent_space.ipynb"]
+    names = ["00_your_own_listens", "01_quick_tour", "02_ablations", "03_latent_space"]
+    assert [path.stem for path in NOTEBOOKS] == names
     for path in folder.glob("*.ipynb"):
         assert {output["output_type"] for output in outputs(path)} <= {"display_data", "execute_result"}, path.name
         assert str(folder.parent) not in path.read_text(), path.name
     work = folder.parent / "work" / "notebooks"
     assert len(list(work.glob("runs/*/run.json"))) == 1  # they share one model
+
+
+@pytest.mark.e2e
+def test_ones_own_listens_need_nothing_but_the_library(folder: Path) -> None:
+    path = folder / "00_your_own_listens.ipynb"
+    said = shown(path)
+    assert pictures(path) == 1  # where the listeners are
+    for model in ("FS-VAE", "Markov, blended", "Popularity"):
+        assert re.search(rf"^{model} +0\.\d+ +0\.\d+$", said, re.MULTILINE), model
+    assert said.endswith("True")  # what is loaded answers as what was saved
+    code = "".join(
+        "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
+    )
+    assert not re.search(r"^(import|from) (pipelines|serving|notebook_helpers)", code, re.MULTILINE)
 
 
 @pytest.mark.e2e
@@ -63,7 +78,7 @@ def test_the_quick_tour_goes_from_a_log_to_two_lists_of_tracks(folder: Path) -> 
     assert pictures(path) == 3 + 1  # the log, and how good the models are
     for model in ("Popularity", "Average", "Aggregate sequence", "FS-VAE"):
         assert re.search(rf"\| {model} \| [*]*[01]\.\d", said), model
-    first, second = (re.findall(r"│ (t\d+) ", text) for text in said.split("next tracks for ")[1:])
+    first, second = (re.findall(r"^\| (t\d+) \|", text, re.MULTILINE) for text in said.split("Next tracks for ")[1:])
     assert len(first) == len(second) == 5 and first != second
 
 
@@ -84,7 +99,7 @@ def test_the_ablations_have_intervals_and_a_matrix_of_ones_own(folder: Path) -> 
 def test_the_latent_space_is_walked_through(folder: Path) -> None:
     path = folder / "03_latent_space.ipynb"
     said = shown(path)
-    assert pictures(path) == 3 + 1 + 3 + 1 + 1  # maps, dimensions, drift, between two, surprises
+    assert pictures(path) == 3 + 1 + 3 + 1 + 1  # maps, dimensions, drift, between two, anomalies
     for title in ("By taste", "KL per dimension", "How far they went", "Most surprising users"):
         assert f"**{title}.**" in said, title
 
