@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.schema import KINDS
-
 WINDOW_DAYS = 28
 HALF_LIVES_DAYS = (1.0, 7.0, 28.0)
 
@@ -81,8 +79,3 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.user)
-
-    def of_kind(self, kind: str) -> Events:
-        """Return the events of one kind."""
-        mask = self.kind == KINDS.index(kind)
-        return Events(self.user[mask], self.track[mask], self.artist[mask], self.kind[mask], self.played_at[mask])

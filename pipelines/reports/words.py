@@ -8,9 +8,9 @@ NONE = "-"
 """What stands where there is no number."""
 
 
-def count(number: int, one: str, more: str = "") -> str:
-    """Return a number and what it counts: ``1 row``, ``1,200 rows``; `more` where the plural is not one + s."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+def count(number: int, one: str) -> str:
+    """Return a number and what it counts: ``1 row``, ``1,200 rows``."""
+    return f"{number:,} {one if number == 1 else one + 's'}"
 
 
 def percent(share: float | None) -> str:
