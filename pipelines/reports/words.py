@@ -1,11 +1,15 @@
-"""Numbers in sentences and tables."""
+"""Numbers and tracks in texts and tables."""
 
 from __future__ import annotations
 
 import math
 
+import polars as pl
+
 NONE = "-"
 """What stands where there is no number."""
+TRACK_LABEL = pl.coalesce(pl.concat_str("title", "artist_name", separator=" · "), "title", "track_id")
+"""What to call a row of `schema.TRACKS`: its title and artist, or its id where the title is not known."""
 
 
 def count(number: int, one: str) -> str:

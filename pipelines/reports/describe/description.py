@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fsvae.schema import KINDS, TRACKS
 from pipelines.reports.describe.drift import Drift, Span
 from pipelines.reports.describe.statistics import Histories, Statistics, describe
+from pipelines.reports.words import TRACK_LABEL
 
 Ints = NDArray[np.int64]
 
@@ -141,9 +142,7 @@ def labels_of(found: Drift | None, ids: pl.Series, known: pl.DataFrame) -> dict[
         {"row": movers, "track_id": ids.gather(movers)}, schema={"row": pl.Int64, "track_id": pl.String}
     )
     named = wanted.join(known.select("track_id", "title", "artist_name"), on="track_id", how="left")
-    label = pl.concat_str("title", "artist_name", separator=" · ")
-    named = named.select("row", pl.coalesce(label, "title", "track_id").alias("label"))
-    return dict(named.iter_rows())
+    return dict(named.select("row", TRACK_LABEL.alias("label")).iter_rows())
 
 
 def descending(counts: Ints) -> Ints:
