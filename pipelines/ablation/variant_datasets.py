@@ -59,7 +59,7 @@ def variant_datasets(
 
 
 FOLDER = ".variants"
-"""Of the datasets of variants, within that of all datasets."""
+"""Folder of the datasets of variants, within that of all datasets."""
 
 
 def _config(variant: Variant, current: dict[str, Any]) -> DatasetConfig | None:

@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 DAYS: dict[str, Any] = {"day": pl.Date, **dict.fromkeys(KINDS, pl.Int64), "users": pl.Int64}
 """Columns of `Description.days`."""
 SAMPLE_LISTENS = 2_000_000
-"""Sessions and repeats are of whole users with about so many listens, the first by their hash."""
+"""Number of listens, about, of the users that sessions and repeats are read off, the first by their hash."""
 _SIDE = [name for name in TRACKS.names if name != "track_id"]
 
 
@@ -41,7 +41,7 @@ class Sample:
     """What is read off the histories of some users, or of all."""
 
     share: float
-    """Of all listens, those of these users."""
+    """Share of all listens that these users have."""
     statistics: Statistics
     session_lengths: Ints
     """[sessions] listens in each."""
@@ -88,7 +88,7 @@ class Description:
     labels: dict[int, str]
     """Names of the tracks of `drift.movers`."""
     periods: list[Period] = field(default_factory=list)
-    """Of a dataset."""
+    """Periods of a dataset; none of a lake."""
     catalogue: int | None = None
     """Tracks of a dataset that have a vector."""
 
