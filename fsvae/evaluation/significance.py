@@ -29,8 +29,8 @@ class BootstrapConfig:
     level: float = 0.95
     """Share of the resamples in the interval, which leaves equally many on both sides (Efron's percentiles)."""
     least_users: int = 10
-    """Number of users below which there is no interval: it would be too narrow (with 10 users who listen very unequally,
-    95 % is 87 %; with 40, 92 %)."""
+    """Number of users below which there is no interval: it would be too narrow (with 10 users who listen very
+    unequally, 95 % is 87 %; with 40, 92 %)."""
     seed: int = 1
     """Seed of the draws; the same for every model and figure, so that intervals can be compared."""
 

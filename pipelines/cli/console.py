@@ -17,6 +17,7 @@ from rich.table import Table
 from fsvae.data.dataset import PreparedDataset, current_dataset, find_dataset
 from fsvae.evaluation.metrics_table import COLUMNS, best_models, caption, over_all
 from fsvae.evaluation.result import EvaluationResult
+from fsvae.features.clock import utc_text
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.evaluate import evaluate_run
@@ -100,10 +101,7 @@ def run_prepare(workspace: Workspace) -> Folder:
         folder = prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, progress, engine)
     manifest = folder.read_json("manifest.json")
     counts = manifest["counts"]
-    cuts = [
-        datetime.fromtimestamp(manifest[key] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
-        for key in ("train_until_us", "validation_until_us")
-    ]
+    cuts = [utc_text(manifest[key]) for key in ("train_until_us", "validation_until_us")]
     console.print(
         f"[bold]prepare[/]   {count(counts['listens'], 'listen')} of {count(counts['users'], 'user')}; "
         f"{counts['catalogue']:,} of {count(counts['tracks'], 'track')} in the catalogue; "

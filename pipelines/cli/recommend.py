@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.table import Table
 
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
-from fsvae.features.clock import DAY_US
+from fsvae.features.clock import DAY_US, utc_text
 from fsvae.schema import EARLIEST, LATEST
 from pipelines.cli.console import console
 from pipelines.reports.words import count
@@ -38,7 +38,7 @@ def recommend(workspace: Workspace, user_id: str, recent: list[str], k: int, at:
     recommender = OnlineRecommender(bundle, workspace.config.serve.approximate_from)
     time = recommender.now(user_id) if time is None else time
     answer = recommender.next_tracks(user_id, [RecentListen(track_id) for track_id in recent], k, time)
-    moment = datetime.fromtimestamp(time // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    moment = utc_text(time, "%Y-%m-%d %H:%M:%S UTC")
     console.print(f"next tracks for {user_id} at {moment}, model version {version}", highlight=False, style="italic")
     table = Table()
     for heading in ("track", "score", "title", "artist"):

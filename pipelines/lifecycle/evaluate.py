@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 
 from fsvae.baselines.mean_vector import AggregateSequence, Average
@@ -16,6 +14,7 @@ from fsvae.evaluation.metrics_table import markdown, plot
 from fsvae.evaluation.protocol import evaluate
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import write_results
+from fsvae.features.clock import utc_text
 from fsvae.models.predict import NetworkRecommender
 from fsvae.storage import Folder
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig
@@ -31,17 +30,13 @@ def evaluate_bundle(
     Raises:
         UserError: the model has learned from listens that it would be evaluated on.
     """
-    if bundle.learned_until(period) > max(dataset.period(period)[0], not_before_us):
+    learned_until, begin = bundle.learned_until(period), dataset.period(period)[0]
+    if learned_until > max(begin, not_before_us):
         raise UserError(
-            f"The model has learned from listens up to {_day(bundle.learned_until(period))}, and the {period} period "
-            f"begins before, at {_day(dataset.period(period)[0])}: its figures would be too good. Train it on this "
-            "dataset: fsvae train."
+            f"The model has learned from listens up to {utc_text(learned_until)}, and the {period} period begins before, "
+            f"at {utc_text(begin)}: its figures would be too good. Train it on this dataset: fsvae train."
         )
     return evaluate(NetworkRecommender(bundle.model), bundle.view(dataset), period, not_before_us)
-
-
-def _day(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def evaluate_run(
