@@ -33,8 +33,8 @@ def evaluate_bundle(
     learned_until, begin = bundle.learned_until(period), dataset.period(period)[0]
     if learned_until > max(begin, not_before_us):
         raise UserError(
-            f"The model has learned from listens up to {utc_text(learned_until)}, and the {period} period begins before, "
-            f"at {utc_text(begin)}: its figures would be too good. Train it on this dataset: fsvae train."
+            f"The model has learned from listens up to {utc_text(learned_until)}, and the {period} period begins "
+            f"before, at {utc_text(begin)}: its figures would be too good. Train it on this dataset: fsvae train."
         )
     return evaluate(NetworkRecommender(bundle.model), bundle.view(dataset), period, not_before_us)
 
