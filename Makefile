@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: install quickstart test check bench bench-data bench-eval bench-peers notebooks wheel clean
+.PHONY: install quickstart test check bench bench-data bench-eval bench-cli bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -34,6 +34,9 @@ bench-data: .venv/.installed  ## ingest and prepare beside polars, in one run
 
 bench-eval: .venv/.installed  ## evaluation beside the bare product of queries and tracks
 	$(BIN)/python -m benchmarks.evaluation
+
+bench-cli: .venv/.installed  ## CPU seconds of each command up to its first work
+	$(BIN)/python -m benchmarks.command_line
 
 LOG ?= ../shared/data/lastfm-fragment/lastfm.csv
 bench-peers: .venv/.installed  ## our models beside RecTools and RecBole, in environments of their own, in one run

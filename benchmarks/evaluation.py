@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from fsvae.data.dataset import PreparedDataset, Snapshots
+from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.evaluation.comparison import comparison
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
+from fsvae.features.habits import Past
+from fsvae.features.recent_days import RecentDays
 from fsvae.features.taste import DaySums
 from fsvae.recommender import Predictions
 from pipelines.lifecycle.tracking import git_commit
@@ -69,9 +71,9 @@ class _Noise:
         self.name = name
         self._points, self._scores = points, scores
 
-    def fit(self, dataset: PreparedDataset) -> None: ...
+    def fit(self, dataset: Dataset) -> None: ...
 
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         targets = dataset.targets("test")
         at_once = _TARGETS // _USERS if self._scores is None else _ROWS
         for i in range(0, len(targets), at_once):
@@ -85,14 +87,14 @@ class _Noise:
 def _points() -> Callable[[], object]:
     dataset, rng = _dataset(), np.random.default_rng(1)
     model = _Noise("points", rng.normal(size=(_TARGETS, _DIM)).astype(np.float32))
-    return lambda: evaluate(model, dataset, "test")
+    return lambda: evaluate_model(model, dataset, "test")
 
 
 def _scores() -> Callable[[], object]:
     dataset, rng = _dataset(), np.random.default_rng(1)
     scores = rng.random((_ROWS, _TRACKS), dtype=np.float32)
     model = _Noise("scores", np.zeros((_TARGETS, _DIM), dtype=np.float32), scores)
-    return lambda: evaluate(model, dataset, "test")
+    return lambda: evaluate_model(model, dataset, "test")
 
 
 def _ties() -> Callable[[], object]:
@@ -100,7 +102,7 @@ def _ties() -> Callable[[], object]:
     scores = np.zeros((_ROWS, _TRACKS), dtype=np.float32)
     scores[np.arange(_ROWS)[:, None], rng.integers(0, _TRACKS, (_ROWS, 5))] = 1.0
     model = _Noise("ties", np.zeros((_TARGETS, _DIM), dtype=np.float32), scores)
-    return lambda: evaluate(model, dataset, "test")
+    return lambda: evaluate_model(model, dataset, "test")
 
 
 def _bare_product() -> Callable[[], object]:
@@ -118,7 +120,7 @@ def _bare_product() -> Callable[[], object]:
 def _bootstrap() -> Callable[[], object]:
     dataset, rng = _dataset(), np.random.default_rng(1)
     results = {
-        name: [evaluate(_Noise(name, rng.normal(size=(_TARGETS, _DIM)).astype(np.float32)), dataset, "test")]
+        name: [evaluate_model(_Noise(name, rng.normal(size=(_TARGETS, _DIM)).astype(np.float32)), dataset, "test")]
         for name in ("one", "other")
     }
     return lambda: comparison(results, "one", dataset)
@@ -146,7 +148,7 @@ def _unit(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def _dataset() -> PreparedDataset:
+def _dataset() -> Dataset:
     """Return a dataset of as many listens in training as in the test period, of tracks at random."""
     rng = np.random.default_rng(0)
     vectors = _unit(rng, _TRACKS)
@@ -158,7 +160,7 @@ def _dataset() -> PreparedDataset:
         played_fraction=np.ones(_USERS * each, dtype=np.float32),
     )
     nothing, no_tracks = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    return PreparedDataset(
+    return Dataset(
         manifest={
             "fingerprint": "noise",
             "train_until_us": each // 2 * DAY_US,
@@ -173,6 +175,7 @@ def _dataset() -> PreparedDataset:
             nothing, nothing, np.zeros((0, 0), dtype=np.float32), DaySums.of(nothing, no_tracks, nothing, vectors)
         ),
         slow_row=nothing,
+        recent=RecentDays.of(Past.nothing()),
     )
 
 

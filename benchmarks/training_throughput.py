@@ -23,8 +23,8 @@ from rich.table import Table
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.datamodule import ChunkDataModule
-from fsvae.data.dataset import PreparedDataset, open_dataset
-from fsvae.models.fsvae import FSVAE
+from fsvae.data.dataset import Dataset, open_dataset
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.module import TrainingModule
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
@@ -56,7 +56,7 @@ def main() -> None:
     )
 
 
-def _dataset(folder: Path) -> PreparedDataset:
+def _dataset(folder: Path) -> Dataset:
     config = load_config([f"workdir={folder}", "dataset.track2vec.epochs=1"])
     simulate(config.simulate, folder / "raw")
     ingest(Lake(folder / "lake"), config.source)
@@ -64,10 +64,10 @@ def _dataset(folder: Path) -> PreparedDataset:
     return open_dataset(folder / "datasets")
 
 
-def _measure(dataset: PreparedDataset, name: str) -> tuple[str, str, str, str]:
+def _measure(dataset: Dataset, name: str) -> tuple[str, str, str, str]:
     config = load_config([f"model={name}"])
     torch.manual_seed(config.seed)
-    model = FSVAE.for_dataset(dataset, config.model)
+    model = FSVAENetwork.for_dataset(dataset, config.model)
     data = ChunkDataModule(dataset, config.model.history, config.train.batch_listens, config.seed)
     batches = [batch for batch, _ in zip(data.train_dataloader(), range(_BATCHES), strict=False)]
     targets = sum(int(batch.target_BT.sum()) for batch in batches)
@@ -100,7 +100,7 @@ def _measure(dataset: PreparedDataset, name: str) -> tuple[str, str, str, str]:
     )
 
 
-def _bare_lstm(model: FSVAE, batches: list[ChunkBatch]) -> None:
+def _bare_lstm(model: FSVAENetwork, batches: list[ChunkBatch]) -> None:
     lstm = torch.nn.LSTM(
         model.fast.lstm.input_size, model.fast.lstm.hidden_size, model.fast.lstm.num_layers, batch_first=True
     )

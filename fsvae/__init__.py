@@ -1,1 +1,34 @@
-"""FS-VAE: a sequential music recommender with a slow and a fast clock (Fazelnia et al., WSDM 2022)."""
+"""FS-VAE: a sequential music recommender with a slow and a fast clock (Fazelnia et al., WSDM 2022).
+
+What a notebook needs is here; each name is imported when it is asked for, as torch takes its time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsvae import baselines as baselines
+    from fsvae.data.dataset import Dataset as Dataset
+    from fsvae.evaluation.evaluate import evaluate as evaluate
+    from fsvae.logs.read_listens import read_listens as read_listens
+    from fsvae.models.recommender import FSVAE as FSVAE
+    from fsvae.models.recommender import load as load
+
+_HOMES = {
+    "Dataset": "fsvae.data.dataset",
+    "FSVAE": "fsvae.models.recommender",
+    "evaluate": "fsvae.evaluation.evaluate",
+    "load": "fsvae.models.recommender",
+    "read_listens": "fsvae.logs.read_listens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name."""
+    if name == "baselines":
+        return import_module("fsvae.baselines")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from fsvae.data.dataset import PreparedDataset, list_matrix
+from fsvae.data.dataset import Dataset, list_matrix
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
-from fsvae.models.fsvae import FSVAE
+from fsvae.features.taste import DaySums
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.online_state import UserState
 from fsvae.models.predict import Rings, user_states
@@ -30,14 +32,15 @@ _FEATURES = {
     "request": list(REQUEST_FEATURES),
     "habits": list(HABITS),
     "half_lives_days": list(HALF_LIVES_DAYS),
+    "recent_counts": list(RECENT_COUNTS),
 }
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model, its catalogue, and its users as of the end of its dataset."""
+    """A model, its catalogue, and its users behind their last listens in its dataset."""
 
-    model: FSVAE
+    model: FSVAENetwork
     tracks: pl.DataFrame
     """`schema.DATASET_TRACKS` of all tracks with a vector, in order of track index; the catalogue comes first."""
     info: dict[str, Any]
@@ -45,10 +48,15 @@ class Bundle:
     _users: dict[str, int]
     _n_listens: NDArray[np.int64]
     _last_played_at: NDArray[np.int64]
-    _slow: NDArray[np.float32]
     _slow_last_day: NDArray[np.float32]
+    _first_listen_day: NDArray[np.int64]
+    _recent: RecentDays
+    _recent_track: NDArray[np.int32]
+    _recent_offsets: NDArray[np.int64]
     _states: NDArray[np.float32]
     _rings: Rings
+    _snapshots: dict[int, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
+    """User, by row → the day that was asked for last, and the slow snapshot as of it: requests of a day share one."""
 
     @property
     def track_ids(self) -> list[str]:
@@ -64,28 +72,56 @@ class Bundle:
         """Return the time [us] before which listens have shaped the model; for the test period, its selection too."""
         return int(self.info["train_until_us" if period == "validation" else "validation_until_us"])
 
+    def last_played_at(self, user_id: str) -> int | None:
+        """Return the time [us] of a user's last listen, or None for a user that is not known."""
+        row = self._users.get(user_id)
+        return None if row is None else int(self._last_played_at[row])
+
     def user(self, user_id: str, at: int) -> tuple[UserState, NDArray[np.float32]] | None:
         """Return a user's fast state and slow snapshot [slow features], or None for a user that is not known.
 
-        A request at `at` [us] on a day after the dataset reads the snapshot as of its end, which the next bundle
-        renews; one on an earlier day reads the snapshot of the user's last active day, as evaluation does.
+        The snapshot is the one that evaluation would read for the user's next listen, were it at `at` [us]: that as of
+        00:00 UTC of its day. Before the day of the last listen it is the snapshot of that day, as none older is kept.
         """
         row = self._users.get(user_id)
         if row is None:
             return None
         states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
         last = int(self._last_played_at[row])
-        slow = self._slow if at // DAY_US >= self.info["as_of_day"] else self._slow_last_day
         current, following = (states[0], states[1]), (states[2], states[3])
         state = UserState(int(self._n_listens[row]), last, current, following, self._rings.of(row))
-        return state, slow[row].copy()
+        day = at // DAY_US
+        if day <= last // DAY_US:
+            return state, self._slow_last_day[row].copy()
+        made = self._snapshots.get(row)
+        if made is None or made[0] != day:
+            made = self._snapshots[row] = day, self._snapshot(row, day)
+        return state, made[1].copy()
 
-    def view(self, dataset: PreparedDataset) -> PreparedDataset:
+    def _snapshot(self, row: int, day: int) -> NDArray[np.float32]:
+        """Return the slow snapshot of a user, by row, as of a day behind that of the last listen."""
+        recent, rows = self._recent, self._recent.rows(row)
+        played_on = np.repeat(recent.day_G[rows], recent.listens[rows])
+        track = self._recent_track[self._recent_offsets[rows.start] : self._recent_offsets[rows.stop]]
+        sums = DaySums.of(np.zeros_like(played_on), track, played_on * DAY_US, self.vectors)
+        return np.concatenate([recent.habits(row, int(self._first_listen_day[row]), day), sums.taste_of(0, day)])
+
+    @property
+    def last_listen_at(self) -> int:
+        """Return the time [us] of the last listen of all."""
+        return int(self._last_played_at.max())
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """Return the vectors of the tracks, [V, D]."""
+        return self.model.tracks[:-1].numpy()
+
+    def view(self, dataset: Dataset) -> Dataset:
         """Return a dataset in the model's track space."""
-        return dataset.in_space_of(self.track_ids, self.model.tracks[:-1].numpy(), self.model.n_catalogue)
+        return dataset.in_space_of(self.tracks, self.vectors)
 
 
-def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[str, Any]) -> None:
+def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[str, Any]) -> None:
     """Write a bundle: the model, its catalogue, and the state of every user of the dataset behind its last listen.
 
     Args:
@@ -102,16 +138,22 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
     states = user_states(model, dataset)
     parts = [*states.current, *states.following]  # each [layers, U, H]
     flat = torch.stack(parts).permute(2, 0, 1, 3).reshape(len(dataset.user_ids), -1).numpy()
-    snapshots = dataset.snapshots
-    as_of = np.full(len(dataset.user_ids), dataset.manifest["as_of_day"])
-    rows = snapshots.rows_of(np.arange(len(dataset.user_ids)), as_of)
+    listens, recent = dataset.listens, dataset.recent
+    first, last = listens.offsets[:-1], listens.offsets[1:] - 1
+    day_offsets = np.searchsorted(recent.user_G, np.arange(len(dataset.user_ids) + 1))
+    track_offsets = _offsets(recent.listens)[day_offsets]
+    # A user's recent days hold the last ones of the user's listens.
+    recent_track = listens.track[_ends(listens.offsets, np.diff(track_offsets))]
     pl.DataFrame(
         {
             "user_id": dataset.user_ids,
             "n_listens": states.n_listens,
-            "last_played_at_us": dataset.listens.played_at[dataset.listens.offsets[1:] - 1],
-            "slow": snapshots.features(rows),
-            "slow_last_day": snapshots.features(dataset.slow_row[dataset.listens.offsets[1:] - 1]),
+            "last_played_at_us": listens.played_at[last],
+            "first_listen_day": listens.played_at[first] // DAY_US,
+            "slow_last_day": dataset.snapshots.features(dataset.slow_row[last]),
+            "recent_day": _lists(day_offsets, recent.day_G.astype(np.int32)),
+            "recent_counts": _lists(day_offsets * len(RECENT_COUNTS), _narrow(recent.counts_GC).ravel()),
+            "recent_track": _lists(track_offsets, recent_track),
             "states": flat,
             "ring_track": _lists(states.rings.offsets, states.rings.track.astype(np.int32)),
             "ring_features": _lists(states.rings.offsets * len(LISTEN_FEATURES), states.rings.features.ravel()),
@@ -138,6 +180,21 @@ def save_bundle(path: Path, model: FSVAE, dataset: PreparedDataset, info: dict[s
     )
 
 
+def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Return where each of some runs begins that stand one behind the other, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _ends(offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of the last `counts` elements of each run, one run behind the other."""
+    return np.arange(counts.sum()) + np.repeat(offsets[1:] - np.cumsum(counts), counts)
+
+
+def _narrow(counts: NDArray[np.int32]) -> NDArray[Any]:
+    """Return numbers from 0 on in the fewest bytes that hold them: most are small, and a bundle is kept in memory."""
+    return counts.astype(np.min_scalar_type(counts.max(initial=0)))
+
+
 def _lists(offsets: NDArray[np.int64], values: NDArray[Any]) -> pl.Series:
     return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))))
 
@@ -156,12 +213,19 @@ def load_bundle(path: Path) -> Bundle:
     weights = load_file(path / "model.safetensors")
     try:
         config = ModelConfig(**info["model"])
-        model = FSVAE(config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"])
+        model = FSVAENetwork(
+            config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"]
+        )
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
         raise UserError(f"{path}: the model is not one of this version's. Train again: fsvae train.") from error
     users = pl.read_parquet(path / "users.parquet")
     lstm = model.fast.lstm
+    recent = RecentDays(
+        user_G=np.repeat(np.arange(len(users)), users["recent_day"].list.len().to_numpy()),
+        day_G=_flat(users["recent_day"]).astype(np.int64),
+        counts_GC=_flat(users["recent_counts"]).reshape(-1, len(RECENT_COUNTS)),
+    )
     return Bundle(
         model=model.eval(),
         tracks=pl.read_parquet(path / "tracks.parquet"),
@@ -169,17 +233,20 @@ def load_bundle(path: Path) -> Bundle:
         _users={user_id: row for row, user_id in enumerate(users["user_id"])},
         _n_listens=users["n_listens"].to_numpy(),
         _last_played_at=users["last_played_at_us"].to_numpy(),
-        _slow=list_matrix(users["slow"]),
         _slow_last_day=list_matrix(users["slow_last_day"]),
+        _first_listen_day=users["first_listen_day"].to_numpy(),
+        _recent=recent,
+        _recent_track=_flat(users["recent_track"]),
+        _recent_offsets=_offsets(recent.listens),
         _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
         _rings=Rings(
-            offsets=np.concatenate([[0], np.cumsum(users["ring_track"].list.len().to_numpy(), dtype=np.int64)]),
-            track=_flat(users["ring_track"], np.int64),
-            features=_flat(users["ring_features"], np.float32).reshape(-1, len(LISTEN_FEATURES)),
+            offsets=_offsets(users["ring_track"].list.len().to_numpy()),
+            track=_flat(users["ring_track"]).astype(np.int64),
+            features=_flat(users["ring_features"]).reshape(-1, len(LISTEN_FEATURES)),
         ),
     )
 
 
-def _flat(column: pl.Series, dtype: type[np.generic]) -> NDArray[Any]:
+def _flat(column: pl.Series) -> NDArray[Any]:
     """Return the elements of all lists of a column, one list behind the other."""
-    return column.explode(empty_as_null=False).to_numpy().astype(dtype)
+    return column.explode(empty_as_null=False).to_numpy()

@@ -1,14 +1,32 @@
-"""What every model of the comparison can do, FS-VAE and baselines alike."""
+"""What every model can do, FS-VAE and baselines alike: learn from a dataset, be evaluated, and recommend."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
+import pandas as pd
+import polars as pl
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
+from fsvae.errors import UserError, nearest
+from fsvae.requests import (
+    Time,
+    recent_listens,
+    request_of_listener,
+    requests_of_users,
+    time_us,
+)
+from fsvae.retrieval import TrackIndex, highest
+
+Answer = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Track indices, best first, and their scores."""
+
+_EMPTY = pd.DataFrame(columns=["user_id", "track_id", "score", "rank", "title", "artist"])
+_SECOND_US = 1_000_000
 
 
 class Predictions(NamedTuple):
@@ -26,19 +44,165 @@ class Predictions(NamedTuple):
     """[N] how unsure the model is of each prediction, larger is less sure; in a unit of its own."""
 
 
-class Recommender(Protocol):
-    """Learns from a dataset's training period and predicts positions from what came before them."""
+class Predictor(Protocol):
+    """What can be evaluated."""
 
     name: str
 
-    def fit(self, dataset: PreparedDataset) -> None:
-        """Learn from the training period."""
-        ...
-
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us), in one pass over each history.
 
         A prediction uses only what is before its target in the order (played_at, position in the source), and the
         time of the request.
         """
         ...
+
+
+class Recommender(ABC):
+    """Learns from a dataset's training period, predicts positions from what came before them, and recommends.
+
+    What is recommended is what the model would be evaluated by, were the next listen at the time of the request.
+
+    Example:
+        >>> import fsvae, pandas as pd
+        >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
+        >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
+        >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
+        >>> model = fsvae.baselines.MarkovBlended().fit(dataset)
+        >>> model.next_tracks(recent=["t1"], k=2)[["track_id", "rank"]]
+          track_id  rank
+        0       t2     1
+        1       t3     2
+    """
+
+    name: str
+    """Name in tables."""
+    _dataset: Dataset
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from the training period and return the model.
+
+        Raises:
+            UserError: the dataset has nothing to learn from.
+        """
+        self._dataset = dataset
+        self._fit(dataset)
+        return self
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset) -> None:
+        """Learn from the training period."""
+
+    @abstractmethod
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+        """Predict every listen in [begin_us, end_us), in one pass over each history.
+
+        A prediction uses only what is before its target in the order (played_at, position in the source), and the
+        time of the request. The dataset must be in the track space of the one that was learned from (`view`).
+        """
+
+    def view(self, dataset: Dataset) -> Dataset:
+        """Return a dataset in the model's track space."""
+        tracks, vectors, _ = self._space
+        return dataset.in_space_of(tracks[: len(vectors)], vectors)
+
+    def recommend(self, users: Sequence[str], k: int = 10, at: Time | None = None) -> pd.DataFrame:
+        """Return the next tracks for users of the dataset, best first.
+
+        Args:
+            users: their ids.
+            k: number of tracks for each.
+            at: time of the request (UTC if it has no time zone); by default a second after the dataset's last listen.
+
+        Returns:
+            A row a user and track: user_id, track_id, score (higher is better; comparable within a user), rank (from
+            1), title and artist (null where the log does not tell).
+
+        Raises:
+            UserError: a user is not in the dataset, or has listens after `at`.
+        """
+        time = self._last_listen_at + _SECOND_US if at is None else time_us(at)
+        answers = self._answers(users, k, time)
+        found = [self._frame(*answer).assign(user_id=user) for user, answer in zip(users, answers, strict=True)]
+        return pd.concat(found or [_EMPTY], ignore_index=True)[_EMPTY.columns]
+
+    def next_tracks(self, recent: Sequence[str] | pd.DataFrame, k: int = 10, at: Time | None = None) -> pd.DataFrame:
+        """Return the tracks to follow what somebody has heard of whom nothing else is known, best first.
+
+        Args:
+            recent: track ids, oldest first, taken to have begun 3.5 minutes apart; or a frame with the columns
+                track_id and played_at, in order of time. Tracks that the dataset does not know count as listens.
+            k: number of tracks.
+            at: time of the request, as in `recommend`.
+
+        Returns:
+            A row a track, as in `recommend`, without user_id.
+
+        Raises:
+            UserError: `recent` lacks a column, is not in order of time, or goes beyond `at`.
+        """
+        time = self._last_listen_at + _SECOND_US if at is None else time_us(at)
+        return self._frame(*self._answer_to_listener(*recent_listens(recent, time), k, time))
+
+    def similar_tracks(self, track: str, k: int = 10) -> pd.DataFrame:
+        """Return the tracks of the catalogue that are nearest to a track by cosine, itself left out, best first.
+
+        Raises:
+            UserError: the model has no vector of the track.
+        """
+        tracks, vectors, n_catalogue = self._space
+        ids = tracks["track_id"][: len(vectors)].to_list()
+        if track not in ids:
+            raise UserError(f"There is no vector of track {track!r}." + nearest(track, ids))
+        index = ids.index(track)
+        best, scores = _nearest(vectors[:n_catalogue], vectors[index], k + 1)
+        others = best != index
+        return self._frame(best[others][:k], scores[others][:k])
+
+    @property
+    def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32], int]:
+        """Return the tracks (DATASET_TRACKS), the vectors [V, D] of the first of them, and the catalogue's size."""
+        return self._dataset.tracks, self._dataset.vectors, self._dataset.n_catalogue
+
+    @property
+    def _last_listen_at(self) -> int:
+        """Return the time [us] of the last listen that the model knows."""
+        return int(self._dataset.listens.played_at.max())
+
+    def _answers(self, users: Sequence[str], k: int, at: int) -> list[Answer]:
+        """Return the best tracks for each user at a time [us]."""
+        return self._best(requests_of_users(self._dataset, users, at), k, at)
+
+    def _answer_to_listener(self, tracks: list[str], played_at: NDArray[np.int64], k: int, at: int) -> Answer:
+        """Return the best tracks at a time [us] for somebody who has heard some tracks."""
+        return self._best(request_of_listener(self._dataset, tracks, played_at, at), k, at)[0]
+
+    def _best(self, asked: Dataset, k: int, at: int) -> list[Answer]:
+        """Return the best tracks for the last listen of each user of a dataset, which is at a time [us]."""
+        last = asked.listens.offsets[1:] - 1
+        catalogue = asked.vectors[: asked.n_catalogue]
+        found: dict[int, Answer] = {}
+        for part in self.predict(asked, at, at + 1):
+            for row in np.flatnonzero(np.isin(part.targets, last)):
+                if part.scores is not None:
+                    answer = highest(part.scores[row if len(part.scores) > 1 else 0], k)
+                else:
+                    answer = _nearest(catalogue, (part.vectors if part.queries is None else part.queries)[row], k)
+                found[int(part.targets[row])] = answer
+        return [found[target] for target in last.tolist()]
+
+    def _frame(self, best: NDArray[np.int64], scores: NDArray[np.float32]) -> pd.DataFrame:
+        named = self._space[0][best.tolist()]
+        return pd.DataFrame(
+            {
+                "track_id": named["track_id"].to_list(),
+                "score": scores,
+                "rank": np.arange(1, len(best) + 1),
+                "title": named["title"].to_list(),
+                "artist": named["artist_name"].to_list(),
+            }
+        )
+
+
+def _nearest(vectors: NDArray[np.float32], query: NDArray[np.float32], k: int) -> Answer:
+    return TrackIndex(vectors, approximate_from=len(vectors) + 1).nearest(query, k)

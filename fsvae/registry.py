@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 MODELS = {
-    "fsvae": Entry("fsvae.models.fsvae:FSVAE", ModelConfig, neural=True),
+    "fsvae": Entry("fsvae.models.fsvae:FSVAENetwork", ModelConfig, neural=True),
     "popularity": Entry("fsvae.baselines.popularity:Popularity"),
     "recent_popularity": Entry("fsvae.baselines.popularity:RecentPopularity", RecentPopularityConfig),
     "average": Entry("fsvae.baselines.mean_vector:Average"),
@@ -52,11 +52,11 @@ MODELS = {
     "markov": Entry("fsvae.baselines.markov:MarkovBlended", MarkovConfig),
     "item_knn": Entry("fsvae.baselines.item_knn:ItemKNN", ItemKNNConfig),
     "vsknn": Entry("fsvae.baselines.vsknn:VSKNN", VSKNNConfig),
-    "latent_cross": Entry("fsvae.baselines.latent_cross:LatentCross", LatentCrossConfig, neural=True),
-    "jodie": Entry("fsvae.baselines.jodie:JODIE", JODIEConfig, neural=True),
-    "mult_vae": Entry("fsvae.baselines.mult_vae:MultVAE", MultVAEConfig, neural=True),
-    "gru4rec": Entry("fsvae.baselines.gru4rec:GRU4Rec", GRU4RecConfig, neural=True),
-    "sasrec": Entry("fsvae.baselines.sasrec:SASRec", SASRecConfig, neural=True),
+    "latent_cross": Entry("fsvae.baselines.latent_cross:LatentCrossNetwork", LatentCrossConfig, neural=True),
+    "jodie": Entry("fsvae.baselines.jodie:JODIENetwork", JODIEConfig, neural=True),
+    "mult_vae": Entry("fsvae.baselines.mult_vae:MultVAENetwork", MultVAEConfig, neural=True),
+    "gru4rec": Entry("fsvae.baselines.gru4rec:GRU4RecNetwork", GRU4RecConfig, neural=True),
+    "sasrec": Entry("fsvae.baselines.sasrec:SASRecNetwork", SASRecConfig, neural=True),
 }
 
 if TYPE_CHECKING:  # its fields are known when the program runs

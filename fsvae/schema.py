@@ -118,6 +118,16 @@ SLOW = pa.schema(
 `habits` are the named features of `fsvae.features.slow.HABITS`. The taste is made of sequences and vectors on reading.
 """
 
+RECENT_DAYS = pa.schema(
+    [
+        pa.field("user_index", pa.int32(), nullable=False),
+        pa.field("day", pa.int32(), nullable=False),
+        pa.field("counts", pa.list_(pa.int32()), nullable=False),
+    ]
+)
+"""The days with events from 27 days before each user's latest listen on, of which snapshots as of any later day are
+made: `user_index` and `day` as in SLOW, `counts` as named by `fsvae.features.recent_days.RECENT_COUNTS`."""
+
 EVALUATION_RESULTS = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),

@@ -1,13 +1,15 @@
 """Folders on any filesystem that pyarrow knows (a local path, s3://, gs://): the lake's and the datasets' files.
 
-A file appears whole or not at all: locally it is written beside its place and renamed, and object stores show an
-object when its last byte is there. Nothing here relies on renaming a folder, which object stores cannot do.
+A file appears whole or not at all: locally it is written beside its place and renamed; for an object store it is
+written to this machine's temporary folder and uploaded when it is complete. Nothing here relies on renaming a folder,
+which object stores cannot do.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -112,14 +114,16 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a file, which takes its place when the context ends well."""
+        """Write a file, which takes its place when the context ends well; after an exception nothing has changed."""
         target = f"{self.path}/{name}"
         local = self.local
         if local is None:
-            # Closing makes the object appear: what was written of a failed one is left in memory.
-            stream = self.fs.open_output_stream(target, compression=None)
-            yield stream
-            stream.close()
+            # Not an output stream of the store: one that is let go of is closed, which publishes what was written so
+            # far. The copy is a single call that no exception of this process interrupts.
+            with tempfile.NamedTemporaryFile(prefix="fsvae-") as spool:
+                yield spool.file
+                spool.flush()
+                pafs.copy_files(spool.name, target, pafs.LocalFileSystem(), self.fs)
             return
         final = Path(target)
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import warnings
 
 from IPython.display import Image, Markdown, display
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.clock import utc_text
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
@@ -15,8 +15,8 @@ from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.latent.compute import track_labels
 from pipelines.reports.latent.latent_page import Section
-from pipelines.reports.page import Table
 from pipelines.reports.plot import Plot
+from pipelines.reports.table import Table
 from pipelines.reports.words import count
 from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace
@@ -50,12 +50,12 @@ def small_workspace(workdir: str, *overrides: str) -> Workspace:
     return Workspace(load_config([*SMALL, f"workdir={workdir}", *overrides]))
 
 
-def trained(workspace: Workspace) -> tuple[Run, PreparedDataset]:
+def trained(workspace: Workspace) -> tuple[Run, Dataset]:
     """Simulate, ingest, prepare and train, as far as it is not done, and say what there is now."""
     config = workspace.config
     simulate(config.simulate, workspace.raw)
     ingest(workspace.lake(), config.source)
-    dataset = open_dataset(prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets))
+    dataset = open_dataset(prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets).folder)
     what = (dataset, config.model, config.train, config.seed)
     if is_trained(*what, workspace.runs):  # without MLflow, which takes seconds to open
         run = open_run(workspace.runs, run_name(*what))
@@ -71,7 +71,7 @@ def trained(workspace: Workspace) -> tuple[Run, PreparedDataset]:
     return run, dataset
 
 
-def heard_last(dataset: PreparedDataset, user_id: str, number: int) -> Table:
+def heard_last(dataset: Dataset, user_id: str, number: int) -> Table:
     """Return the last listens of a user, the latest one last."""
     end = dataset.listens.offsets[dataset.user_ids.index(user_id) + 1]
     labels = track_labels(dataset.tracks)

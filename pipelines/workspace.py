@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.storage import Folder
 from pipelines.config.schema import Config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.tracking import STORE, Tracker
+from pipelines.prepare.datasets import open_in_use
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,6 @@ class Workspace:
         """Return the lake."""
         return Lake(self.config.lake or self.root / "lake")
 
-    def dataset(self) -> PreparedDataset:
+    def dataset(self) -> Dataset:
         """Return the newest prepared dataset."""
-        return open_dataset(self.datasets)
+        return open_in_use(self.datasets)

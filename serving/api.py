@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from email.message import Message
 from itertools import pairwise
 from typing import Annotated, Any
@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fsvae.errors import UserError
+from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
-from serving.online_recommender import OnlineRecommender, RecentListen
 from serving.serve_config import MAX_K
 
 MAX_RECENT = 500
@@ -66,7 +66,9 @@ class NextTracksRequest(BaseModel):
     )
     k: int = Field(10, ge=1, le=MAX_K)
     at: Time | None = Field(
-        None, description="time of the request, ISO 8601 with a time zone or seconds since 1970; now if it is not given"
+        None,
+        description="time of the request, ISO 8601 with a time zone or seconds since 1970; now if it is not given. A "
+        "recent listen may be a little later, as clocks differ: then it is the time of the request",
     )
 
     @model_validator(mode="after")
@@ -76,8 +78,6 @@ class NextTracksRequest(BaseModel):
         times = [listen.played_at for listen in self.recent if listen.played_at]
         if any(later < earlier for earlier, later in pairwise(times)):
             raise ValueError("recent must be in order of played_at, oldest first")
-        if times and times[-1] > (self.at or datetime.now(UTC)):
-            raise ValueError("recent holds a listen that is later than the request")
         return self
 
 
@@ -105,13 +105,16 @@ class NextTracksAnswer(BaseModel):
     tracks: list[Track]
 
 
-def create_app(recommender: Callable[[], OnlineRecommender], model_version: str, token: str | None) -> FastAPI:
+def create_app(
+    recommender: Callable[[], OnlineRecommender], model_version: str, token: str | None, clock_skew_s: float
+) -> FastAPI:
     """Return the routes.
 
     Args:
         recommender: gives the recommender; called at each request.
         model_version: named in every answer.
         token: the bearer token that requests to /v1 must carry; None: none is asked for.
+        clock_skew_s: how much later than its request a recent listen may be [s].
     """
     app = FastAPI(title="FS-VAE", description="Next tracks from slow taste and fast mood.", version=model_version)
 
@@ -151,7 +154,6 @@ def create_app(recommender: Callable[[], OnlineRecommender], model_version: str,
     @app.post("/v1/next-tracks")
     def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:
         """Recommend the tracks to play next."""
-        at = recommender().now(body.user_id) if body.at is None else _microseconds(body.at)
         recent = [
             RecentListen(
                 listen.track_id,
@@ -160,6 +162,12 @@ def create_app(recommender: Callable[[], OnlineRecommender], model_version: str,
             )
             for listen in body.recent
         ]
+        asked = recommender().now(body.user_id) if body.at is None else _microseconds(body.at)
+        at = max([asked, *(listen.played_at for listen in recent if listen.played_at is not None)])
+        if at - asked > clock_skew_s * 1e6:
+            limit = f"more than {clock_skew_s:g} s " if clock_skew_s else ""
+            message = f"recent holds a listen that is {limit}later than the request"
+            raise RequestValidationError([{"loc": ("body", "recent"), "msg": message, "type": "value_error"}])
         answer = recommender().next_tracks(body.user_id, recent, body.k, at)
         return NextTracksAnswer(user_id=body.user_id, model_version=model_version, **asdict(answer))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
-from serving.online_recommender import check_servable
+from fsvae.online_recommender import check_servable
 from serving.serve_config import ServeConfig
 
 TOKEN_VARIABLE = "FSVAE_TOKEN"

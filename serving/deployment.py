@@ -18,12 +18,12 @@ def next_track_app(bundle: str, model_version: str, token: str | None, config: S
         import torch
 
         from fsvae.bundle import load_bundle
+        from fsvae.online_recommender import OnlineRecommender
         from serving.api import create_app
-        from serving.online_recommender import OnlineRecommender
 
         torch.set_num_threads(1)  # requests run side by side; one model step is too small to share
         recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from)
-        return create_app(lambda: recommender, model_version, token)
+        return create_app(lambda: recommender, model_version, token, config.clock_skew_s)
 
     @serve.deployment(
         name="next-tracks",

@@ -27,5 +27,8 @@ class ServeConfig:
     """CPUs that Ray may use; each replica takes one."""
     approximate_from: Annotated[int, Interval(ge=1, le=10**12)] = 1_000_000
     """Catalogues of at least this many tracks are searched approximately, with faiss."""
+    clock_skew_s: Annotated[float, Interval(ge=0, le=86_400)] = 300.0
+    """How much later than its request a recent listen may be, as clocks differ, in seconds; the request then counts as
+    made at the time of that listen. 0: none is taken that is later."""
     version: Annotated[int, Interval(ge=0, le=10**9)] = 0
     """Version of the registered model; 0: the champion."""

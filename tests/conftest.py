@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.simulation.simulate import SimulateConfig, simulate
 
@@ -51,6 +51,6 @@ def small_datasets(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def small_dataset(small_datasets: Path) -> PreparedDataset:
+def small_dataset(small_datasets: Path) -> Dataset:
     """Return the small dataset in memory."""
     return open_dataset(small_datasets)

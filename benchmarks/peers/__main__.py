@@ -23,9 +23,10 @@ from rich.table import Table
 from benchmarks.measuring import measure
 from benchmarks.peers.listens import write_listens
 from fsvae.evaluation.metrics import ndcg, recall, reciprocal_rank
-from pipelines.cli.console import run_ingest, run_prepare
 from pipelines.config.compose import load_config
+from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.tracking import git_commit
+from pipelines.prepare.prepare import prepare
 from pipelines.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
@@ -56,8 +57,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         workspace = Workspace(load_config([f"workdir={folder}", "source=jodie", f"source.path={arguments.log}"]))
-        run_ingest(workspace)
-        run_prepare(workspace)
+        ingest(workspace.lake(), workspace.config.source)
+        prepare(workspace.lake(), workspace.config.dataset, workspace.config.seed, workspace.datasets)
         targets = write_listens(workspace.dataset(), folder / "listens.npz")
         table = Table(title=f"{len(targets):,} test positions; one thread each", title_justify="left")
         for heading in HEADINGS:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 
 HISTORY = 64
 """Latest listens that all models read (ours: as many to twice as many). RecBole runs over them anew for each target:
 with 128 an epoch of its SASRec takes more than ten minutes."""
 
 
-def write_listens(dataset: PreparedDataset, path: Path) -> NDArray[np.int64]:
+def write_listens(dataset: Dataset, path: Path) -> NDArray[np.int64]:
     """Write the listens to tracks of the catalogue, user by user in order, and which of them are test positions.
 
     The others are left out, as the peers have no way to say 'a track that is not known'. Returns [N] the flat positions

@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.peers.listens import HISTORY
 from fsvae.data.chunks import training_chunks
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import evaluate
-from fsvae.models.predict import NetworkRecommender
+from fsvae.evaluation.protocol import evaluate_model
+from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
 from fsvae.registry import MODELS
 from pipelines.config.compose import load_config
@@ -31,14 +31,14 @@ def main(folder: Path, name: str, seed: int) -> None:
     began = time.perf_counter()
     fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
     seconds = time.perf_counter() - began
-    result = evaluate(NetworkRecommender(network), dataset, "test")
+    result = evaluate_model(NetworkPredictor(network), dataset, "test")
     np.save(folder / "ranks.npy", result.ranks[result.ranks != MISS])
     targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
     said = {"history": f"{network.history}-{2 * network.history - 1}", "epochs": f"best of {fitted.epochs}"}
     print(json.dumps(said | {"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201
 
 
-def _targets_an_epoch(dataset: PreparedDataset, history: int) -> int:
+def _targets_an_epoch(dataset: Dataset, history: int) -> int:
     """Return how many targets an epoch has; most listens are one twice, with a short and with a long context."""
     chunks = training_chunks(dataset.listens, dataset.period("train")[1], history)
     inside = np.concatenate([[0], np.cumsum(dataset.listens.track < dataset.n_catalogue)])

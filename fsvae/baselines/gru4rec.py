@@ -15,7 +15,7 @@ from fsvae.baselines.settings import GRU4RecConfig
 from fsvae.data.chunks import ChunkBatch
 
 
-class GRU4Rec(SequenceNetwork):
+class GRU4RecNetwork(SequenceNetwork):
     """The state is the GRU's hidden one, zero before the first listen."""
 
     name = "GRU4Rec"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fsvae.baselines.history import Occurrences, blocks, session_begins
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, largest_of_rows, sparse
 from fsvae.baselines.settings import ItemKNNConfig
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.limits import check
 
 
@@ -22,16 +22,16 @@ class ItemKNN(ScoreBasedBaseline):
 
     name = "item-kNN"
 
-    def __init__(self, config: ItemKNNConfig) -> None:
+    def __init__(self, config: ItemKNNConfig | None = None) -> None:
         """Take the config.
 
         Raises:
             UserError: a setting is outside its limits.
         """
-        check(config, "baselines.item_knn.")
-        self._config = config
+        self._config = config or ItemKNNConfig()
+        check(self._config, "baselines.item_knn.")
 
-    def _learn(self, dataset: PreparedDataset) -> None:
+    def _learn(self, dataset: Dataset) -> None:
         listens, n_tracks = dataset.listens, dataset.n_catalogue
         trained = np.flatnonzero(listens.played_at < dataset.period("train")[1])
         group = listens.user if self._config.together == "user" else session_begins(listens)
@@ -47,7 +47,7 @@ class ItemKNN(ScoreBasedBaseline):
         ]
         self._cosines = sp.csr_array(sp.vstack(nearest))
 
-    def _scorer(self, dataset: PreparedDataset) -> Score:
+    def _scorer(self, dataset: Dataset) -> Score:
         listens, n_tracks = dataset.listens, dataset.n_catalogue
         track, occurrences = listens.track.astype(np.int64), Occurrences(listens.user)
 

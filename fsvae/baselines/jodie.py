@@ -22,7 +22,7 @@ from fsvae.data.chunks import ChunkBatch
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 
 
-class JODIE(SequenceNetwork):
+class JODIENetwork(SequenceNetwork):
     """The state is the projected user beside the last track's dynamic embedding and its vector."""
 
     name = "JODIE"

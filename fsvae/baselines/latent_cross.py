@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from fsvae.baselines.sequence import SequenceNetwork, shifted
 from fsvae.baselines.settings import LatentCrossConfig
 from fsvae.data.chunks import ChunkBatch
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.models.encoders import SlowEncoder
 from fsvae.models.slow_moments import slow_moments
 
 
-class LatentCross(SequenceNetwork):
+class LatentCrossNetwork(SequenceNetwork):
     """The state is the GRU's, times 1 + the embeddings of the request's context."""
 
     name = "LatentCross"
@@ -51,7 +51,7 @@ class LatentCross(SequenceNetwork):
         self.dropout = nn.Dropout(config.dropout)
 
     @classmethod
-    def for_dataset(cls, dataset: PreparedDataset, config: LatentCrossConfig) -> Self:
+    def for_dataset(cls, dataset: Dataset, config: LatentCrossConfig) -> Self:
         """Return an untrained network around a dataset's track space."""
         return cls(config, torch.from_numpy(dataset.vectors), dataset.n_catalogue, *slow_moments(dataset))
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from fsvae.baselines.history import NO_KEY, Occurrences, joint_key, tracks_before
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, rows_to_one, sparse
 from fsvae.baselines.settings import MarkovConfig, NoSettings
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 
 
 class _Chain:
     """Transition counts of all users in the training period."""
 
-    def __init__(self, dataset: PreparedDataset) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         """Count which tracks of the catalogue followed each track, in the catalogue or not."""
         listens = dataset.listens
         last = tracks_before(listens, 1)
@@ -40,13 +40,13 @@ class MarkovGlobal(ScoreBasedBaseline):
 
     name = "Markov, global"
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""
 
-    def _learn(self, dataset: PreparedDataset) -> None:
+    def _learn(self, dataset: Dataset) -> None:
         self._chain = _Chain(dataset)
 
-    def _scorer(self, dataset: PreparedDataset) -> Score:
+    def _scorer(self, dataset: Dataset) -> Score:
         last = tracks_before(dataset.listens, 1)
         return lambda targets: self._chain.after(last[targets])
 
@@ -56,14 +56,14 @@ class MarkovBlended(ScoreBasedBaseline):
 
     name = "Markov, blended"
 
-    def __init__(self, config: MarkovConfig) -> None:
+    def __init__(self, config: MarkovConfig | None = None) -> None:
         """Blend by a config."""
-        self._config = config
+        self._config = config or MarkovConfig()
 
-    def _learn(self, dataset: PreparedDataset) -> None:
+    def _learn(self, dataset: Dataset) -> None:
         self._chain = _Chain(dataset)
 
-    def _scorer(self, dataset: PreparedDataset) -> Score:
+    def _scorer(self, dataset: Dataset) -> Score:
         listens, config, n_tracks = dataset.listens, self._config, dataset.n_catalogue
         track, last = listens.track.astype(np.int64), tracks_before(listens, 1)
         after_last = joint_key(listens.user, last)

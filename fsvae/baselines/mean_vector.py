@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from fsvae.baselines.history import blocks
 from fsvae.baselines.popularity import popular_point
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
-from fsvae.data.dataset import PreparedDataset
-from fsvae.recommender import Predictions
+from fsvae.data.dataset import Dataset
+from fsvae.recommender import Predictions, Recommender
 
 _ROWS_AT_ONCE = 2048
 
 
-class _MeanOfListens:
+class _MeanOfListens(Recommender):
     name: str
     _window: int | None
 
-    def fit(self, dataset: PreparedDataset) -> None:
+    def _fit(self, dataset: Dataset) -> None:
         """Learn the point to give to users without a listen."""
         self._fallback = popular_point(dataset)
 
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict the mean of the listens before each position; tracks without a vector do not count."""
         listens = dataset.listens
         for targets in blocks(listens.between(begin_us, end_us), dataset.n_catalogue, _ROWS_AT_ONCE):
@@ -56,7 +56,7 @@ class Average(_MeanOfListens):
     name = "Average"
     _window = None
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""
 
 
@@ -65,9 +65,9 @@ class AggregateSequence(_MeanOfListens):
 
     name = "Aggregate sequence"
 
-    def __init__(self, config: AggregateSequenceConfig) -> None:
+    def __init__(self, config: AggregateSequenceConfig | None = None) -> None:
         """Average as many listens as a config says."""
-        self._window = config.window
+        self._window = (config or AggregateSequenceConfig()).window
 
 
 class LastTrack(_MeanOfListens):
@@ -76,5 +76,5 @@ class LastTrack(_MeanOfListens):
     name = "Last track"
     _window = 1
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""

@@ -22,7 +22,7 @@ from fsvae.models.losses import kl_per_dimension
 from fsvae.models.posterior import Latent, Posterior
 
 
-class MultVAE(SequenceNetwork):
+class MultVAENetwork(SequenceNetwork):
     """The state is the latent of the bag of listens before a position."""
 
     name = "VAE-CF"

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsvae.baselines.settings import NoSettings, RecentPopularityConfig
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import train_counts
 from fsvae.features.clock import DAY_US
-from fsvae.recommender import Predictions
+from fsvae.recommender import Predictions, Recommender
 
 
-def popular_point(dataset: PreparedDataset) -> NDArray[np.float32]:
+def popular_point(dataset: Dataset) -> NDArray[np.float32]:
     """Return the mean vector of all training listens, [D]: the constant with the least squared distance to them."""
     return _mean_vector(train_counts(dataset).astype(np.float64), dataset)
 
 
-def _mean_vector(weights: NDArray[np.float64], dataset: PreparedDataset) -> NDArray[np.float32]:
+def _mean_vector(weights: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float32]:
     return np.asarray(weights @ dataset.vectors[: dataset.n_catalogue] / weights.sum(), dtype=np.float32)
 
 
-class _Constant(ABC):
+class _Constant(Recommender):
     """Ranks by a weight that each track has after training; its point is the weighted mean of their vectors."""
 
     @abstractmethod
-    def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
+    def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
         """Return the weight of each track of the catalogue, [C]."""
 
-    def fit(self, dataset: PreparedDataset) -> None:
+    def _fit(self, dataset: Dataset) -> None:
         """Count."""
         weights = self._weights(dataset)
         self._scores, self._point = weights.astype(np.float32), _mean_vector(weights, dataset)
 
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict the same for every position."""
         targets = dataset.listens.between(begin_us, end_us)
         vectors = np.broadcast_to(self._point, (len(targets), len(self._point)))
@@ -48,10 +48,10 @@ class Popularity(_Constant):
 
     name = "Popularity"
 
-    def __init__(self, config: NoSettings) -> None:
+    def __init__(self, config: NoSettings | None = None) -> None:
         """Take the config."""
 
-    def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
+    def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
         return train_counts(dataset).astype(np.float64)
 
 
@@ -64,11 +64,11 @@ class RecentPopularity(_Constant):
 
     name = "Recent popularity"
 
-    def __init__(self, config: RecentPopularityConfig) -> None:
+    def __init__(self, config: RecentPopularityConfig | None = None) -> None:
         """Fade as a config says."""
-        self._half_life_us = config.half_life_days * DAY_US
+        self._half_life_us = (config or RecentPopularityConfig()).half_life_days * DAY_US
 
-    def _weights(self, dataset: PreparedDataset) -> NDArray[np.float64]:
+    def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
         listens = dataset.listens
         counted = (listens.played_at < dataset.period("train")[1]) & (listens.track < dataset.n_catalogue)
         played_at = listens.played_at[counted]

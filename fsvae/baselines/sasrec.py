@@ -19,7 +19,7 @@ from fsvae.data.chunks import ChunkBatch
 from fsvae.limits import check
 
 
-class SASRec(SequenceNetwork):
+class SASRecNetwork(SequenceNetwork):
     """The state before a position attends to a beginning of its own and to all listens before."""
 
     name = "SASRec"

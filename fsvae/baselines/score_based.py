@@ -8,7 +8,7 @@ was heard before), popularity is the whole answer.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from math import ceil
 
@@ -17,9 +17,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import Occurrences, blocks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import train_counts
-from fsvae.recommender import Predictions
+from fsvae.recommender import Predictions, Recommender
 
 POPULARITY_SHARE = 1e-3
 """Popularity's share of a prediction. On the validation period of #nowplaying, where most counts are 1, it lifts
@@ -34,27 +34,27 @@ Score = Callable[[NDArray[np.int64]], sp.csr_array]
 """Flat positions [N] → scores [N, C], none below 0."""
 
 
-class ScoreBasedBaseline(ABC):
+class ScoreBasedBaseline(Recommender):
     """A baseline that scores tracks from what came before each position."""
 
     rows_at_once = 2048
     """Positions that are scored at once, or fewer where the catalogue is large."""
 
-    def fit(self, dataset: PreparedDataset) -> None:
+    def _fit(self, dataset: Dataset) -> None:
         """Learn from the training period."""
         counts = train_counts(dataset)
         self._popularity = counts / counts.sum()
         self._learn(dataset)
 
     @abstractmethod
-    def _learn(self, dataset: PreparedDataset) -> None:
+    def _learn(self, dataset: Dataset) -> None:
         """Learn what is the model's own from the training period."""
 
     @abstractmethod
-    def _scorer(self, dataset: PreparedDataset) -> Score:
+    def _scorer(self, dataset: Dataset) -> Score:
         """Return what scores positions of a dataset from what came before them."""
 
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us)."""
         score = self._scorer(dataset)
         vectors = dataset.vectors[: dataset.n_catalogue].astype(np.float64)

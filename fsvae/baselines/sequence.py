@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from fsvae.baselines.settings import SequenceConfig
 from fsvae.data.chunks import ChunkBatch
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.models.base import Network, distances
 from fsvae.models.decoders import Decoder
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
@@ -45,7 +45,7 @@ class SequenceNetwork(Network):
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.softmax_weight > 0 else None
 
     @classmethod
-    def for_dataset(cls, dataset: PreparedDataset, config: Any) -> Self:
+    def for_dataset(cls, dataset: Dataset, config: Any) -> Self:
         """Return an untrained network around a dataset's track space."""
         return cls(config, torch.from_numpy(dataset.vectors), dataset.n_catalogue)  # type: ignore[call-arg]
 

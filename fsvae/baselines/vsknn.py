@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fsvae.baselines.history import Occurrences, session_begins
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, first_of_rows, largest_of_rows, sparse
 from fsvae.baselines.settings import VSKNNConfig
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 
 
 class VSKNN(ScoreBasedBaseline):
@@ -26,11 +26,11 @@ class VSKNN(ScoreBasedBaseline):
 
     name = "V-SKNN"
 
-    def __init__(self, config: VSKNNConfig) -> None:
+    def __init__(self, config: VSKNNConfig | None = None) -> None:
         """Take the config."""
-        self._config = config
+        self._config = config or VSKNNConfig()
 
-    def _learn(self, dataset: PreparedDataset) -> None:
+    def _learn(self, dataset: Dataset) -> None:
         listens = dataset.listens
         counted = (listens.played_at < dataset.period("train")[1]) & (listens.track < dataset.n_catalogue)
         _, session = np.unique(session_begins(listens)[counted], return_inverse=True)
@@ -45,7 +45,7 @@ class VSKNN(ScoreBasedBaseline):
         # A session among the latest that share one of some tracks is among the latest of each of these that it has
         self._latest_with = first_of_rows(sp.csr_array(self._sessions.T), self._config.sample)
 
-    def _scorer(self, dataset: PreparedDataset) -> Score:
+    def _scorer(self, dataset: Dataset) -> Score:
         config, listens, n_tracks = self._config, dataset.listens, dataset.n_catalogue
         track, begins, occurrences = listens.track.astype(np.int64), session_begins(listens), Occurrences(listens.user)
 

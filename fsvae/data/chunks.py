@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.data.listens import Listens
 from fsvae.features.fast import listen_features, request_features
 
@@ -95,7 +95,7 @@ def _listens_before(listens: Listens, at_us: int) -> NDArray[np.int64]:
 class Batcher:
     """Gathers chunks of a dataset into batches."""
 
-    def __init__(self, dataset: PreparedDataset, chunks: Chunks, catalogue_targets_only: bool) -> None:
+    def __init__(self, dataset: Dataset, chunks: Chunks, catalogue_targets_only: bool) -> None:
         """Keep what batches are gathered from.
 
         Args:

@@ -10,15 +10,13 @@ from torch.utils.data import DataLoader
 
 from fsvae.data.batches import ShuffledBatches, ordered_batches
 from fsvae.data.chunks import Batcher, ChunkBatch, evaluation_chunks, training_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 
 
 class ChunkDataModule(pl.LightningDataModule):
     """Batches of anchored chunks; each item of the loaders is one `ChunkBatch`."""
 
-    def __init__(
-        self, dataset: PreparedDataset, history: int, batch_listens: int, seed: int, num_workers: int = 0
-    ) -> None:
+    def __init__(self, dataset: Dataset, history: int, batch_listens: int, seed: int, num_workers: int = 0) -> None:
         """Cut the dataset; `history` is the model's L, `batch_listens` about what a batch has."""
         super().__init__()
         self._batch_listens = batch_listens

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import xxhash
 from numpy.typing import NDArray
 
+from fsvae.data.dataset_files import find_dataset, shard_name
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
+from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.taste import DaySums
-from fsvae.schema import SCHEMA_VERSION
 from fsvae.storage import Folder, read_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fsvae.prepare.dataset_config import DatasetConfig
 
 PERIODS = ("train", "validation", "test")
 
@@ -32,7 +40,7 @@ class Snapshots:
     habits: NDArray[np.float32]
     """[S, H]: `fsvae.features.slow.HABITS`."""
     sums: DaySums
-    """What their taste is made of."""
+    """Sums of track vectors that the taste is made of."""
 
     def rows_of(self, user: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each (user, day), which must exist."""
@@ -48,25 +56,75 @@ class Snapshots:
 
 
 @dataclass(frozen=True)
-class PreparedDataset:
-    """A prepared dataset in memory."""
+class Dataset:
+    """A prepared dataset in memory.
+
+    Example:
+        >>> import fsvae, pandas as pd
+        >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
+        >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
+        >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
+        >>> dataset.user_ids, dataset.n_catalogue, len(dataset.targets("test"))
+        (['ann'], 3, 30)
+    """
 
     manifest: dict[str, Any]
     user_ids: list[str]
     listens: Listens
     tracks: pl.DataFrame
-    """`schema.DATASET_TRACKS`; the first `n_catalogue` rows are the catalogue."""
+    """`schema.DATASET_TRACKS`, in order of track index; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
     """[V, D] unit vectors of the catalogue and, behind it, of the tracks with an imputed one."""
     n_catalogue: int
-    """How many tracks, the first ones, have a vector of their own and can be recommended."""
+    """Number of tracks, the first ones, that have a vector of their own and can be recommended."""
     snapshots: Snapshots
     slow_row: NDArray[np.int64]
     """[N] the snapshot of each listen's day."""
+    recent: RecentDays
+    """Days that snapshots behind the users' latest listens are made of."""
+
+    @classmethod
+    def open(cls, where: str | Path | Folder) -> Dataset:
+        """Open a prepared dataset, or the current one of a folder of datasets (``work/.../datasets``).
+
+        Raises:
+            UserError: there is none, it has another schema version, or a file is not the one that was written.
+        """
+        return open_dataset(where)
+
+    @classmethod
+    def from_pandas(
+        cls,
+        listens: pd.DataFrame | pl.DataFrame,
+        tracks: pd.DataFrame | pl.DataFrame | None = None,
+        config: DatasetConfig | None = None,
+        seed: int = 1,
+    ) -> Dataset:
+        """Make a dataset of a frame of listens: the very one that `fsvae ingest` and `fsvae prepare` make of them.
+
+        Args:
+            listens: what `read_listens` returns, or a frame with at least its columns user_id, track_id and played_at,
+                in order of arrival; rows that fail the checks are left out with a warning.
+            tracks: what else is known of tracks, with track_id and any of title, artist_id, artist_name, album and
+                duration_ms; it goes before what the listens say.
+            config: the split, the catalogue and the track vectors, by default as `fsvae prepare` has them.
+            seed: seed of the track vectors.
+
+        Raises:
+            UserError: a column is missing, too many rows are rejected, or the listens do not fill a training, a
+                validation and a test period.
+
+        Warns:
+            UserWarning: rows were rejected.
+        """
+        from fsvae.prepare.from_frame import make_from_frame  # what only reads datasets need not know how to make one
+
+        with tempfile.TemporaryDirectory(prefix="fsvae-") as temporary:
+            return open_dataset(make_from_frame(listens, tracks, config, seed, Path(temporary)))
 
     @property
     def fingerprint(self) -> str:
-        """Return what names this dataset: equal for equal events, config and seed."""
+        """Return what names this dataset: equal for equal events, config, seed and track space."""
         return str(self.manifest["fingerprint"])
 
     def period(self, name: str) -> tuple[int, int]:
@@ -79,67 +137,55 @@ class PreparedDataset:
         """Return the flat positions of all listens in a period, outside the catalogue or not."""
         return self.listens.between(*self.period(name))
 
-    def in_space_of(
-        self, track_ids: list[str], vectors: NDArray[np.float32], n_catalogue: int | None = None
-    ) -> PreparedDataset:
+    def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> Dataset:
         """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.
 
+        The model's tracks come first; behind them each track that it lacks has an index of its own. The fingerprint
+        tells the space, `<this dataset's>@<the space's>`, so that no figure of one space is taken for one of another.
+
         Args:
-            track_ids: the tracks of the model that have a vector, in order.
-            vectors: [len(track_ids), D] their vectors.
-            n_catalogue: how many of them, the first ones, are its catalogue; by default all.
+            tracks: `schema.DATASET_TRACKS` of the model's tracks with a vector, in order, the catalogue first.
+            vectors: [len(tracks), D] their vectors.
         """
-        n_catalogue = len(track_ids) if n_catalogue is None else n_catalogue
-        mine = self.tracks["track_id"][: len(self.vectors)].to_list()
-        if (mine, self.n_catalogue) == (track_ids, n_catalogue) and np.array_equal(vectors, self.vectors):
+        mine, n_catalogue = self.tracks[: len(self.vectors)], int(tracks["in_catalogue"].sum())
+        same_tracks = mine["track_id"].equals(tracks["track_id"]) and n_catalogue == self.n_catalogue
+        if same_tracks and np.array_equal(vectors, self.vectors):
             return self
-        outside = len(track_ids)
-        index_of = {track_id: index for index, track_id in enumerate(track_ids)}
-        to_new = np.array([index_of.get(track_id, outside) for track_id in self.tracks["track_id"]], dtype=np.int32)
-        listens = self.listens.with_tracks(to_new[self.listens.track])
-        snapshots = replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors))
-        return replace(self, listens=listens, vectors=vectors, n_catalogue=n_catalogue, snapshots=snapshots)
-
-
-def is_prepared(folder: Folder) -> bool:
-    """Return whether a folder holds a whole dataset: its manifest is written last."""
-    return folder.exists("manifest.json")
-
-
-def current_dataset(datasets: Folder) -> Folder | None:
-    """Return the newest dataset of a folder of datasets, which its CURRENT names, or None where there is none."""
-    if not datasets.exists("CURRENT"):
-        return None
-    folder = datasets / datasets.read("CURRENT").decode().strip()
-    return folder if is_prepared(folder) else None
-
-
-def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
-    """Return the folder of a prepared dataset, or of the current one of a folder of datasets, and its manifest.
-
-    Raises:
-        UserError: there is none, or it has another schema version.
-    """
-    folder = Folder.at(where)
-    folder = current_dataset(folder) or folder
-    if not is_prepared(folder):
-        raise UserError(f"{folder}: no prepared dataset there. Make one: fsvae prepare.")
-    manifest = folder.read_json("manifest.json")
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{folder}/manifest.json: schema_version is {manifest.get('schema_version')}, this program reads "
-            f"{SCHEMA_VERSION}. Run fsvae prepare again."
+        lacking = self.tracks.join(tracks, on="track_id", how="anti", maintain_order="left")
+        lacking = lacking.with_columns(in_catalogue=pl.lit(False), vector_origin=pl.lit("none"))
+        counts = self.tracks.select("track_id", "train_count")
+        view = pl.concat([tracks, lacking]).drop("train_count").join(counts, "track_id", "left", maintain_order="left")
+        view = view.with_columns(
+            pl.int_range(pl.len(), dtype=pl.Int32).alias("track_index"), pl.col("train_count").fill_null(0)
+        ).select(self.tracks.columns)
+        index_of = view.select("track_id", "track_index")
+        to_view = self.tracks.select("track_id").join(index_of, "track_id", "left", maintain_order="left")
+        listens = self.listens.with_tracks(to_view["track_index"].to_numpy()[self.listens.track])
+        space = xxhash.xxh3_64("\0".join([str(n_catalogue), *tracks["track_id"]]).encode())
+        space.update(vectors.tobytes())
+        return replace(
+            self,
+            manifest={**self.manifest, "fingerprint": f"{self.fingerprint}@{space.hexdigest()}"},
+            listens=listens,
+            tracks=view,
+            vectors=vectors,
+            n_catalogue=n_catalogue,
+            snapshots=replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors)),
         )
-    return folder, manifest
 
 
-def open_dataset(where: str | Path | Folder) -> PreparedDataset:
+def open_dataset(where: str | Path | Folder) -> Dataset:
     """Open a prepared dataset, or the current one of a folder of datasets.
 
     Raises:
         UserError: there is none, it has another schema version, or a file is not the one that was written.
     """
     folder, manifest = find_dataset(where)
+    if not any(name.startswith("recent_days/") for name in manifest["checksums"]):
+        raise UserError(
+            f"{folder}: prepared by an older version, without recent_days/. Delete the folder and run fsvae prepare "
+            "again."
+        )
     for name, expected in manifest["checksums"].items():
         if not folder.exists(name) or folder.checksum(name) != expected:
             raise UserError(
@@ -149,6 +195,13 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
     users = [read_frame(folder.open(f"sequences/{part}")) for part in parts]
     first_users = np.cumsum([0, *(len(part) for part in users)])[:-1].tolist()
     sequences = pl.concat(users)
+
+    def by_user(table: str) -> pl.DataFrame:
+        return pl.concat(
+            read_frame(folder.open(f"{table}/{part}")).with_columns(pl.col("user_index") + first)
+            for part, first in zip(parts, first_users, strict=True)
+        )
+
     lengths = sequences["track_index"].list.len().to_numpy()
     listens = Listens(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
@@ -156,10 +209,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         played_at=sequences["played_at"].explode().dt.timestamp("us").to_numpy().astype(np.int64),
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),
     )
-    slow = pl.concat(
-        read_frame(folder.open(f"slow/{part}")).with_columns(pl.col("user_index") + first)
-        for part, first in zip(parts, first_users, strict=True)
-    )
+    slow, recent = by_user("slow"), by_user("recent_days")
     vectors = np.load(io.BytesIO(folder.read("vectors.npy")), allow_pickle=False)
     snapshots = Snapshots(
         user=slow["user_index"].to_numpy().astype(np.int64),
@@ -167,7 +217,7 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         habits=list_matrix(slow["habits"]),
         sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors),
     )
-    return PreparedDataset(
+    return Dataset(
         manifest=manifest,
         user_ids=sequences["user_id"].to_list(),
         listens=listens,
@@ -176,12 +226,12 @@ def open_dataset(where: str | Path | Folder) -> PreparedDataset:
         n_catalogue=manifest["counts"]["catalogue"],
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
+        recent=RecentDays(
+            user_G=recent["user_index"].to_numpy().astype(np.int64),
+            day_G=recent["day"].to_numpy().astype(np.int64),
+            counts_GC=recent["counts"].explode().to_numpy().reshape(-1, len(RECENT_COUNTS)),
+        ),
     )
-
-
-def shard_name(index: int) -> str:
-    """Return the file name of a part of a table that is cut by user."""
-    return f"part-{index:02d}.parquet"
 
 
 def list_matrix(column: pl.Series) -> NDArray[np.float32]:

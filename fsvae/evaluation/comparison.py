@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import (
@@ -46,7 +46,7 @@ _COLUMNS = (
 def comparison(
     results_by_model: Mapping[str, Sequence[EvaluationResult]],
     reference: str,
-    dataset: PreparedDataset,
+    dataset: Dataset,
     config: BootstrapConfig | None = None,
 ) -> pl.DataFrame:
     """Compare models, each with one result a seed, with one of them; a row a model, metric and slice.

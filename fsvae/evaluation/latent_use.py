@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, evaluation_chunks
-from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fsvae import FSVAE
+from fsvae.data.dataset import Dataset
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.losses import kl_per_dimension
 
 ACTIVE = 0.01
@@ -54,7 +54,7 @@ class LatentUse:
 
 
 @torch.inference_mode()
-def latent_use(model: FSVAE, dataset: PreparedDataset, period: str) -> LatentUse:
+def latent_use(model: FSVAENetwork, dataset: Dataset, period: str) -> LatentUse:
     """Return what the posterior is over all listens of a period; the dataset must be in the model's track space."""
     chunks = evaluation_chunks(dataset.listens, *dataset.period(period), model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=False)

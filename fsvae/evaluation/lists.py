@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 
 LIST_LENGTH = 10
 """K: how many tracks a list has."""
@@ -39,13 +39,13 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     return best
 
 
-def train_counts(dataset: PreparedDataset) -> NDArray[np.int64]:
+def train_counts(dataset: Dataset) -> NDArray[np.int64]:
     """Return how often each track of the catalogue was listened to in the training period, [C]."""
     track = dataset.listens.track[dataset.targets("train")]
     return np.bincount(track, minlength=dataset.n_catalogue)[: dataset.n_catalogue]
 
 
-def self_information(dataset: PreparedDataset) -> NDArray[np.float64]:
+def self_information(dataset: Dataset) -> NDArray[np.float64]:
     """Return -log2 of each catalogue track's share of the training listens to the catalogue, in bits, [C].
 
     A track without a training listen, which only another dataset's catalogue can have, counts as if it had one.

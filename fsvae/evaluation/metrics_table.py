@@ -7,32 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fsvae.evaluation.metric_names import CUTOFFS
+from fsvae.evaluation.metric_names import COLUMNS, CUTOFFS
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult
 
-COLUMNS = {
-    "l2": "L2 ↓",
-    "cosine": "cosine ↓",
-    **{f"recall@{k}": f"R@{k}" for k in CUTOFFS},
-    "ndcg@10": "NDCG@10",
-    "mrr": "MRR",
-    "recall@10_all": "R@10 (all)",
-    "ndcg@10_all": "NDCG@10 (all)",
-    "mrr_all": "MRR (all)",
-}
-"""Metric → heading; an arrow down marks what is better when lower."""
 LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
 """What the lists of ten are like: more is not better in itself."""
 LIST_CAPTION = (
     "The ten tracks recommended for each target: the share of the catalogue that is recommended at least once, the "
     "mean -log2\nof a track's share of the training listens, and the mean cosine distance between two of the ten."
 )
-
-
-def over_all(metric: str) -> str:
-    """Return the heading of a ranking metric over all targets."""
-    return f"{COLUMNS[metric]} (all)"
 
 
 def caption(results: Sequence[EvaluationResult], min_count: int) -> str:

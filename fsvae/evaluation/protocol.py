@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import LIST_LENGTH, diversity, novelty, self_information, top_k
 from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
 from fsvae.evaluation.result import EvaluationResult, listens_checksum
-from fsvae.recommender import Predictions, Recommender
+from fsvae.recommender import Predictions, Predictor
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
 
 
-def evaluate(
-    model: Recommender, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
+def evaluate_model(
+    model: Predictor, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min
 ) -> EvaluationResult:
     """Evaluate a model that is fitted on every listen of a period, or on those of them from a time on.
 

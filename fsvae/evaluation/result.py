@@ -9,11 +9,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
-from fsvae.evaluation.metric_names import RANKING_METRICS
-from fsvae.evaluation.metrics import MISS, ndcg, recall, reciprocal_rank
+from fsvae.evaluation.metric_names import RANKING, RANKING_METRICS
+from fsvae.evaluation.metrics import MISS
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
 """Measured in the track space: no figure of one space is comparable with one of another."""
@@ -41,7 +41,7 @@ class EvaluationResult:
 
     model: str
     dataset: str
-    """The fingerprint of the dataset."""
+    """Fingerprint of the dataset in the track space of the model, which it tells too."""
     positions: str
     """`listens_checksum` of the targets of the whole period."""
     n_catalogue: int
@@ -63,17 +63,10 @@ class EvaluationResult:
     uncertainty: NDArray[np.float32] | None = None
     """[N] `Predictions.uncertainty`, where the model has one."""
 
-    def ranking(self, name: str) -> NDArray[np.float64]:
-        """Return a ranking metric of each target, by the name it has in `metrics`; misses count as 0."""
-        if name == "mrr":
-            return reciprocal_rank(self.ranks)
-        kind, k = name.split("@")
-        return {"recall": recall, "ndcg": ndcg}[kind](self.ranks, int(k))
-
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
-        if metric.removesuffix("_all") in RANKING_METRICS:
-            return self.ranking(metric.removesuffix("_all"))
+        if (ranking := RANKING.get(metric.removesuffix("_all"))) is not None:
+            return ranking.of_ranks(self.ranks)
         return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
             metric.split("@")[0]
         ]
@@ -94,7 +87,7 @@ class EvaluationResult:
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 
 
-def listens_checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> str:
+def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:
     """Return what names the listens at some flat positions by user and time, equal for datasets of other vectors."""
     users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
     digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
@@ -103,7 +96,7 @@ def listens_checksum(dataset: PreparedDataset, targets: NDArray[np.int64]) -> st
     return digest.hexdigest()
 
 
-def check_listens(result: EvaluationResult, dataset: PreparedDataset) -> None:
+def check_listens(result: EvaluationResult, dataset: Dataset) -> None:
     """Check that an result is over listens of a dataset.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult, check_comparable, check_listens
@@ -21,7 +21,7 @@ FILE = "positions.parquet"
 _METADATA = b"fsvae"
 
 
-def write_results(where: str | Path | Folder, results: Sequence[EvaluationResult], dataset: PreparedDataset) -> None:
+def write_results(where: str | Path | Folder, results: Sequence[EvaluationResult], dataset: Dataset) -> None:
     """Write the results of models on one dataset, models of different names, into the folder of an evaluation.
 
     Raises:
@@ -53,7 +53,7 @@ def read_results(evaluations: Sequence[str | Path | Folder]) -> dict[str, list[E
     return {result.model: of_model[result.model] for result in found}
 
 
-def _rows(result: EvaluationResult, dataset: PreparedDataset) -> pl.DataFrame:
+def _rows(result: EvaluationResult, dataset: Dataset) -> pl.DataFrame:
     listens, targets = dataset.listens, result.targets
     inside = result.ranks != MISS
     return pl.DataFrame(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import train_counts
 from fsvae.features.sessions import is_session_start
 
@@ -24,7 +24,7 @@ Slices = dict[str, NDArray[np.bool_]]
 """Name → [N] the targets in the slice."""
 
 
-def slices(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
+def slices(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     """Return the slices of some targets, flat positions in ascending order; those of a group do not overlap.
 
     * ``repeat track``, ``new track``: the user has listened to the track before, or never.
@@ -45,7 +45,7 @@ def slices(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
     }
 
 
-def _by_novelty(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
+def _by_novelty(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     listens = dataset.listens
     _, first = np.unique(listens.user * (int(listens.track.max()) + 1) + listens.track, return_index=True)
     new = np.zeros(len(listens), dtype=np.bool_)
@@ -53,12 +53,12 @@ def _by_novelty(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
     return {"repeat track": ~new[targets], "new track": new[targets]}
 
 
-def _by_session(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
+def _by_session(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     start = is_session_start(dataset.listens.played_at[targets], dataset.listens.previous_at[targets])
     return {"session start": start, "within session": ~start}
 
 
-def _by_user(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
+def _by_user(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     listens = dataset.listens
     trained = listens.played_at < dataset.period("train")[1]
     count = np.bincount(listens.user[trained], minlength=listens.n_users)
@@ -74,7 +74,7 @@ def _by_user(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
     }
 
 
-def _by_popularity(dataset: PreparedDataset, targets: NDArray[np.int64]) -> Slices:
+def _by_popularity(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     count = train_counts(dataset)
     ascending = np.sort(count)
     listens_up_to = np.concatenate([[0], np.cumsum(ascending)])

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import orthogonal_procrustes
 
 NEIGHBOURS = 10
 _MAX_QUERIES = 2_000
@@ -79,6 +78,8 @@ def align(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[NDArray[n
     shared = ~(np.isnan(new).any(axis=1) | np.isnan(old).any(axis=1))
     if not shared.any():
         return new, None
+    from scipy.linalg import orthogonal_procrustes  # only a continued space needs it
+
     before, target = new[shared].astype(np.float64), old[shared].astype(np.float64)
     rotation, _ = orthogonal_procrustes(before, target)
     moved_before = 1.0 - np.einsum("nd,nd->n", before, target)

@@ -30,6 +30,11 @@ class Latest:
     day_P: Ints
     """Days since 1970 UTC."""
 
+    @property
+    def users(self) -> Ints:
+        """Return the user of each pair, [P]."""
+        return self.pair_P >> _ITEM_BITS
+
     @classmethod
     def nothing(cls) -> Latest:
         """Return that of nobody."""
@@ -47,7 +52,7 @@ class Distinct:
     """The listens that were the very first of their user to their item: the user of each, and the day."""
     first_day: Ints
     latest: Latest
-    """By the end of the block."""
+    """Latest days by the end of the block."""
 
 
 def count_distinct(latest: Latest, user: Ints, item: Ints, day: Ints, users: int, first: int, end: int) -> Distinct:
@@ -80,7 +85,7 @@ def count_distinct(latest: Latest, user: Ints, item: Ints, day: Ints, users: int
     until_P = latest.day_P + (WINDOW_DAYS - first)
     inside_P = until_P >= 0
     until_P[known_P] = np.minimum(until_P[known_P], since_B[known_B])
-    owner_P = latest.pair_P >> _ITEM_BITS
+    owner_P = latest.users
     until = np.minimum(since + WINDOW_DAYS, np.where(ends, width, np.append(since[1:], 0)[: len(pair)]))
 
     def cells(user: Ints, since: Ints) -> Ints:

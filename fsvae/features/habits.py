@@ -24,26 +24,32 @@ Ints = NDArray[np.int64]
 _COUNTED = ("listen", "skip", "like", "save")
 _REPEATS = len(_COUNTED)
 _HOURS = slice(_REPEATS + 1, _REPEATS + 25)
-_N_COUNTS = _HOURS.stop  # of each kind, repeats, listens in each hour
+DAY_COUNTS = (*_COUNTED, "repeat", *(f"hour_{hour:02d}" for hour in range(24)))
+"""What is counted on each day: events of four kinds, listens that are repeats, listens in each hour."""
+_N_COUNTS = len(DAY_COUNTS)
 _COLUMN_OF_KIND = np.array([_COUNTED.index(kind) if kind in _COUNTED else _N_COUNTS for kind in KINDS])
 _NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
 class Past:
-    """What the snapshots of later days need to know of the days so far."""
+    """What the snapshots of later days need to know of the days so far.
+
+    It holds all that a snapshot as of any day behind a user's latest listen is made of (`fsvae.features.recent_days`).
+    """
 
     first_event_U: Ints
     """Day of each user's first event; a large number where there is none."""
     first_listen_U: Ints
-    """Likewise of the first listen."""
+    """Day of each user's first listen; a large number where there is none."""
     last_listen_U: Ints
     """Day of the latest listen; -1 where there is none."""
     user_G: Ints
-    """(user, day) pairs with events in the last 28 days, sorted."""
+    """(user, day) pairs with events from 27 days before the user's latest listen on, or, where there is no listen, in
+    the last 28 days, sorted."""
     day_G: Ints
     counts_CG: NDArray[np.int32]
-    """What was counted on each of those days."""
+    """Counts of each of those days: DAY_COUNTS."""
     tracks: Latest
     artists: Latest
 
@@ -92,43 +98,80 @@ def fold(
 
     active = _ActiveDays(past, events.user, day, users, first, end)
     counts_CG = active.counts(past, events, is_listen, tracks)
-    weekday_G = (active.day_G + EPOCH_WEEKDAY) % 7
-    by_weekday_CG = np.where(weekday_G == np.arange(7)[:, None], counts_CG[0], 0)
     in_window_CS = active.in_window(counts_CG, user_S, day_S)
-    weekdays_CS = active.in_window(by_weekday_CG, user_S, day_S)
+    weekdays_CS = active.in_window(by_weekday(counts_CG[0], active.day_G), user_S, day_S)
 
     first_event_U = _first(past.first_event_U, events.user, day)
     first_listen_U = _first(past.first_listen_U, listen_user, listen_day)
     heard_S = first_listen_U[user_S] < day_S
     first_listen_S = np.where(heard_S, first_listen_U[user_S], 0)
     last_listen_S = active.last_listen(counts_CG[0], past.last_listen_U, user_S, day_S)
-    n_listens_S = np.maximum(in_window_CS[0], 1)
-    numbers = [*in_window_CS[: _REPEATS + 1], *(found.items_UW[user_S, day_S - first] for found in (tracks, artists))]
-    habits_HS = [
-        [first_event_U[user_S] < day_S],
-        np.log1p(np.stack(numbers)),
-        [in_window_CS[_REPEATS] / n_listens_S],
-        [np.log1p(np.where(heard_S, day_S - first_listen_S, 0))],
-        [np.log1p(np.where(heard_S, day_S - last_listen_S, 0))],
-        in_window_CS[_HOURS] / n_listens_S,
-        weekdays_CS / n_listens_S,
-    ]
+    habits_SH = habits_of(
+        first_event_U[user_S] < day_S,
+        in_window_CS,
+        weekdays_CS,
+        tracks.items_UW[user_S, day_S - first],
+        artists.items_UW[user_S, day_S - first],
+        np.where(heard_S, day_S - first_listen_S, 0),
+        np.where(heard_S, day_S - last_listen_S, 0),
+    )
     last_listen_U = past.last_listen_U.copy()
     last_listen_U[listen_user] = listen_day  # each user's in order of time: the latest is written last
-    kept = active.day_G >= end - WINDOW_DAYS
-    new_past = Past(
-        first_event_U,
-        first_listen_U,
-        last_listen_U,
-        active.user_G[kept],
-        active.day_G[kept],
-        counts_CG[:, kept],
-        tracks.latest,
-        artists.latest,
-    )
+    kept = _kept_days(past, active, counts_CG, last_listen_U, end)
+    return habits_SH, Past(first_event_U, first_listen_U, last_listen_U, *kept, tracks.latest, artists.latest)
+
+
+def _kept_days(
+    past: Past, active: _ActiveDays, counts_CG: NDArray[np.int32], last_listen_U: Ints, end: int
+) -> tuple[Ints, Ints, NDArray[np.int32]]:
+    """Return `Past.user_G`, `Past.day_G` and `Past.counts_CG` behind a block."""
+    older = ~active.of_past
+    user_G = np.append(past.user_G[older], active.user_G)
+    day_G = np.append(past.day_G[older], active.day_G)
+    since_U = np.where(last_listen_U >= 0, last_listen_U + 1, end) - WINDOW_DAYS
+    kept = np.flatnonzero(day_G >= since_U[user_G])
+    kept = kept[np.lexsort((day_G[kept], user_G[kept]))]
+    counts_CG = np.concatenate([past.counts_CG[:, older], counts_CG], axis=1)
+    return user_G[kept], day_G[kept], counts_CG[:, kept]
+
+
+def habits_of(
+    known_S: NDArray[np.bool_],
+    counts_CS: NDArray[np.int32],
+    weekdays_CS: NDArray[np.int32],
+    tracks_S: Ints,
+    artists_S: Ints,
+    tenure_S: Ints,
+    recency_S: Ints,
+) -> NDArray[np.float32]:
+    """Return HABITS of snapshots from what was counted in their windows: [S, len(HABITS)] float32.
+
+    Args:
+        known_S: whether the user has any event before the snapshot.
+        counts_CS: DAY_COUNTS of the window.
+        weekdays_CS: listens on each weekday of the window, Monday first.
+        tracks_S: different tracks in the window.
+        artists_S: different artists in the window.
+        tenure_S: days since the first listen, 0 without one.
+        recency_S: days since the latest listen, 0 without one.
+    """
+    n_listens_S = np.maximum(counts_CS[0], 1)
+    habits_HS = [
+        [known_S],
+        np.log1p(np.stack([*counts_CS[: _REPEATS + 1], tracks_S, artists_S])),
+        [counts_CS[_REPEATS] / n_listens_S],
+        np.log1p([tenure_S, recency_S]),
+        counts_CS[_HOURS] / n_listens_S,
+        weekdays_CS / n_listens_S,
+    ]
     habits_SH = np.ascontiguousarray(np.concatenate(habits_HS).T, dtype=np.float32)
     assert habits_SH.shape[1] == len(HABITS)
-    return habits_SH, new_past
+    return habits_SH
+
+
+def by_weekday(listens_G: NDArray[np.int32], day_G: Ints) -> NDArray[np.int32]:
+    """Return the listens of days, each in the row of its weekday, Monday first: [7, G]."""
+    return np.where((day_G + EPOCH_WEEKDAY) % 7 == np.arange(7)[:, None], listens_G, 0)
 
 
 def habits(events: Events, user_S: Ints, day_S: Ints) -> NDArray[np.float32]:
@@ -156,9 +199,9 @@ class _ActiveDays:
         self._first = first
         self._base = first - WINDOW_DAYS
         self._days = end - self._base + 1
-        self._of_past = past.day_G >= self._base
+        self.of_past = past.day_G >= self._base
         seen = np.zeros(users * self._days, dtype=np.bool_)
-        seen[self._cell(past.user_G[self._of_past], past.day_G[self._of_past])] = True
+        seen[self._cell(past.user_G[self.of_past], past.day_G[self.of_past])] = True
         seen[self._cell(user, day)] = True
         self._row: Ints = np.cumsum(seen) - seen
         cells = np.flatnonzero(seen)
@@ -183,8 +226,8 @@ class _ActiveDays:
         # The first listen to a track is no repeat.
         firsts = np.bincount(self.row(tracks.first_user, tracks.first_day), minlength=rows)
         counts_CG[_REPEATS] = counts_CG[0] - firsts
-        of_past = self.row(past.user_G[self._of_past], past.day_G[self._of_past])
-        counts_CG[:, of_past] = past.counts_CG[:, self._of_past]
+        of_past = self.row(past.user_G[self.of_past], past.day_G[self.of_past])
+        counts_CG[:, of_past] = past.counts_CG[:, self.of_past]
         return counts_CG
 
     def in_window(self, counts_CG: NDArray[np.int32], user_S: Ints, day_S: Ints) -> NDArray[np.int32]:

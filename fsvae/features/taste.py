@@ -85,5 +85,20 @@ class DaySums:
         out /= np.maximum(weights, 1e-12)[:, :, None].astype(np.float32)
         return out.reshape(len(user), -1)
 
+    def taste_of(self, user: int, day: int) -> NDArray[np.float32]:
+        """Return the `taste` of a single snapshot, equal to the bit, in a small part of the time.
+
+        Returns:
+            [len(HALF_LIVES_DAYS) * D] float32.
+        """
+        first = user * _DAY_KEYS + max(day - WINDOW_DAYS, 0)
+        begin, end = np.searchsorted(self.key, [first, user * _DAY_KEYS + day])
+        groups = np.arange(begin, end)[::-1]  # the newest first, as above: sums depend on the order
+        age = day - 1 - self.key[groups] % _DAY_KEYS
+        weight = 2.0 ** (-age[:, None] / np.asarray(HALF_LIVES_DAYS))
+        out = (weight[:, :, None].astype(np.float32) * self.total[groups][:, None, :]).sum(axis=0)
+        weights = (weight * self.listens[groups][:, None]).sum(axis=0)
+        return np.asarray(out / np.maximum(weights, 1e-12)[:, None].astype(np.float32)).reshape(-1)
+
 
 _SLAB = 1 << 17

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, evaluation_chunks
-from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.data.dataset import Dataset
+from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.progress import Done
 
 
@@ -35,7 +35,7 @@ class ReconstructionErrors:
 
 @torch.inference_mode()
 def reconstruction_errors(
-    model: FSVAE, dataset: PreparedDataset, begin_us: int, end_us: int, done: Done = lambda done, of: None
+    model: FSVAENetwork, dataset: Dataset, begin_us: int, end_us: int, done: Done = lambda done, of: None
 ) -> ReconstructionErrors:
     """Return the reconstruction errors of the listens in [begin_us, end_us), in one pass over the histories."""
     chunks = evaluation_chunks(dataset.listens, begin_us, end_us, model.history)
@@ -54,7 +54,7 @@ def reconstruction_errors(
     return ReconstructionErrors(at[order], np.concatenate(nll)[order])
 
 
-def _reconstruction_error(model: FSVAE, prediction: Prediction, target_N: Tensor, table_CD: Tensor) -> Tensor:
+def _reconstruction_error(model: FSVAENetwork, prediction: Prediction, target_N: Tensor, table_CD: Tensor) -> Tensor:
     """Return -log p(y | z) of each target, [N]."""
     if model.likelihood is not None:
         nll_N: Tensor = model.likelihood(prediction.y_ND, model.tracks[target_N])

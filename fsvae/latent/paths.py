@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from fsvae.data.listens import Listens
 from fsvae.features.clock import DAY_US
 from fsvae.latent.states import States
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 
 
 @torch.inference_mode()
-def decode(model: FSVAE, z: NDArray[np.floating]) -> NDArray[np.float64]:
+def decode(model: FSVAENetwork, z: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the directions in which the model looks for tracks from latents [..., Z]: unit vectors [..., D]."""
     _, query = model.decoder(torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)))
     vectors = query.numpy().astype(np.float64)
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
 
 
-def nearest_track(model: FSVAE, directions: NDArray[np.float64]) -> NDArray[np.int64]:
+def nearest_track(model: FSVAENetwork, directions: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the track of the catalogue that lies nearest to each direction, [...]; of equals the first.
 
     A repeat head is left out: it points at what a user has heard, whatever the latent says of the music.

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.data.listens import Listens
 from fsvae.evaluation.latent_use import LatentUse
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import request_features
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.losses import kl_per_dimension
 from fsvae.models.posterior import Posterior
 from fsvae.models.prior import Prior
@@ -61,8 +61,8 @@ class States:
 
 @torch.inference_mode()
 def encode(
-    model: FSVAE,
-    dataset: PreparedDataset,
+    model: FSVAENetwork,
+    dataset: Dataset,
     positions: NDArray[np.int64],
     slow: bool = True,
     fast: bool = True,
@@ -132,7 +132,7 @@ def mean_request(listens: Listens, positions: NDArray[np.int64]) -> NDArray[np.f
     return np.asarray(requests_NR.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def some_listens(dataset: PreparedDataset, begin_us: int, most: int, seed: int) -> NDArray[np.int64]:
+def some_listens(dataset: Dataset, begin_us: int, most: int, seed: int) -> NDArray[np.int64]:
     """Return the flat positions of at most so many listens from a time on, drawn by chance, ascending.
 
     Every user has one before any has two, and so on: a map of them is not one of a few users who listen all day.
@@ -145,7 +145,7 @@ def some_listens(dataset: PreparedDataset, begin_us: int, most: int, seed: int) 
     return np.sort(since[np.argsort(turn, kind="stable")][:most])
 
 
-def most_active(dataset: PreparedDataset, days: int, count: int) -> NDArray[np.int64]:
+def most_active(dataset: Dataset, days: int, count: int) -> NDArray[np.int64]:
     """Return the users with most active days among the last ones; of equals those with more listens, then the first."""
     recent = latest_days(dataset, np.arange(dataset.listens.n_users), days)
     user, day = dataset.listens.user[recent], dataset.listens.played_at[recent] // DAY_US
@@ -155,7 +155,7 @@ def most_active(dataset: PreparedDataset, days: int, count: int) -> NDArray[np.i
     return np.asarray(order[:count], dtype=np.int64)
 
 
-def latest_days(dataset: PreparedDataset, users: NDArray[np.int64], days: int) -> NDArray[np.int64]:
+def latest_days(dataset: Dataset, users: NDArray[np.int64], days: int) -> NDArray[np.int64]:
     """Return the flat positions of some users' listens of the last days that the dataset reaches, ascending."""
     first = (dataset.manifest["as_of_day"] - days) * DAY_US
     listens = dataset.listens

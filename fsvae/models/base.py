@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from fsvae.data.chunks import ChunkBatch
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.recommender import Predictions
 
 
@@ -40,7 +40,7 @@ class Network(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def for_dataset(cls, dataset: PreparedDataset, config: Any) -> Self:
+    def for_dataset(cls, dataset: Dataset, config: Any) -> Self:
         """Return an untrained network for a dataset; its weights are drawn from torch's generator."""
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsvae.data.chunks import ChunkBatch
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.limits import check
 from fsvae.models.base import Network, distances, warmed_up
@@ -50,7 +50,7 @@ class Prediction(NamedTuple):
     """What the pointer says, of a model with a repeat head."""
 
 
-class FSVAE(Network):
+class FSVAENetwork(Network):
     """The model."""
 
     name = "FS-VAE"
@@ -94,7 +94,7 @@ class FSVAE(Network):
             self.repeat_head = RepeatHead(config.latent_dim, inputs, config.repeat_dim, config.history)
 
     @classmethod
-    def for_dataset(cls, dataset: PreparedDataset, config: ModelConfig) -> Self:
+    def for_dataset(cls, dataset: Dataset, config: ModelConfig) -> Self:
         """Return an untrained model for a dataset."""
         return cls(config, torch.from_numpy(dataset.vectors), *slow_moments(dataset), dataset.n_catalogue)
 

@@ -12,7 +12,7 @@ from fsvae.data.chunks import anchor
 from fsvae.features.fast import LISTEN_FEATURES, listen_features, request_features
 from fsvae.features.sessions import NEVER
 from fsvae.models.encoders import State
-from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.models.fsvae import FSVAENetwork, Prediction
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class UserState:
     ring: Ring = NO_RING
 
 
-def new_user(model: FSVAE) -> UserState:
+def new_user(model: FSVAENetwork) -> UserState:
     """Return the state of a user who has not listened to anything."""
     return UserState(0, NEVER, model.fast.zero_state(1), model.fast.zero_state(1))
 
 
 @torch.inference_mode()
-def update(model: FSVAE, state: UserState, track: int, played_at: int, played_fraction: float) -> UserState:
+def update(model: FSVAENetwork, state: UserState, track: int, played_at: int, played_fraction: float) -> UserState:
     """Return the state after one more listen: at most one step of each of the two LSTM states.
 
     The anchor before listen n is max(0, (n // L - 1) * L); from L listens after it the next anchor's state runs too.
@@ -82,7 +82,7 @@ def update(model: FSVAE, state: UserState, track: int, played_at: int, played_fr
     return UserState(n, played_at, current, following, ring)
 
 
-def predict(model: FSVAE, state: UserState, slow_1E: Tensor, at: int) -> Prediction:
+def predict(model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int) -> Prediction:
     """Predict what a user plays at a time [us] behind all that the state has heard.
 
     Args:

@@ -11,29 +11,26 @@ from numpy.typing import NDArray
 
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor, evaluation_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.fast import listen_features
 from fsvae.models.base import Network
 from fsvae.models.encoders import State
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.online_state import Ring
 from fsvae.recommender import Predictions
 
 _CHUNKS = 64
 
 
-class NetworkRecommender:
-    """A trained network behind the `Recommender` protocol; each listen is run through it at most twice."""
+class NetworkPredictor:
+    """A trained network as a `fsvae.recommender.Predictor`; each listen is run through it at most twice."""
 
     def __init__(self, network: Network) -> None:
         """Wrap a trained network."""
         self.name = network.name
         self.network = network.cpu().eval()
 
-    def fit(self, dataset: PreparedDataset) -> None:
-        """Do nothing: the network comes trained."""
-
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the network's track space."""
         chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self.network.history)
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
@@ -73,7 +70,7 @@ class Rings:
 
 
 @torch.inference_mode()
-def user_states(model: FSVAE, dataset: PreparedDataset) -> UserStates:
+def user_states(model: FSVAENetwork, dataset: Dataset) -> UserStates:
     """Return every user's two fast states and ring; the dataset must be in the model's track space."""
     listens, history = dataset.listens, model.config.history
     n = np.diff(listens.offsets)
@@ -86,7 +83,7 @@ def user_states(model: FSVAE, dataset: PreparedDataset) -> UserStates:
     )
 
 
-def _rings(dataset: PreparedDataset, begin: NDArray[np.int64]) -> Rings:
+def _rings(dataset: Dataset, begin: NDArray[np.int64]) -> Rings:
     """Return each user's listens from the `begin`-th on."""
     listens = dataset.listens
     sizes = np.diff(listens.offsets) - begin
@@ -99,7 +96,7 @@ def _rings(dataset: PreparedDataset, begin: NDArray[np.int64]) -> Rings:
     )
 
 
-def _run_from(model: FSVAE, dataset: PreparedDataset, begin: NDArray[np.int64]) -> State:
+def _run_from(model: FSVAENetwork, dataset: Dataset, begin: NDArray[np.int64]) -> State:
     """Return the states [layers, U, H] after each user's listens from the `begin`-th on."""
     offsets = dataset.listens.offsets
     chunks = Chunks(offsets[:-1] + begin, np.diff(offsets) - begin, np.zeros(len(begin), dtype=np.int64))

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 
 _NORMALISED_BY = 100_000
 """Slow features are normalised by the mean and deviation of at most so many snapshots, drawn by chance."""
 
 
-def slow_moments(dataset: PreparedDataset) -> tuple[Tensor, Tensor]:
+def slow_moments(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation of the training period's snapshots, [slow features] each.
 
     Users that nothing is known of do not count; a feature that is the same for all has the deviation 1.

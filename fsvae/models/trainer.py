@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from fsvae.data.datamodule import ChunkDataModule
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.models.base import Network
 from fsvae.models.module import TrainingModule
@@ -35,7 +35,7 @@ class Fitted(NamedTuple):
     """The network's criterion in the best epoch, whose weights it has."""
 
 
-def check_targets(dataset: PreparedDataset) -> None:
+def check_targets(dataset: Dataset) -> None:
     """Refuse a dataset with nothing to learn from, or nothing to tell the best epoch by.
 
     Raises:
@@ -49,7 +49,7 @@ def check_targets(dataset: PreparedDataset) -> None:
             )
 
 
-def untrained(network: type[N], dataset: PreparedDataset, config: Any, seed: int) -> N:
+def untrained(network: type[N], dataset: Dataset, config: Any, seed: int) -> N:
     """Return a network for a dataset whose weights are drawn by a seed.
 
     Args:
@@ -68,7 +68,7 @@ def untrained(network: type[N], dataset: PreparedDataset, config: Any, seed: int
 
 def fit(
     network: Network,
-    dataset: PreparedDataset,
+    dataset: Dataset,
     config: TrainConfig,
     seed: int,
     folder: Path,

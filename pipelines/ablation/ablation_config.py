@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fsvae.limits import Count
+
 
 @dataclass
 class AblationConfig:
@@ -17,3 +19,5 @@ class AblationConfig:
     """The variant that the others are compared with."""
     variants: dict[str, list[str]] = field(default_factory=dict)
     """Name → its settings: recommender, model, train, dataset and baselines can be set."""
+    keep: Count = 20
+    """Number of matrices, the newest ones, whose trained variants are kept, and of datasets of variants."""

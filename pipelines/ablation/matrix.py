@@ -66,7 +66,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
             f"ablation={name}: the reference '{ablation.reference}' is not one of its variants: "
             f"{', '.join(ablation.variants)}.{nearest(ablation.reference, ablation.variants)}"
         )
-    mine = [text for text in overrides if key_of(text) != "ablation"]
+    mine = [text for text in overrides if key_of(text).partition(".")[0] != "ablation"]
     variants = [
         _variant(name, variant, [*ablation.base, *mine], own, config) for variant, own in ablation.variants.items()
     ]

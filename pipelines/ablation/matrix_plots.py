@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from fsvae.evaluation.latent_use import ACTIVE
+from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.metrics_table import COLUMNS
 from fsvae.evaluation.result import SPACE_METRICS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.matrix_tables import slice_sizes

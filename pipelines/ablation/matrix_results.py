@@ -8,14 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.storage import Folder
-from pipelines.ablation.run import RECORD
+from pipelines.ablation.run import RECORD, records
 from pipelines.ablation.variant import StoredTrial
 from pipelines.ablation.variant_datasets import FOLDER
+from pipelines.prepare.datasets import open_in_use
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class MatrixResults:
     folder: Path
     record: dict[str, Any]
     """`matrix.json`."""
-    dataset: PreparedDataset
+    dataset: Dataset
     """The dataset of the reference."""
     trials: dict[str, list[StoredTrial]]
     """Variant → its runs that are done, in the order of the matrix."""
@@ -71,15 +72,15 @@ def find_matrix(matrices: Path, name: str, period: str = "") -> Path:
     Raises:
         UserError: there is none.
     """
-    records = {path.parent: Folder.at(path.parent).read_json(RECORD) for path in matrices.glob(f"*/{RECORD}")}
+    written = records(matrices)
     found = {
         folder: record["at"]
-        for folder, record in records.items()
+        for folder, record in written.items()
         if name in ("", record["name"]) and period in ("", record["period"])
     }
     if not found:
-        known = sorted({f"{record['name']} ({record['period']})" for record in records.values()})
-        names = {record["name"] for record in records.values()}
+        known = sorted({f"{record['name']} ({record['period']})" for record in written.values()})
+        names = {record["name"] for record in written.values()}
         what = " ".join(filter(None, ["no matrix", name, f"on the {period} period" if period else ""]))
         there = f", only {', '.join(known)}." if known else "."
         hint = "" if name in names else nearest(name, sorted(names))
@@ -106,7 +107,10 @@ def read_results(folder: Path, variants: Path, datasets: Folder) -> MatrixResult
                 missing.append(f"{variant['name']}, seed {trial['seed']}")
     reference = record["reference"]
     if reference not in trials:
-        raise UserError(f"{folder}: no run of the reference, {reference}, is done yet. Go on: {record['command']}")
+        raise UserError(
+            f"{folder}: no run of the reference, {reference}, is there: it is not done yet, or was deleted when newer "
+            f"matrices ran (ablation.keep). Run it: {record['command']}"
+        )
     (of_reference,) = (variant["dataset"] for variant in record["variants"] if variant["name"] == reference)
     dataset = _dataset(datasets, of_reference)
     evaluations = {variant: [stored.result(variant) for stored in of_variant] for variant, of_variant in trials.items()}
@@ -115,8 +119,8 @@ def read_results(folder: Path, variants: Path, datasets: Folder) -> MatrixResult
     )
 
 
-def _dataset(datasets: Folder, name: str) -> PreparedDataset:
+def _dataset(datasets: Folder, name: str) -> Dataset:
     for where in (datasets, datasets / FOLDER):
         if (where / name).exists("manifest.json"):
-            return open_dataset(where / name)
+            return open_in_use(where / name)
     raise UserError(f"{datasets / name}: the dataset of the matrix is no more there. Run it on the present one.")

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.metrics_table import COLUMNS, LIST_CAPTION, LIST_COLUMNS
+from fsvae.evaluation.metrics_table import LIST_CAPTION, LIST_COLUMNS
 from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import ALL, MEANINGS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.verdicts import LOWER_IS_BETTER, MARKS, verdict
-from pipelines.reports.page import Table
+from pipelines.reports.table import Table
 
 _HEADINGS = {**COLUMNS, **LIST_COLUMNS}
 _INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]

@@ -11,11 +11,12 @@ from typing import Any
 from safetensors.torch import load_model, save
 
 from fsvae.baselines.settings import NoSettings
-from fsvae.data.dataset import PreparedDataset
-from fsvae.models.predict import NetworkRecommender
+from fsvae.data.dataset import Dataset
+from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
-from fsvae.recommender import Recommender
+from fsvae.recommender import Predictor, Recommender
 from fsvae.registry import MODELS
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.config.schema import Config
 
@@ -27,7 +28,11 @@ def is_random(recommender: str) -> bool:
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return what a fitted model depends on, but for the dataset, as JSON values."""
-    what = {"recommender": config.recommender, "config": asdict(_settings(config))}
+    what = {
+        "results_version": RESULTS_VERSION,
+        "recommender": config.recommender,
+        "config": asdict(_settings(config)),
+    }
     return {**what, "train": asdict(config.train), "seed": seed} if is_random(config.recommender) else what
 
 
@@ -39,21 +44,21 @@ def _settings(config: Config) -> Any:
 
 def make_recommender(
     config: Config,
-    dataset: PreparedDataset,
+    dataset: Dataset,
     seed: int,
     folder: Path,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
     max_batches: int | None = None,
-) -> Recommender:
+) -> Predictor:
     """Return the configured model, fitted; a network that was interrupted goes on, and a trained one is loaded.
 
     Args:
         config: whose `recommender` names the model.
         dataset: what to learn from.
-        seed: of a network's weights, order and noise.
+        seed: seed of a network's weights, order and noise.
         folder: where a network's checkpoints are while it is trained, and its weights (safetensors) then.
         on_epoch: called with an epoch (from 1) and its metrics.
-        max_batches: of each epoch's training and validation; all by default.
+        max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:
         KeyboardInterrupt: Ctrl-C in a training.
@@ -72,4 +77,4 @@ def make_recommender(
         fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
         Folder.at(folder).write(weights.name, save(network.cpu().state_dict()))
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return NetworkRecommender(network)
+    return NetworkPredictor(network)

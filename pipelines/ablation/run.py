@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fsvae.errors import UserError
+from fsvae.files import fingerprint
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Matrix
 from pipelines.ablation.recommenders import is_random
-from pipelines.ablation.variant import Ended, Trial, run_trial
+from pipelines.ablation.variant import DONE, Ended, Trial, run_trial
 from pipelines.lifecycle.tracking import git_commit
 from pipelines.runtime.engine import Engine
-from pipelines.runtime.files import fingerprint
+from pipelines.runtime.locks import held, is_held
 
 RECORD = "matrix.json"
 
@@ -85,6 +89,41 @@ def write_plan(plan: Plan) -> dict[str, Any]:
     }
     Folder.at(plan.folder).write_json(RECORD, record)
     return record
+
+
+def records(matrices: Path) -> dict[Path, dict[str, Any]]:
+    """Return what is written down of each matrix (`write_plan`), by its folder."""
+    return {path.parent: Folder.at(path.parent).read_json(RECORD) for path in matrices.glob(f"*/{RECORD}")}
+
+
+def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
+    """Delete the trials that belong to none of the newest matrices, and return how many.
+
+    A matrix that is being run keeps its trials, however old it is, and a trial that is being run is kept.
+
+    Args:
+        matrices: folder of all matrices.
+        variants: folder of all trials.
+        keep: number of the newest matrices.
+    """
+    found = records(matrices)
+    newest = sorted(found, key=lambda folder: str(found[folder]["at"]), reverse=True)
+    kept = {
+        trial["folder"]
+        for place, folder in enumerate(newest)
+        if place < keep or is_held(folder)
+        for variant in found[folder]["variants"]
+        for trial in variant["trials"]
+    }
+    deleted = 0
+    for folder in sorted(variants.glob("*/")):
+        if folder.name not in kept:
+            with suppress(UserError), held(folder, "clean-up"):
+                for done in folder.glob(f"*/{DONE}"):
+                    done.unlink()  # first: half of a trial is none
+                shutil.rmtree(folder)
+                deleted += 1
+    return deleted
 
 
 def run_plan(plan: Plan, engine: Engine, on_end: Callable[[Trial, Ended], None]) -> None:

@@ -22,21 +22,22 @@ import numpy as np
 import polars as pl
 import torch
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.latent_use import LatentUse, latent_use
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results, write_results
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import NetworkRecommender
+from fsvae.files import fingerprint
+from fsvae.models.fsvae import FSVAENetwork
+from fsvae.models.predict import NetworkPredictor
 from fsvae.storage import Folder
 from pipelines.ablation.recommenders import made_of, make_recommender
 from pipelines.config.schema import Config
-from pipelines.runtime.files import fingerprint
 from pipelines.runtime.locks import held
 
-_DONE = "metrics.json"
+DONE = "metrics.json"
+"""The file of an evaluation that is written last."""
 _OF_LATENT = ("kl", "variance", "noise")
 
 
@@ -81,7 +82,7 @@ class StoredTrial:
     @property
     def done(self) -> bool:
         """Return whether it is finished."""
-        return self.evaluation.exists(_DONE)
+        return self.evaluation.exists(DONE)
 
     def made_of(self) -> dict[str, Any]:
         """Return `Trial.made_of`."""
@@ -90,7 +91,7 @@ class StoredTrial:
 
     def summary(self) -> dict[str, Any]:
         """Return the means of its metrics and how it went: seconds, epochs."""
-        found: dict[str, Any] = self.evaluation.read_json(_DONE)
+        found: dict[str, Any] = self.evaluation.read_json(DONE)
         return found
 
     def result(self, name: str) -> EvaluationResult:
@@ -155,11 +156,11 @@ def _run(trial: Trial) -> None:
     curves = _Curves(folder)
     recommender = make_recommender(trial.config, dataset, trial.seed, stored.folder, curves.add)
     fitted = time.perf_counter()
-    result = evaluate(recommender, dataset, stored.period)
+    result = evaluate_model(recommender, dataset, stored.period)
     evaluated = time.perf_counter()
     write_results(stored.evaluation, [result], dataset)
-    network = recommender.network if isinstance(recommender, NetworkRecommender) else None
-    if isinstance(network, FSVAE) and network.config.latent == "gaussian":
+    network = recommender.network if isinstance(recommender, NetworkPredictor) else None
+    if isinstance(network, FSVAENetwork) and network.config.latent == "gaussian":
         use = latent_use(network, dataset, stored.period)
         figures = (use.kl_Z, use.variance_Z, use.noise_Z)
         stored.evaluation.write_json("latent.json", {n: x.tolist() for n, x in zip(_OF_LATENT, figures, strict=True)})
@@ -169,7 +170,7 @@ def _run(trial: Trial) -> None:
         "fit_seconds": curves.seconds or fitted - began,
         "evaluate_seconds": evaluated - fitted,
     }
-    stored.evaluation.write_json(_DONE, summary)
+    stored.evaluation.write_json(DONE, summary)
 
 
 class _Curves:
@@ -204,10 +205,10 @@ class _Curves:
         self._folder.write("curves.parquet", file.getvalue())
 
 
-_open: dict[str, PreparedDataset] = {}
+_open: dict[str, Dataset] = {}
 
 
-def _opened(folder: Folder) -> PreparedDataset:
+def _opened(folder: Folder) -> Dataset:
     """Open a dataset, unless it is the one of the process's variant before."""
     if folder.name not in _open:
         _open.clear()

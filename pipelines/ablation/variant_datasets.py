@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import date
 from functools import reduce
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from fsvae.data.dataset import find_dataset
 from fsvae.errors import UserError
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Variant
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
+from pipelines.prepare.datasets import dataset_in_use, delete_old
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import Engine
+from pipelines.runtime.locks import held
 
 _ALL = 10**9
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
+@contextmanager
 def variant_datasets(
     variants: list[Variant], lake: Lake, datasets: Folder, engine: Engine, say: Callable[[str], None]
-) -> dict[str, Folder]:
-    """Return the dataset of each variant, by its name; what is not there yet is prepared.
+) -> Iterator[dict[str, Folder]]:
+    """Yield the dataset of each variant, by its name, and keep them from being deleted while the context is open.
 
     A variant without a setting of `dataset` has the current dataset. Any other has one that differs from the current
-    one in what is set, and whose track space is made from the start, like those that it is compared with. Those lie
-    beside the others in a folder of their own, where none is ever the current one.
+    one in what is set, and whose track space is made from the start, like those that it is compared with. It is
+    prepared if it is not there yet. Those lie beside the others in a folder of their own, where none is ever the
+    current one.
 
     Args:
         variants: the variants.
@@ -40,22 +46,37 @@ def variant_datasets(
     Raises:
         UserError: there is no current dataset, or the lake is no more what it was made of.
     """
-    current, manifest = find_dataset(datasets)
-    found = {}
-    for variant in variants:
-        config = _config(variant, manifest["config"])
-        if config is None:
-            found[variant.name] = current
-            continue
-        say(f"dataset of '{variant.name}': {', '.join(_said(variant))}")
-        folder = prepare(lake, config, manifest["seed"], datasets / FOLDER, engine=engine)
-        if folder.read_json("manifest.json")["lake"] != manifest["lake"]:
-            raise UserError(
-                f"{lake.root}: the lake is no more what the current dataset was made of, and the dataset of "
-                f"'{variant.name}' would hold other listens. Make it anew: fsvae prepare."
-            )
-        found[variant.name] = folder
-    return found
+    with ExitStack() as uses:
+        current, manifest = uses.enter_context(dataset_in_use(datasets))
+        before = date.fromordinal(_EPOCH + manifest["as_of_day"]).isoformat()  # the lake may have grown since
+        found = {}
+        for variant in variants:
+            config = _config(variant, manifest["config"] | {"before": before})
+            if config is None:
+                found[variant.name] = current
+                continue
+            say(f"dataset of '{variant.name}': {', '.join(_said(variant))}")
+            made = prepare(lake, config, manifest["seed"], datasets / FOLDER, engine=engine).folder
+            found[variant.name], mine = uses.enter_context(dataset_in_use(made))
+            if mine["lake"] != manifest["lake"]:
+                raise UserError(
+                    f"{lake.root}: the lake is no more what the current dataset was made of, and the dataset of "
+                    f"'{variant.name}' would hold other listens. Make it anew: fsvae prepare."
+                )
+        yield found
+
+
+def delete_old_datasets(datasets: Folder, keep: int) -> None:
+    """Delete the datasets of variants but for those that a matrix used last, `keep` in all, and any in use.
+
+    Args:
+        datasets: the folder of all datasets.
+        keep: how many stay.
+    """
+    mine = datasets / FOLDER
+    if mine.folders():
+        with suppress(UserError), held(mine, "clean-up"):  # another matrix is preparing: a later one cleans up
+            delete_old(mine, keep)
 
 
 FOLDER = ".variants"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -23,7 +24,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:  # Typer would end without a word
             words = str(interrupt) or "interrupted; run the same command again"
-            Console(stderr=True).print(words, highlight=False, soft_wrap=True)
+            Console(stderr=True).print(words, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(130) from interrupt
 
 
@@ -78,3 +79,12 @@ def workspace_of(overrides: list[str] | None, *more: str, allowed_overrides: Col
             overrides or [], allowed_overrides, "the run decides, which is trained already; choose one with --run."
         )
     return Workspace(config)
+
+
+def serving(workspace: Workspace) -> AbstractContextManager[str]:
+    """Serve the champion, or the version of the settings, while the context is open; yields the URL."""
+    from serving.app import running
+
+    tracker, settings = workspace.tracker, workspace.config.serve
+    version = tracker.resolve(settings.version or None)
+    return running(settings, tracker.bundle(version), f"{workspace.config.tracking.model}/{version}")

@@ -11,49 +11,65 @@ from typing import Any
 
 import numpy as np
 from rich.panel import Panel
+from rich.text import Text
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset
 from pipelines.cli.activate import activation
-from pipelines.cli.console import console, run_evaluate, run_ingest, run_prepare, run_promote, run_simulate, run_train
+from pipelines.cli.console import Terminal, console
+from pipelines.ingest.ingest import ingest
+from pipelines.lifecycle.evaluate import evaluate
+from pipelines.lifecycle.promote import promote
+from pipelines.lifecycle.train import is_trained, train
+from pipelines.prepare.datasets import open_in_use
+from pipelines.prepare.prepare import prepare
+from pipelines.runtime.engine import engine_of
+from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace
+from serving.app import ask, wait
 
 _K = 5
 
 
 def quickstart(
-    workspace: Workspace,
-    serving: Callable[[Workspace], AbstractContextManager[str]],
-    ask: Callable[[str, dict[str, Any]], dict[str, Any]],
-    wait: Callable[[], None] | None,
+    workspace: Workspace, serving: Callable[[Workspace], AbstractContextManager[str]], keep_serving: bool
 ) -> None:
     """Run the whole chain on a simulated log and ask the endpoint for one user's next tracks.
 
     Args:
         workspace: where.
         serving: serves the champion while its context is open and yields the URL.
-        ask: posts a question to a URL and returns the answer.
-        wait: called with the endpoint still up, to keep it so; None shuts it down at once.
+        keep_serving: leave the endpoint up until Ctrl-C.
     """
     began = time.perf_counter()
-    run_simulate(workspace)
-    run_ingest(workspace)
-    dataset = open_dataset(run_prepare(workspace))
-    run = run_train(workspace, dataset)
-    run_evaluate(workspace, run, dataset)
-    run_promote(workspace, run.version, dataset)
+    terminal, config, tracker = Terminal(), workspace.config, workspace.tracker
+    with terminal.progress("simulate") as told:
+        terminal.show(simulate(config.simulate, workspace.raw, told))
+    with terminal.progress("ingest") as told:
+        terminal.show(ingest(workspace.lake(), config.source, told))
+    with terminal.progress("prepare") as told, engine_of(config.engine) as engine:
+        prepared = prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, told, engine)
+    terminal.show(prepared)
+    dataset = open_in_use(prepared.folder)
+    what = (dataset, config.model, config.train, config.seed, workspace.runs)
+    if is_trained(*what):
+        terminal.note("train", "trained before")
+    run = train(*what, tracker, terminal.epoch, terminal.interactive, terminal.resumed)
+    terminal.show(run)
+    terminal.show(evaluate(run, dataset, config.evaluate, tracker, config.baselines.aggregate_sequence))
+    terminal.show(promote(tracker, run.version, dataset, config.promote))
     with serving(workspace) as url:
         question = question_of(dataset)
         answer = ask(url, question)
-        console.print(f"[bold]serve[/]     POST {url}/v1/next-tracks")
+        terminal.note("serve", f"POST {url}/v1/next-tracks")
         console.print_json(json.dumps(question), indent=None)
         console.print_json(json.dumps(answer))
         console.print(_closing(workspace, run.folder.name, question, time.perf_counter() - began))
-        if wait is not None:
-            console.print(f"The endpoint stays up at {url} (docs: {url}/docs). Ctrl-C ends it.")
+        if keep_serving:
+            console.print(f"The endpoint stays up at {url} (docs: {url}/docs). Ctrl-C ends it.", markup=False)
             wait()
 
 
-def question_of(dataset: PreparedDataset) -> dict[str, Any]:
+def question_of(dataset: Dataset) -> dict[str, Any]:
     """Return a request for the user with the most listens in the test period, made right after the last of them."""
     targets = dataset.targets("test")
     user = int(np.bincount(dataset.listens.user[targets]).argmax())
@@ -80,4 +96,4 @@ def _closing(workspace: Workspace, run: str, question: dict[str, Any], seconds: 
         "Go on with:",
         *(f"  {command:<{width}}   {what}" for command, what in commands.items()),
     ]
-    return Panel("\n".join(lines), expand=False)
+    return Panel(Text("\n".join(lines)), expand=False)

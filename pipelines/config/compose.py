@@ -52,6 +52,9 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         for path in own_matrix:
             empty = OmegaConf.create({"ablation": OmegaConf.structured(AblationConfig)})
             composed.ablation = OmegaConf.merge(empty, {"ablation": _read_yaml(path)}).ablation
+            for text in overrides:  # they win over the file, as over those of the project
+                if key_of(text).startswith("ablation."):
+                    OmegaConf.update(composed, key_of(text), _parsed(text).value())
         values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except (OmegaConfBaseException, HydraException) as error:
         cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
 from fsvae.errors import UserError
+from fsvae.files import checksum, fingerprint
 from fsvae.logs.checks import check_rows
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
-from fsvae.schema import LAKE_EVENTS, TRACKS
+from fsvae.prepare.merge import Tracks, merge_day, with_artists
+from fsvae.progress import Stage
 from pipelines.ingest.spill_buffer import SpillBuffer, SpillBufferByDay
-from pipelines.lake.lake import Lake, buckets_of
+from pipelines.lake.lake import Lake
 from pipelines.lake.side_tables import SideData
-from pipelines.runtime.files import checksum, fingerprint
+from pipelines.reports.words import count
+from pipelines.runtime.watch import Summary
 
 _EVENTS_IN_MEMORY = 2_000_000
 _REJECTS_IN_MEMORY = 200_000
-_SIDE_FIELDS = [name for name in TRACKS.names if name != "track_id"]
 
 
 @dataclass
@@ -52,7 +55,7 @@ class Counts:
 
 
 @dataclass
-class IngestSummary:
+class IngestSummary(Summary):
     """What one call of `ingest` did."""
 
     counts: Counts
@@ -61,22 +64,49 @@ class IngestSummary:
     """Files that had gone in before, byte for byte and with the same columns and times; they were not read again."""
     days: list[str]
     """Days whose events changed."""
+    lake: str
+    """Path or address of the lake."""
+    seconds: float = 0.0
+    verb = "ingest"
+
+    def lines(self) -> list[str]:
+        """Return where every row went."""
+        counts = self.counts
+        found = [
+            f"{count(counts.rows_in, 'row')} in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
+            f"{count(counts.duplicates, 'duplicate')}, {count(len(self.days), 'day')} touched, {self.seconds:.1f} s → "
+            f"{self.lake}"
+        ]
+        if self.known_files:
+            found.append(
+                f"{self.known_files} of {count(self.files, 'file')} had gone in before and were not read again"
+            )
+        today = datetime.now(UTC).strftime("%Y-%m-%d")
+        if ahead := [day for day in self.days if day > today]:
+            found.append(
+                f"{count(len(ahead), 'day')} from {ahead[0]} to {ahead[-1]} lie in the future: are source.time_unit "
+                "and source.origin right?"
+            )
+        for reason, rows in sorted(counts.reasons.items()):
+            found.append(f"rejected {count(rows, 'row')}, {reason} (kept in {self.lake}/rejects)")
+        return found
 
 
-def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None] | None = None) -> IngestSummary:
+def ingest(lake: Lake, config: SourceConfig, progress: Stage = lambda stage, share: None) -> IngestSummary:
     """Read every log that `config.path` names and commit it to the lake; files that went in before are skipped.
 
     Args:
         lake: where to.
         config: which logs, and how to read them.
-        on_file: called with (files done, files in all), for a progress bar.
+        progress: told of the file that was read and the share of all that is done.
 
     Raises:
         UserError: a log cannot be read, too many of its rows are rejected, or another ingest is running. The lake is
             then as it was, but for the logs that were committed before the faulty one.
     """
     files = files_of(config)
-    summary = IngestSummary(Counts(), files=len(files), known_files=0, days=[])
+    began = time.perf_counter()
+    summary = IngestSummary(Counts(), files=len(files), known_files=0, days=[], lake=str(lake.root))
     days: set[str] = set()
     with lake.writing() as staging:
         for done, path in enumerate(files):
@@ -90,11 +120,11 @@ def ingest(lake: Lake, config: SourceConfig, on_file: Callable[[int, int], None]
                 counts, touched = _ingest_file(lake, path, digest, config, staging)
                 summary.counts.add(counts)
                 days |= touched
-            if on_file is not None:
-                on_file(done + 1, len(files))
+            progress(path.name, (done + 1) / len(files))
     if files and not summary.known_files and not summary.counts.rows_in:
         raise UserError(f"{config.path}: no listens there: {len(files)} file(s) with a header at most.")
     summary.days = sorted(days)
+    summary.seconds = time.perf_counter() - began
     return summary
 
 
@@ -152,61 +182,3 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
     lake.manifest.logs[digest] = entry | asdict(counts)
     lake.commit()
     return counts, touched
-
-
-class Tracks:
-    """What is known of tracks: of each field the latest value that is."""
-
-    def __init__(self, known: pl.DataFrame) -> None:
-        """Begin with the lake's tracks, sorted by id."""
-        self._known = known.select(TRACKS.names)
-        self._new: list[pl.DataFrame] = []
-        self._rows = 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Add rows that name a track and may tell something of it."""
-        fields = [name for name in TRACKS.names if name in rows.columns]
-        self._new.append(rows.select(fields).unique(keep="last", maintain_order=True))
-        self._rows += len(self._new[-1])
-        if self._rows > _EVENTS_IN_MEMORY:
-            self.known()
-
-    def known(self) -> pl.DataFrame:
-        """Return one row a track, sorted by id."""
-        if self._rows:
-            rows = pl.concat([self._known, *self._new], how="diagonal")
-            latest = rows.group_by("track_id").agg(pl.col(_SIDE_FIELDS).drop_nulls().last())
-            self._known = latest.sort("track_id").select(TRACKS.names)
-            self._new.clear()
-            self._rows = 0
-        return self._known
-
-
-def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Merge new events of a day, in order of their source, behind the old ones; return all and how many were added.
-
-    The order is (bucket, user, played_at, arrival); of rows with equal (user, track, played_at, kind) the first stays.
-    """
-    fields = [name for name in LAKE_EVENTS.names if name != "bucket"]
-    both = new.select(fields) if old is None else pl.concat([old.select(fields), new.select(fields)])
-    # Sorting numbers is several times faster than sorting the ids that they stand for.
-    users = both["user_id"].unique()
-    people = pl.DataFrame([users, buckets_of(users)]).sort("bucket", "user_id").with_row_index("person")
-    keys = both.select("user_id", "track_id", "played_at", "kind").join(
-        people, on="user_id", how="left", maintain_order="left"
-    )
-    keys = keys.drop("user_id").with_row_index("row").sort("person", "played_at", maintain_order=True)
-    at_once = (keys["person"] == keys["person"].shift()) & (keys["played_at"] == keys["played_at"].shift())
-    if at_once.any():
-        keys = keys.unique(["person", "track_id", "played_at", "kind"], keep="first", maintain_order=True)
-    merged = both[keys["row"]].with_columns(keys["bucket"]).select(LAKE_EVENTS.names)
-    return merged, len(merged) - (0 if old is None else len(old))
-
-
-def with_artists(events: pl.DataFrame, tracks: pl.DataFrame) -> pl.DataFrame:
-    """Return events with the artist that is known of a track by now where their own rows do not say."""
-    known = tracks.select("track_id", pl.col("artist_id").alias("known_artist")).drop_nulls()
-    if known.is_empty() or not events["artist_id"].has_nulls():
-        return events
-    joined = events.join(known, on="track_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.coalesce("artist_id", "known_artist").alias("artist_id")).drop("known_artist")

@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.lake.lake import SIDE_TABLES, Lake
+from fsvae.prepare.lake_files import SIDE_TABLES
+from pipelines.lake.lake import Lake
 
 _ROWS_A_FILE = {"playlists": 2_000_000, "embeddings": 200_000}
 

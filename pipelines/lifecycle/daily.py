@@ -5,29 +5,48 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from fsvae.data.dataset import open_dataset
-from pipelines.cli.console import console, run_evaluate, run_ingest, run_prepare, run_promote, run_train
-from pipelines.lifecycle.promote import Verdict
+from pipelines.ingest.ingest import ingest
+from pipelines.lifecycle.evaluate import evaluate
+from pipelines.lifecycle.promote import Verdict, promote
+from pipelines.lifecycle.train import train
+from pipelines.prepare.datasets import open_in_use
+from pipelines.prepare.prepare import prepare
+from pipelines.runtime.engine import engine_of
 from pipelines.runtime.locks import held
+from pipelines.runtime.watch import Watch
 from pipelines.workspace import Workspace
 
 
-def daily(workspace: Workspace, day: date) -> Verdict:
+def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
     """Train on all events up to the end of a day (UTC) and promote the model if it beats the champion.
 
     Every step finds what an earlier, perhaps killed, run for the same day has finished, and goes on from there.
+
+    Args:
+        workspace: where.
+        day: the last day to learn from.
+        watch: told of each step.
 
     Raises:
         UserError: another daily run is under way in the working folder.
     """
     before = (day + timedelta(days=1)).isoformat()
-    config = replace(workspace.config, dataset=replace(workspace.config.dataset, before=before, continue_space=True))
-    workspace = Workspace(config)
+    config = workspace.config
+    dataset_config = replace(config.dataset, before=before, continue_space=True)
     with held(workspace.root, "daily run"):
-        run_ingest(workspace)
-        if day.isoformat() not in workspace.lake().manifest.days:
-            console.print(f"[yellow]warning[/]   no listens on {day} in the lake: did the logs arrive?")
-        dataset = open_dataset(run_prepare(workspace))
-        run = run_train(workspace, dataset)
-        run_evaluate(workspace, run, dataset)
-        return run_promote(workspace, run.version, dataset)
+        with watch.progress("ingest") as told:
+            watch.show(ingest(workspace.lake(), config.source, told))
+        lake = workspace.lake()
+        if day.isoformat() not in lake.manifest.days:
+            watch.warn(f"no listens on {day} in the lake: did the logs arrive?")
+        with watch.progress("prepare") as told, engine_of(config.engine) as engine:
+            prepared = prepare(lake, dataset_config, config.seed, workspace.datasets, told, engine)
+        watch.show(prepared)
+        dataset, tracker = open_in_use(prepared.folder), workspace.tracker
+        what = (dataset, config.model, config.train, config.seed, workspace.runs)
+        run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed)
+        watch.show(run)
+        watch.show(evaluate(run, dataset, config.evaluate, tracker, config.baselines.aggregate_sequence))
+        verdict = promote(tracker, run.version, dataset, config.promote)
+        watch.show(verdict)
+        return verdict

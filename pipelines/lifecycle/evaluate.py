@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
 import numpy as np
 
 from fsvae.baselines.mean_vector import AggregateSequence, Average
 from fsvae.baselines.popularity import Popularity
-from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
+from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import Bundle, load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.evaluation.metrics_table import markdown, plot
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.metric_names import COLUMNS
+from fsvae.evaluation.metrics_table import best_models, caption, markdown, plot
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
-from fsvae.evaluation.result_files import write_results
+from fsvae.evaluation.result_files import read_results, write_results
 from fsvae.features.clock import utc_text
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig
 from pipelines.lifecycle.tracking import Tracker
 from pipelines.lifecycle.train import Run
+from pipelines.reports.table import Table
+from pipelines.runtime.watch import Summary
+
+_FACTS = "evaluation.json"
 
 
-def evaluate_bundle(
-    bundle: Bundle, dataset: PreparedDataset, period: str, not_before_us: int = np.iinfo(np.int64).min
-) -> EvaluationResult:
-    """Evaluate a trained model on the listens of a period, in a dataset that may be another than it was trained on.
+@dataclass(frozen=True)
+class Evaluation(Summary):
+    """A run's model beside the baselines."""
 
-    Raises:
-        UserError: the model has learned from listens that it would be evaluated on.
-    """
-    learned_until, begin = bundle.learned_until(period), dataset.period(period)[0]
-    if learned_until > max(begin, not_before_us):
-        raise UserError(
-            f"The model has learned from listens up to {utc_text(learned_until)}, and the {period} period begins "
-            f"before, at {utc_text(begin)}: its figures would be too good. Train it on this dataset: fsvae train."
-        )
-    return evaluate(NetworkRecommender(bundle.model), bundle.view(dataset), period, not_before_us)
+    results: list[EvaluationResult]
+    folder: Path
+    period: str
+    min_count: int
+    reused: bool
+    """Whether nothing had changed since it was made, so that it was read from its files."""
+    verb = "evaluate"
+
+    def tables(self) -> list[Table]:
+        """Return a row for each model."""
+        best = best_models(self.results)
+        metrics = [result.metrics() for result in self.results]
+        rows = [(r.model, *(f"{m[name]:.3f}" for name in COLUMNS)) for r, m in zip(self.results, metrics, strict=True)]
+        marks = {
+            (row, column)
+            for row, result in enumerate(self.results)
+            for column, name in enumerate(COLUMNS, 1)
+            if result.model in best[name]
+        }
+        title = f"next-track prediction, {self.period} period"
+        return [Table(title, ("model", *COLUMNS.values()), rows, caption(self.results, self.min_count), best=marks)]
+
+    def lines(self) -> list[str]:
+        """Return where it is."""
+        again = ", as evaluated before" if self.reused else ""
+        return [f"table, picture and every position{again} → {self.folder}"]
 
 
-def evaluate_run(
-    run: Run,
-    dataset: PreparedDataset,
-    config: EvaluateConfig,
-    tracker: Tracker,
-    aggregate: AggregateSequenceConfig | None = None,
-) -> list[EvaluationResult]:
+def evaluate(
+    run: Run, dataset: Dataset, config: EvaluateConfig, tracker: Tracker, aggregate: AggregateSequenceConfig
+) -> Evaluation:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
+
+    What was evaluated before with the same settings is read, not computed anew.
+
+    Args:
+        run: the run.
+        dataset: the dataset that it was trained on.
+        config: the period.
+        tracker: where the figures are logged.
+        aggregate: settings of the aggregate sequence.
 
     Raises:
         UserError: the dataset is not the one that the model was trained on; the table would mix two track spaces.
@@ -57,23 +86,41 @@ def evaluate_run(
             f"{run.folder}: the run was trained on dataset {bundle.info['dataset']}, not on {dataset.fingerprint}. "
             "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
         )
-    results = []
-    for baseline in (
-        Popularity(NoSettings()),
-        Average(NoSettings()),
-        AggregateSequence(aggregate or AggregateSequenceConfig()),
-    ):
-        baseline.fit(dataset)
-        results.append(evaluate(baseline, dataset, config.period))
-    results.append(evaluate_bundle(bundle, dataset, config.period))
-
     out = run.folder / "evaluation" / config.period
-    out.mkdir(parents=True, exist_ok=True)
-    min_count = dataset.manifest["config"]["min_count"]
-    (out / "metrics.md").write_text(markdown(results, min_count))
-    Folder.at(out).write_json("metrics.json", {result.model: result.metrics() for result in results})
-    plot(results, out / "metrics.png")
+    folder, min_count = Folder.at(out), dataset.manifest["config"]["min_count"]
+    facts = {"results_version": RESULTS_VERSION, "aggregate_sequence": asdict(aggregate)}
+    if folder.exists(_FACTS) and folder.read_json(_FACTS) == facts:
+        results = [result for results in read_results([out]).values() for result in results]
+        return Evaluation(results, out, config.period, min_count, reused=True)
+
+    results = []
+    for baseline in (Popularity(), Average(), AggregateSequence(aggregate)):
+        baseline.fit(dataset)
+        results.append(evaluate_model(baseline, dataset, config.period))
+    results.append(evaluate_bundle(bundle, dataset, config.period))
+    folder.delete(_FACTS)  # until the rest is written
     write_results(out, results, dataset)
+    folder.write("metrics.md", markdown(results, min_count).encode())
+    folder.write_json("metrics.json", {result.model: result.metrics() for result in results})
+    plot(results, out / "metrics.png")
     tracker.log_metrics(run.run_id, {f"{config.period}/{name}": value for name, value in results[-1].metrics().items()})
     tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
-    return results
+    folder.write_json(_FACTS, facts)
+    return Evaluation(results, out, config.period, min_count, reused=False)
+
+
+def evaluate_bundle(
+    bundle: Bundle, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min
+) -> EvaluationResult:
+    """Evaluate a trained model on the listens of a period, in a dataset that may be another than it was trained on.
+
+    Raises:
+        UserError: the model has learned from listens that it would be evaluated on.
+    """
+    if bundle.learned_until(period) > max(dataset.period(period)[0], not_before_us):
+        raise UserError(
+            f"The model has learned from listens up to {utc_text(bundle.learned_until(period))}, and the {period} "
+            f"period begins before, at {utc_text(dataset.period(period)[0])}: its figures would be too good. Train it "
+            "on this dataset: fsvae train."
+        )
+    return evaluate_model(NetworkPredictor(bundle.model), bundle.view(dataset), period, not_before_us)

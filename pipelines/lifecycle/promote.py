@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsvae.bundle import load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
+from fsvae.evaluation.metric_names import over_all
 from pipelines.lifecycle.evaluate import evaluate_bundle
 from pipelines.lifecycle.lifecycle_config import PromoteConfig
 from pipelines.lifecycle.tracking import Tracker
+from pipelines.runtime.watch import Summary
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Summary):
     """The result of a comparison."""
 
     challenger: int
@@ -22,10 +24,22 @@ class Verdict:
     challenger_value: float
     champion_value: float
     promoted: bool
+    metric: str
+    verb = "promote"
+
+    def lines(self) -> list[str]:
+        """Return which version is the champion, and why."""
+        if self.challenger == self.champion:
+            return [f"version {self.champion} is the champion already"]
+        return [
+            f"{over_all(self.metric)}: challenger version {self.challenger} {self.challenger_value:.4f}, "
+            f"champion version {self.champion} {self.champion_value:.4f} → "
+            + ("the challenger is the new champion" if self.promoted else "the champion stays")
+        ]
 
 
 def promote(
-    tracker: Tracker, challenger: int, dataset: PreparedDataset, config: PromoteConfig, period: str = "test"
+    tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig, period: str = "test"
 ) -> Verdict:
     """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
 
@@ -37,7 +51,7 @@ def promote(
     """
     champion = tracker.resolve(None)
     if challenger == champion:
-        return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False)
+        return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False, metric=config.metric)
     bundles = {version: load_bundle(tracker.bundle(version)) for version in (challenger, champion)}
     unseen = max(bundle.learned_until(period) for bundle in bundles.values())
     if dataset.listens.played_at.max() < unseen:
@@ -46,10 +60,10 @@ def promote(
             "nothing to compare them on. Ingest later listens, and prepare again."
         )
     values = {
-        version: float(evaluate_bundle(bundle, dataset, period, unseen).ranking(config.metric).mean())
+        version: float(evaluate_bundle(bundle, dataset, period, unseen).values(f"{config.metric}_all").mean())
         for version, bundle in bundles.items()
     }
     promoted = values[challenger] > values[champion]
     if promoted:
         tracker.make_champion(challenger)
-    return Verdict(challenger, champion, values[challenger], values[champion], promoted)
+    return Verdict(challenger, champion, values[challenger], values[champion], promoted, config.metric)

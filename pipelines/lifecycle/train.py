@@ -1,7 +1,7 @@
 """Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
 
-A run's folder is named by what it is made of (dataset, model, training config, seed). The same command again goes on
-from the last checkpoint, or finds the finished run.
+A run's folder is named by what it is made of (dataset, model, training config, seed, RESULTS_VERSION). The same command
+again goes on from the last checkpoint, or finds the finished run.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from fsvae.bundle import save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.models.fsvae import FSVAE
+from fsvae.files import fingerprint
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import check_targets, fit, untrained
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.lifecycle.tracking import Tracker, git_commit
-from pipelines.runtime.files import fingerprint
+from pipelines.reports.words import count
 from pipelines.runtime.locks import held
+from pipelines.runtime.watch import Summary
 
 _NAMED = 5
-"""So many runs are named to one who asks for a run that there is not."""
+"""Number of runs that are named to one who asks for a run that there is not."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Summary):
     """A finished training run."""
 
     folder: Path
@@ -37,7 +40,13 @@ class Run:
     """MLflow's."""
     epochs: int
     version: int
-    """Of the registered model."""
+    """Version of the registered model."""
+
+    verb = "train"
+
+    def lines(self) -> list[str]:
+        """Return how long it was trained, and where it is."""
+        return [f"{count(self.epochs, 'epoch')}; registered as version {self.version} → {self.bundle}"]
 
     @property
     def bundle(self) -> Path:
@@ -46,7 +55,7 @@ class Run:
 
 
 def train(
-    dataset: PreparedDataset,
+    dataset: Dataset,
     model_config: ModelConfig,
     config: TrainConfig,
     seed: int,
@@ -64,7 +73,7 @@ def train(
         dataset: what to learn from.
         model_config: the model.
         config: the training.
-        seed: of the weights, the order and the noise.
+        seed: seed of the weights, the order and the noise.
         runs: folder of all runs.
         tracker: where to log and register.
         on_epoch: called with the epoch (from 1) and its metrics.
@@ -82,7 +91,7 @@ def train(
         if not result.exists():
             check_targets(dataset)  # before a run is on record
             run_id = _run_id(folder, tracker, dataset, made_of)
-            model = untrained(FSVAE, dataset, model_config, seed)
+            model = untrained(FSVAENetwork, dataset, model_config, seed)
             fitted = fit(
                 model,
                 dataset,
@@ -103,18 +112,24 @@ def train(
         return open_run(runs, folder.name)
 
 
-def is_trained(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
+def is_trained(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:
     """Return whether `train` would find the run finished."""
     return (runs / run_name(dataset, model_config, config, seed) / "run.json").exists()
 
 
-def run_name(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> str:
+def run_name(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> str:
     """Return the name of the run's folder."""
     return fingerprint(_made_of(dataset, model_config, config, seed))
 
 
-def _made_of(dataset: PreparedDataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
-    return {"dataset": dataset.fingerprint, "model": asdict(model_config), "train": asdict(config), "seed": seed}
+def _made_of(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int) -> dict[str, Any]:
+    return {
+        "results_version": RESULTS_VERSION,
+        "dataset": dataset.fingerprint,
+        "model": asdict(model_config),
+        "train": asdict(config),
+        "seed": seed,
+    }
 
 
 def open_run(runs: Path, name: str = "") -> Run:
@@ -144,7 +159,7 @@ def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int) -> None:
     Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
 
 
-def _run_id(folder: Path, tracker: Tracker, dataset: PreparedDataset, made_of: dict[str, Any]) -> str:
+def _run_id(folder: Path, tracker: Tracker, dataset: Dataset, made_of: dict[str, Any]) -> str:
     """Return the run's MLflow id, the same one when it is resumed, as long as the store knows it."""
     stored = folder / "mlflow.json"
     if stored.exists():

@@ -1,8 +1,7 @@
-"""One writer at a time: a lock that says who holds it and for how long.
+"""One writer at a time, and nothing deleted that is read: locks that a killed process leaves free.
 
-On this machine's disks the operating system keeps the lock, so that a killed holder leaves it free. Object stores know
-no locks: there the holder leaves a note, and a note that is older than a day, or of a process of this machine that is
-gone, is taken over.
+On this machine's disks the operating system keeps the locks. Object stores know none: there the holder leaves a note,
+which counts for nothing when it is too old, or of a process of this machine that is gone.
 """
 
 from __future__ import annotations
@@ -13,16 +12,19 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, ReadWriteLock, Timeout
 
 from fsvae.errors import UserError
 from fsvae.storage import Folder
 
 _STALE_S = 24 * 3600.0
+"""Age from which a note of a writer counts for nothing [s]."""
+_STALE_USE_S = 7 * 24 * 3600.0
+"""The same for a note of a reader, whose matrix may run for days; what is kept for too long costs only its room."""
 
 
 @contextmanager
@@ -49,10 +51,65 @@ def held(where: Folder | Path, what: str) -> Iterator[None]:
         yield
 
 
+def is_held(where: Folder | Path) -> bool:
+    """Return whether a process holds a folder (`held`)."""
+    try:
+        with held(where, ""):
+            return False
+    except UserError:
+        return True
+
+
+@contextmanager
+def in_use(where: Folder) -> Iterator[None]:
+    """Keep others from deleting a folder while the context is open: they ask `unused` first. Any number may.
+
+    A folder that is gone, or that this process may not write to, is used without a word: look into it for what is
+    wanted of it when the context is open.
+    """
+    with ExitStack() as stack:
+        if where.local is None:
+            name = f"{_USES}/{uuid.uuid4().hex}.json"
+            where.write_json(name, _note())
+            stack.callback(where.delete, name)
+        else:
+            with suppress(OSError):
+                stack.enter_context(_uses(where.local).read_lock())
+        yield
+
+
+@contextmanager
+def unused(where: Folder) -> Iterator[bool]:
+    """Yield whether no process uses a folder (`in_use`), so that it may be deleted.
+
+    On this machine's disks none begins to use it before the context ends; on an object store one may, within the
+    moment that this takes.
+    """
+    with ExitStack() as stack:
+        if where.local is None:
+            notes = [_note_of(where, name) for name in where.files() if name.startswith(f"{_USES}/")]
+            free = all(note is None or _is_stale(note, _STALE_USE_S) for note in notes)
+        else:
+            try:
+                stack.enter_context(_uses(where.local).write_lock(blocking=False))
+                free = True
+            except Timeout:
+                free = False
+        yield free
+
+
+_USES = ".uses"
+"""Folder of the notes of those who use a folder of an object store."""
+
+
+def _uses(folder: Path) -> ReadWriteLock:
+    return ReadWriteLock(folder / ".used.lock", is_singleton=False)
+
+
 @contextmanager
 def _noted(folder: Folder, what: str) -> Iterator[None]:
     other = _note_of(folder)
-    if other is not None and not _is_stale(other):
+    if other is not None and not _is_stale(other, _STALE_S):
         raise UserError(
             _busy(folder, what, other) + f" If that process is gone for sure, delete {folder}/.lock.json and run again."
         )
@@ -76,16 +133,16 @@ def _note() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "id": uuid.uuid4().hex}
 
 
-def _note_of(folder: Folder) -> dict[str, Any] | None:
+def _note_of(folder: Folder, name: str = ".lock.json") -> dict[str, Any] | None:
     try:
-        note: dict[str, Any] = folder.read_json(".lock.json")
+        note: dict[str, Any] = folder.read_json(name)
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return note
 
 
-def _is_stale(note: dict[str, Any]) -> bool:
-    if time.time() - note["since"] > _STALE_S:
+def _is_stale(note: dict[str, Any], age_s: float) -> bool:
+    if time.time() - note["since"] > age_s:
         return True
     if note["host"] != socket.gethostname():
         return False

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.progress import track
 
 from fsvae.errors import UserError
 from fsvae.limits import check
+from fsvae.progress import Stage
+from pipelines.reports.words import count
+from pipelines.runtime.watch import Summary
 from pipelines.simulation.listening import Listening
 from pipelines.simulation.simulate_config import SimulateConfig
 from pipelines.simulation.simulated_events import DAY_MS, KINDS, Events
@@ -32,18 +33,27 @@ _SETTINGS = b"fsvae.simulate"
 
 
 @dataclass(frozen=True)
-class SimulationSummary:
+class SimulationSummary(Summary):
     """What was written."""
 
+    folder: Path
     files: int
     events: int
     listens: int
     skips: int
     likes: int
     saves: int
+    verb = "simulate"
+
+    def lines(self) -> list[str]:
+        """Return the counts and where the log is."""
+        return [
+            f"{count(self.listens, 'listen')}, {count(self.skips, 'skip')}, {self.likes + self.saves:,} likes and "
+            f"saves on {count(self.files, 'day')} → {self.folder}"
+        ]
 
 
-def simulate(config: SimulateConfig, out_dir: Path) -> SimulationSummary:
+def simulate(config: SimulateConfig, out_dir: Path, progress: Stage = lambda stage, share: None) -> SimulationSummary:
     """Write `events-YYYY-MM-DD.parquet` (RAW_EVENTS, sorted by played_at) for every day of the log to `out_dir`.
 
     Raises:
@@ -63,24 +73,16 @@ def simulate(config: SimulateConfig, out_dir: Path) -> SimulationSummary:
     writer = DayWriter(world, config.users, int(first_midnight.timestamp()) * 1000, {_SETTINGS: settings})
     counts, overflow = np.zeros(len(KINDS), np.int64), Events.none()
     days = zip(paths, days_seed.spawn(config.days), strict=True)
-    console = Console(stderr=True)
-    shown = track(
-        days,
-        description="Simulating days",
-        total=config.days,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    for day, (path, seed) in enumerate(shown):
+    for day, (path, seed) in enumerate(days):
         events = Events.concat([overflow, *_day(day, blocks, world, seed)])
         today, later = events.in_order(until=(day + 1) * DAY_MS)
         # What sessions of this day hold past midnight is written with the days to come.
         overflow = events.take(later)
         counts += np.bincount(events.kind[today], minlength=len(KINDS))
         writer.write(events, today, path)
+        progress(path.stem, (day + 1) / config.days)
     listens, skips, likes, saves = counts.tolist()
-    return SimulationSummary(config.days, int(counts.sum()), listens, skips, likes, saves)
+    return SimulationSummary(out_dir, config.days, int(counts.sum()), listens, skips, likes, saves)
 
 
 def _check_folder(out_dir: Path, paths: list[Path], settings: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_dataset import all_slow, random_model, small_config, unit_vectors
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import listen_features, request_features
 from fsvae.features.habits import habits
@@ -24,12 +24,12 @@ from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.fsvae import FSVAENetwork
+from fsvae.models.predict import NetworkPredictor
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.schema import KINDS
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -59,7 +59,7 @@ def random_rows(rng: np.random.Generator, count: int, begin: int, end: int, user
     ]
 
 
-def prepared(rows: list[Row], folder: Path) -> PreparedDataset:
+def prepared(rows: list[Row], folder: Path) -> Dataset:
     """The dataset of a log, by way of a lake."""
     folder.mkdir()
     rows = [*rows, ("last", 0, START_US + DAYS * DAY_US, "listen", None)]  # there is always a listen in the test period
@@ -77,7 +77,7 @@ def prepared(rows: list[Row], folder: Path) -> PreparedDataset:
     ).write_parquet(folder / "log.parquet")
     lake = Lake(folder / "lake")
     ingest(lake, SourceConfig(path=str(folder / "log.parquet")))
-    return open_dataset(prepare(lake, CONFIG, 1, folder / "datasets"))
+    return open_dataset(prepare(lake, CONFIG, 1, folder / "datasets").folder)
 
 
 BASE = random_rows(np.random.default_rng(0), 330, START_US, START_US + DAYS * DAY_US, USERS, TRACKS)
@@ -93,13 +93,13 @@ class Seen:
     snapshots: dict[tuple[str, int], bytes]
 
 
-def seen(dataset: PreparedDataset, models: list[FSVAE], t: int) -> Seen:
+def seen(dataset: Dataset, models: list[FSVAENetwork], t: int) -> Seen:
     listens, ids = dataset.listens, dataset.tracks["track_id"].to_list()
     features = listen_features(listens.played_at, listens.previous_at, listens.played_fraction)
     slow = all_slow(dataset)
     found = []
     for model in models:
-        parts = list(NetworkRecommender(model).predict(dataset, 0, np.iinfo(np.int64).max))
+        parts = list(NetworkPredictor(model).predict(dataset, 0, np.iinfo(np.int64).max))
         order = np.argsort(np.concatenate([part.targets for part in parts]))
         ranking = [part.queries if part.scores is None else part.scores for part in parts]
         found += [np.concatenate([part.vectors for part in parts])[order], np.concatenate(ranking)[order]]
@@ -130,7 +130,7 @@ def seen(dataset: PreparedDataset, models: list[FSVAE], t: int) -> Seen:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return prepared(BASE, tmp_path_factory.mktemp("base") / "log")
 
 
@@ -142,11 +142,11 @@ MODELS: list[dict[str, object]] = [
 
 
 @pytest.fixture(scope="module")
-def models(base: PreparedDataset) -> list[FSVAE]:
+def models(base: Dataset) -> list[FSVAENetwork]:
     return [random_model(base, small_config(**changes)) for changes in MODELS]
 
 
-def test_the_base_has_something_to_leak(base: PreparedDataset) -> None:
+def test_the_base_has_something_to_leak(base: Dataset) -> None:
     counts = base.manifest["counts"]
     assert counts["catalogue"] >= 8 and counts["train_listens"] > 100 and counts["test_listens"] > 30
     assert len(LISTEN_TIMES) > 60
@@ -167,8 +167,8 @@ def test_the_base_has_something_to_leak(base: PreparedDataset) -> None:
     keep=st.sampled_from([0.0, 0.5, 0.9]),
 )
 def test_what_happens_from_t_on_moves_nothing_before_it(
-    base: PreparedDataset,
-    models: list[FSVAE],
+    base: Dataset,
+    models: list[FSVAENetwork],
     tmp_path_factory: pytest.TempPathFactory,
     t: int,
     seed: int,
@@ -191,7 +191,10 @@ def test_what_happens_from_t_on_moves_nothing_before_it(
     assert changed.tracks.filter(counted).equals(base.tracks.filter(counted))
     assert changed.n_catalogue == base.n_catalogue  # behind it lie vectors that later tracks borrow from it
     assert changed.vectors[: base.n_catalogue].tobytes() == base.vectors.tobytes()
-    ours, theirs = FSVAE.for_dataset(base, models[0].config).slow, FSVAE.for_dataset(changed, models[0].config).slow
+    ours, theirs = (
+        FSVAENetwork.for_dataset(base, models[0].config).slow,
+        FSVAENetwork.for_dataset(changed, models[0].config).slow,
+    )
     assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.std, theirs.std)
 
     one, other = seen(base, models, t), seen(changed, models, t)

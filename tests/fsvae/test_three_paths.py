@@ -8,17 +8,25 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_dataset import all_slow, dataset_of, random_histories, random_model, small_config, unit_vectors
+from tiny_dataset import (
+    FIRST_DAY,
+    HOUR_US,
+    all_slow,
+    dataset_of,
+    random_histories,
+    random_model,
+    small_config,
+    unit_vectors,
+)
 
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
-from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.data.dataset import Dataset
+from fsvae.features.clock import DAY_US
+from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.models.online_state import UserState, new_user, predict, update
-from fsvae.models.predict import NetworkRecommender
-from serving.online_recommender import OnlineRecommender, RecentListen
-
-LATER = 4_000_000_000_000_000  # a request long after the log
+from fsvae.models.predict import NetworkPredictor
+from fsvae.online_recommender import OnlineRecommender, RecentListen
 
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 CATALOGUE, OUTSIDE, DIM = 12, 3, 6
@@ -38,18 +46,18 @@ def lengths(history: int) -> list[int]:
     return [*around, 3 * history, 5 * history, 6 * history + 3]
 
 
-def dataset(history: int) -> PreparedDataset:
+def dataset(history: int) -> Dataset:
     histories = random_histories(lengths(history), CATALOGUE + OUTSIDE, seed=history)
     return dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1, outside=OUTSIDE)
 
 
-def rows(model: FSVAE, prediction: Prediction) -> NDArray[np.float32]:
+def rows(model: FSVAENetwork, prediction: Prediction) -> NDArray[np.float32]:
     """The expected vectors and the scores of the catalogue side by side, [N, D + C]."""
     return torch.cat([prediction.y_ND, model.scores(prediction, model.search_table)], dim=1).numpy()
 
 
 @torch.inference_mode()
-def training_path(model: FSVAE, data: PreparedDataset, history: int) -> dict[int, NDArray[np.float32]]:
+def training_path(model: FSVAENetwork, data: Dataset, history: int) -> dict[int, NDArray[np.float32]]:
     """Flat position → what the training-time forward predicts where its context is that of the definition."""
     chunks = training_chunks(data.listens, FOREVER[1], history)
     batch = Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))]
@@ -62,9 +70,9 @@ def training_path(model: FSVAE, data: PreparedDataset, history: int) -> dict[int
     return dict(zip(flat[counts].tolist(), found[counts], strict=True))
 
 
-def one_pass_path(model: FSVAE, data: PreparedDataset) -> dict[int, NDArray[np.float32]]:
+def one_pass_path(model: FSVAENetwork, data: Dataset) -> dict[int, NDArray[np.float32]]:
     found: dict[int, NDArray[np.float32]] = {}
-    for part in NetworkRecommender(model).predict(data, *FOREVER):
+    for part in NetworkPredictor(model).predict(data, *FOREVER):
         scores = part.scores
         if scores is None:
             assert part.queries is not None
@@ -73,7 +81,7 @@ def one_pass_path(model: FSVAE, data: PreparedDataset) -> dict[int, NDArray[np.f
     return found
 
 
-def steps(model: FSVAE, data: PreparedDataset, user: int) -> list[UserState]:
+def steps(model: FSVAENetwork, data: Dataset, user: int) -> list[UserState]:
     """The states before each listen of a user, and behind the last."""
     listens = data.listens
     states = [new_user(model)]
@@ -84,7 +92,7 @@ def steps(model: FSVAE, data: PreparedDataset, user: int) -> list[UserState]:
 
 
 @torch.inference_mode()
-def stepped(model: FSVAE, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
+def stepped(model: FSVAENetwork, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
     return rows(model, predict(model, state, model.slow(torch.from_numpy(slow)[None]), at))[0]
 
 
@@ -140,7 +148,7 @@ def test_the_states_of_a_bundle_are_those_of_stepping(
     save_bundle(folder, model, data, {})
     bundle = load_bundle(folder)
     for user, user_id in enumerate(data.user_ids):
-        expected, known = steps(model, data, user)[-1], bundle.user(user_id, LATER)
+        expected, known = steps(model, data, user)[-1], bundle.user(user_id, data.manifest["as_of_day"] * DAY_US)
         assert known is not None
         state, slow = known
         assert (state.n_listens, state.last_played_at) == (expected.n_listens, expected.last_played_at)
@@ -153,10 +161,10 @@ def test_the_states_of_a_bundle_are_those_of_stepping(
         last = np.flatnonzero(data.snapshots.user == user)[-1]
         assert data.snapshots.day[last] == data.manifest["as_of_day"]
         assert np.array_equal(slow, all_slow(data)[last])
-    assert bundle.user("nobody", LATER) is None
+    assert bundle.user("nobody", 0) is None and bundle.last_played_at("nobody") is None
 
 
-def split_at(data: PreparedDataset, kept: int) -> PreparedDataset:
+def split_at(data: Dataset, kept: int) -> Dataset:
     """The dataset of every user's first listens, in which those with no more than `kept` are whole."""
     listens = data.listens
     histories = {}
@@ -208,6 +216,39 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
                 assert track.score == pytest.approx(expected[track.track_id], abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("days_later", [0, 1, 8, 9, 10, 28, 29, 40])
+def test_a_request_on_any_day_reads_the_snapshot_that_evaluation_reads_on_it(
+    days_later: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Others listen until 9 days after a user's last active day: the 10th is the first one behind the dataset."""
+    rng = np.random.default_rng(5)
+    hours = [(day, hour) for day in range(35) if day % 4 for hour in (7, 22)]
+    past = [
+        (int(rng.integers(CATALOGUE + OUTSIDE)), (FIRST_DAY + day) * DAY_US + hour * HOUR_US) for day, hour in hours
+    ]
+    last_day = past[-1][1] // DAY_US
+    others = [(3, day * DAY_US) for day in range(FIRST_DAY, last_day + 10)]
+    at = (last_day + days_later) * DAY_US + 23 * HOUR_US
+
+    def dataset_with(history: list[tuple[int, int]]) -> Dataset:
+        vectors = unit_vectors(CATALOGUE, DIM)
+        return dataset_of({"others": others, "u": history}, vectors, train_until=0, validation_until=1, outside=OUTSIDE)
+
+    early, whole = dataset_with(past), dataset_with([*past, (0, at)])
+    assert early.manifest["as_of_day"] == last_day + 10
+    model = random_model(early, small_config())
+    folder = tmp_path_factory.mktemp("bundle")
+    save_bundle(folder, model, early, {})
+    bundle = load_bundle(folder)
+    known = bundle.user("u", at)
+    assert known is not None
+    assert np.array_equal(known[1], all_slow(whole)[whole.slow_row[-1]])
+    given = OnlineRecommender(bundle, approximate_from=1_000).next_tracks("u", [], k=CATALOGUE, at=at)
+    evaluated = one_pass_path(model, whole)[len(whole.listens) - 1][DIM:]
+    for track in given.tracks:
+        assert track.score == pytest.approx(evaluated[int(track.track_id[1:])], abs=TOLERANCE)
+
+
 def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_features(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -252,7 +293,7 @@ def test_scores_of_a_large_catalogue_come_a_few_targets_at_a_time(monkeypatch: p
     model = random_model(data, small_config(repeat_head=True))
     expected = one_pass_path(model, data)
     monkeypatch.setattr("fsvae.data.batches._SCORES_AT_ONCE", 5 * CATALOGUE)
-    parts = [part.scores for part in NetworkRecommender(model).predict(data, *FOREVER)]
+    parts = [part.scores for part in NetworkPredictor(model).predict(data, *FOREVER)]
     assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 5 * CATALOGUE
     found = one_pass_path(model, data)
     assert found.keys() == expected.keys()

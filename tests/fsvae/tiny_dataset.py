@@ -9,13 +9,14 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import PreparedDataset, Snapshots
+from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.features.clock import DAY_US
-from fsvae.features.habits import habits, snapshot_days
+from fsvae.features.habits import Past, fold, snapshot_days
+from fsvae.features.recent_days import RecentDays
 from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 
 SECOND_US = 1_000_000
@@ -38,7 +39,7 @@ def dataset_of(
     train_until: int,
     validation_until: int,
     outside: int = 0,
-) -> PreparedDataset:
+) -> Dataset:
     """Return the prepared dataset of some histories.
 
     Args:
@@ -65,7 +66,9 @@ def dataset_of(
     track = listens.track.astype(np.int64)
     events = Events(listens.user, track, track % 3, np.zeros(len(track), dtype=np.int8), listens.played_at)
     sums = DaySums.of(listens.user, listens.track, listens.played_at, vectors)
-    snapshots = Snapshots(user, day, habits(events, user, day), sums)
+    first = int(listens.played_at.min()) // DAY_US
+    habits, past = fold(Past.nothing(), events, listens.n_users, first, as_of_day, user, day)
+    snapshots = Snapshots(user, day, habits, sums)
     n_tracks = len(vectors) + outside
     trained = listens.played_at < train_until
     tracks = pl.DataFrame(
@@ -77,9 +80,10 @@ def dataset_of(
             "artist_name": [f"Artist {index % 3}" for index in range(n_tracks)],
             "train_count": np.bincount(track[trained], minlength=n_tracks),
             "in_catalogue": np.arange(n_tracks) < len(vectors),
+            "vector_origin": ["trained"] * len(vectors) + ["none"] * outside,
         }
     )
-    return PreparedDataset(
+    return Dataset(
         manifest={
             "fingerprint": "tiny",
             "train_until_us": train_until,
@@ -94,6 +98,7 @@ def dataset_of(
         n_catalogue=len(vectors),
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
+        recent=RecentDays.of(past),
     )
 
 
@@ -111,7 +116,7 @@ def random_histories(lengths: Sequence[int], n_tracks: int, seed: int, prefix: s
     return histories
 
 
-def pattern() -> PreparedDataset:
+def pattern() -> Dataset:
     """Three users who go round and round the same five tracks, a minute a track, for 60 listens each."""
     histories = {
         f"u{user}": [((user + n) % 5, FIRST_DAY * DAY_US + user * 3_600_000_000 + n * 60_000_000) for n in range(60)]
@@ -121,11 +126,11 @@ def pattern() -> PreparedDataset:
     return dataset_of(histories, unit_vectors(5, 6), cut, np.iinfo(np.int64).max)
 
 
-def random_model(dataset: PreparedDataset, config: ModelConfig, seed: int = 0, scale: float = 0.3) -> FSVAE:
+def random_model(dataset: Dataset, config: ModelConfig, seed: int = 0, scale: float = 0.3) -> FSVAENetwork:
     """Return a model in evaluation mode whose weights are large enough for every input to matter."""
     features = torch.from_numpy(all_slow(dataset))
     vectors = torch.from_numpy(dataset.vectors)
-    model = FSVAE(config, vectors, features.mean(dim=0), features.std(dim=0) + 0.1, dataset.n_catalogue)
+    model = FSVAENetwork(config, vectors, features.mean(dim=0), features.std(dim=0) + 0.1, dataset.n_catalogue)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -133,7 +138,7 @@ def random_model(dataset: PreparedDataset, config: ModelConfig, seed: int = 0, s
     return model.eval()
 
 
-def all_slow(dataset: PreparedDataset) -> NDArray[np.float32]:
+def all_slow(dataset: Dataset) -> NDArray[np.float32]:
     """Return the slow features of all snapshots."""
     return dataset.snapshots.features(np.arange(len(dataset.snapshots.day)))
 

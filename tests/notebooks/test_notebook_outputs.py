@@ -10,10 +10,10 @@ import pytest
 from IPython.display import Image, Markdown
 from notebook_helpers import heard_last, show
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from pipelines.reports.latent.latent_page import Section
-from pipelines.reports.page import Table
 from pipelines.reports.plot import Plot
+from pipelines.reports.table import Table
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_section_is_its_text_its_plots_with_captions_and_its_tables(under: lis
     assert [part.data for part in under[:3]] == ["# Words", "A text.", "**A plot.** Of nothing."]
 
 
-def test_what_was_heard_last_is_in_order_of_time(small_dataset: PreparedDataset) -> None:
+def test_what_was_heard_last_is_in_order_of_time(small_dataset: Dataset) -> None:
     user = int(np.bincount(small_dataset.listens.user).argmax())
     table = heard_last(small_dataset, small_dataset.user_ids[user], 3)
     last = small_dataset.listens.offsets[user + 1] - 1

@@ -18,10 +18,10 @@ from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.storage import Folder
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.simulation.simulate import SimulateConfig, simulate
 
@@ -111,8 +111,8 @@ def test_ingest_killed_at_any_moment(log: Log, lake: Lake, tmp_path: Path) -> No
 @pytest.mark.parametrize("before", ["nothing", "another dataset"])
 def test_prepare_killed_at_any_moment(before: str, lake: Lake, tmp_path: Path) -> None:
     """The dataset that was there before stays the current one, and whole, until the new one is; then it goes."""
-    first = prepare(lake, CONFIG, 2, tmp_path / "first")
-    made = prepare(lake, CONFIG, 1, tmp_path / "made")
+    first = prepare(lake, CONFIG, 2, tmp_path / "first").folder
+    made = prepare(lake, CONFIG, 1, tmp_path / "made").folder
     whole = contents(tmp_path / "made")
     datasets = {folder.name: contents(disk(folder)) for folder in (first, made)}
 
@@ -135,7 +135,7 @@ def test_prepare_killed_at_any_moment(before: str, lake: Lake, tmp_path: Path) -
 
 
 def test_a_dataset_holds_each_listen_once(log: Log, lake: Lake, tmp_path: Path) -> None:
-    dataset = open_dataset(disk(prepare(lake, CONFIG, 1, tmp_path)))
+    dataset = open_dataset(disk(prepare(lake, CONFIG, 1, tmp_path).folder))
     listens, rows = dataset.listens, pl.concat(log.rows.values()).filter(kind="listen")
     found = pl.DataFrame(
         {
@@ -151,7 +151,7 @@ def test_prepare_killed_while_it_deletes_an_old_one(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of a deleted dataset must not keep the name that it had: its files are made again when they are wanted."""
-    first = prepare(lake, CONFIG, seed=1, datasets=tmp_path)
+    first = prepare(lake, CONFIG, seed=1, datasets=tmp_path).folder
     was = contents(disk(first))
 
     def stopped(folder: Folder) -> None:
@@ -162,5 +162,5 @@ def test_prepare_killed_while_it_deletes_an_old_one(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Folder, "delete_all", stopped)
         prepare(lake, CONFIG, seed=2, datasets=tmp_path)
-    assert prepare(lake, CONFIG, seed=1, datasets=tmp_path) == first
+    assert prepare(lake, CONFIG, seed=1, datasets=tmp_path).folder == first
     assert contents(disk(first)) == was

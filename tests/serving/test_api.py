@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,30 +11,30 @@ import torch
 from fastapi.testclient import TestClient
 
 from fsvae.bundle import Bundle, load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import cosine_distance
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
+from fsvae.online_recommender import OnlineRecommender, RecentListen
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
-from serving.online_recommender import OnlineRecommender, RecentListen
 
 EXACT = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("bundle")
     config = ModelConfig(history=8, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, softmax_weight=1.0)
-    save_bundle(path, FSVAE.for_dataset(small_dataset, config), small_dataset, {})
+    save_bundle(path, FSVAENetwork.for_dataset(small_dataset, config), small_dataset, {})
     return load_bundle(path)
 
 
 @pytest.fixture(scope="module")
 def client(bundle: Bundle) -> TestClient:
     recommender = OnlineRecommender(bundle, EXACT)
-    return TestClient(create_app(lambda: recommender, "fsvae/7", token=None))
+    return TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
 
 
 def ask(client: TestClient, **question: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_answer_names_version_and_k_tracks_best_first(client: TestClient, bundle
     assert all(track["title"] == titles[track["track_id"]] for track in answer["tracks"])
 
 
-def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: Dataset) -> None:
     """A user's last listen, asked for online from the listens before it, gives the batch prediction's tracks."""
     listens = small_dataset.listens
     user = int(np.argmax(np.diff(listens.offsets)))
@@ -61,7 +61,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
     at = int(listens.played_at[last])
     batch = {
         int(target): query
-        for part in NetworkRecommender(bundle.model).predict(small_dataset, at, at + 1)
+        for part in NetworkPredictor(bundle.model).predict(small_dataset, at, at + 1)
         for target, query in zip(part.targets, part.queries, strict=True)
     }
     scores = 1 - cosine_distance(
@@ -97,7 +97,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: P
 
 
 def test_recent_listens_that_are_in_the_stored_history_are_not_read_twice(
-    client: TestClient, bundle: Bundle, small_dataset: PreparedDataset
+    client: TestClient, bundle: Bundle, small_dataset: Dataset
 ) -> None:
     listens = small_dataset.listens
     last = int(listens.offsets[1]) - 1
@@ -178,7 +178,7 @@ def test_bodies_are_bounded(client: TestClient) -> None:
 
 def test_token_is_asked_for_where_one_is_set(bundle: Bundle) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
-    client = TestClient(create_app(lambda: recommender, "fsvae/7", token="s3cret"))
+    client = TestClient(create_app(lambda: recommender, "fsvae/7", token="s3cret", clock_skew_s=300))
     question = {"user_id": "nobody"}
     assert client.post("/v1/next-tracks", json=question).status_code == 401
     wrong = {"Authorization": "Bearer guess"}
@@ -209,10 +209,44 @@ def test_recent_listens_at_one_time_all_count(bundle: Bundle) -> None:
 def test_an_untimed_recent_listen_is_new_however_fresh_the_history_is(bundle: Bundle) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
-    state, _ = bundle.user(user, 0) or (None, None)
-    assert state is not None
-    answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, state.last_played_at + 60_000_000)
+    last = bundle.last_played_at(user)
+    assert last is not None
+    answer = recommender.next_tracks(user, [RecentListen(bundle.track_ids[0])], 5, last + 60_000_000)
     assert answer.recent_used == 1
+
+
+def listen_at(bundle: Bundle, at: datetime) -> dict[str, str]:
+    return {"track_id": bundle.track_ids[0], "played_at": at.isoformat()}
+
+
+def test_a_listen_ahead_of_the_servers_clock_is_the_time_of_the_request(client: TestClient, bundle: Bundle) -> None:
+    """A player's clock may be ahead: nothing is predicted for a time before the last listen."""
+    ahead = datetime.now(UTC) + timedelta(seconds=60)
+    found = ask(client, recent=[listen_at(bundle, ahead)])
+    assert found == ask(client, recent=[listen_at(bundle, ahead)], at=ahead.isoformat())
+    response = client.post("/v1/next-tracks", json={"recent": [listen_at(bundle, ahead + timedelta(seconds=600))]})
+    assert response.status_code == 422 and "more than 300 s later than the request" in response.text
+
+
+def test_a_listen_ahead_of_the_time_that_is_given_is_within_the_skew(client: TestClient, bundle: Bundle) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    last = at + timedelta(seconds=300)
+    found = ask(client, recent=[bundle.track_ids[1], listen_at(bundle, last)], at=at.isoformat())
+    assert found == ask(client, recent=[bundle.track_ids[1], listen_at(bundle, last)], at=last.isoformat())
+    later = listen_at(bundle, last + timedelta(microseconds=1))
+    response = client.post("/v1/next-tracks", json={"recent": [later], "at": at.isoformat()})
+    (fault,) = response.json()["detail"]
+    assert response.status_code == 422 and fault["loc"] == ["body", "recent"]
+
+
+def test_without_a_skew_no_listen_may_be_later_than_the_request(bundle: Bundle) -> None:
+    recommender = OnlineRecommender(bundle, EXACT)
+    strict = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=0))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert ask(strict, recent=[listen_at(bundle, at)], at=at.isoformat())["recent_used"] == 1
+    later = listen_at(bundle, at + timedelta(microseconds=1))
+    response = strict.post("/v1/next-tracks", json={"recent": [later], "at": at.isoformat()})
+    assert response.status_code == 422 and "recent holds a listen that is later than the request" in response.text
 
 
 @pytest.mark.parametrize(
@@ -242,9 +276,8 @@ def test_messages_are_without_pydantics_prefix(client: TestClient) -> None:
 
 def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, bundle: Bundle) -> None:
     user = bundle.user_ids[0]
-    known = bundle.user(user, 0)
-    assert known is not None
-    last = known[0].last_played_at
+    last = bundle.last_played_at(user)
+    assert last is not None
 
     def at(time_us: int) -> str:
         return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat()
@@ -259,11 +292,12 @@ def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, 
 
 def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine whose clock is behind the log."""
-    monkeypatch.setattr("serving.online_recommender.time.time_ns", lambda: 5_000)
+    monkeypatch.setattr("fsvae.online_recommender.time.time_ns", lambda: 5_000)
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
-    assert ask(TestClient(create_app(lambda: recommender, "fsvae/7", token=None)), user_id=user)["known_user"]
+    client = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
+    assert ask(client, user_id=user)["known_user"]
 
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])
@@ -288,16 +322,3 @@ def test_the_page_of_the_api_says_that_a_recent_listen_may_be_a_bare_id(client: 
 def test_what_json_cannot_say_is_a_422_too(client: TestClient, body: str) -> None:
     response = client.post("/v1/next-tracks", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422, response.text
-
-
-def test_slow_features_are_those_of_the_days_evaluation_reads(bundle: Bundle, small_dataset: PreparedDataset) -> None:
-    """On a day of the log: the last active day's snapshot; after it: the one as of the end."""
-    day_us = 86_400_000_000
-    last = int(small_dataset.listens.offsets[1]) - 1
-    as_of = int(bundle.info["as_of_day"])
-    row = small_dataset.snapshots.rows_of(np.array([0]), np.array([as_of]))[0]
-    features = small_dataset.snapshots.features(np.arange(len(small_dataset.snapshots.day)))
-    during, after = bundle.user(bundle.user_ids[0], as_of * day_us - 1), bundle.user(bundle.user_ids[0], as_of * day_us)
-    assert during is not None and after is not None
-    assert np.array_equal(during[1], features[small_dataset.slow_row[last]])
-    assert np.array_equal(after[1], features[row])

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from fsvae.bundle import load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
+from fsvae.online_recommender import OnlineRecommender
 from serving import app
 from serving.app import running
-from serving.online_recommender import OnlineRecommender
 from serving.serve_config import ServeConfig
 
 
@@ -32,8 +32,10 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_model_for_comparisons_only_is_refused(small_dataset: PreparedDataset, tmp_path: Path) -> None:
-    model = FSVAE.for_dataset(small_dataset, ModelConfig(history=4, slow_hidden=4, fast_hidden=4, fast="shuffled"))
+def test_a_model_for_comparisons_only_is_refused(small_dataset: Dataset, tmp_path: Path) -> None:
+    model = FSVAENetwork.for_dataset(
+        small_dataset, ModelConfig(history=4, slow_hidden=4, fast_hidden=4, fast="shuffled")
+    )
     save_bundle(tmp_path, model, small_dataset, {})
     with pytest.raises(UserError, match=r"fast=shuffled, which is for comparisons only: serve another version"):
         OnlineRecommender(load_bundle(tmp_path), approximate_from=10_000)

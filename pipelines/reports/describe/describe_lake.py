@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from fsvae.prepare.buckets import N_BUCKETS
+from fsvae.prepare.events import read_buckets
 from fsvae.progress import Done
-from pipelines.lake.events import read_buckets
-from pipelines.lake.lake import N_BUCKETS, Lake
+from pipelines.lake.lake import Lake
 from pipelines.reports.describe.description import (
     SAMPLE_LISTENS,
     Description,

@@ -10,7 +10,7 @@ from fsvae.schema import KINDS
 from pipelines.reports.describe.description import Description, Ints, Log
 from pipelines.reports.describe.drift import Drift
 from pipelines.reports.describe.statistics import zipf_exponent
-from pipelines.reports.page import Table
+from pipelines.reports.table import Table
 from pipelines.reports.words import NONE, decimal, percent
 
 LOGS_SHOWN = 10

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fsvae.bundle import Bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.features.clock import DAY_US, HOUR_US
 from fsvae.latent.anomaly import ReconstructionErrors, anomalies, reconstruction_errors
@@ -21,7 +21,7 @@ from fsvae.latent.maps import NO_TASTE, Clusters, Space, agreement, neighbours, 
 from fsvae.latent.paths import cosine, decode, nearest_track, path
 from fsvae.latent.states import States, encode, latest_days, mean_request, most_active, some_listens
 from fsvae.latent.tastes import last_heard, slow_taste
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.progress import Done, Stage
 from pipelines.reports.latent.figures import (
     ANOMALIES_SHOWN,
@@ -45,7 +45,7 @@ from pipelines.reports.words import TRACK_LABEL
 def latent_figures(
     run: str,
     bundle: Bundle,
-    dataset: PreparedDataset,
+    dataset: Dataset,
     user_ids: Sequence[str],
     seed: int,
     done: Stage = lambda stage, share: None,
@@ -102,7 +102,7 @@ def latent_figures(
     )
 
 
-def users_of(dataset: PreparedDataset, user_ids: Sequence[str]) -> NDArray[np.int64]:
+def users_of(dataset: Dataset, user_ids: Sequence[str]) -> NDArray[np.int64]:
     """Return the indices of users by their ids, in the order given; of no ids, those with most active days."""
     if not user_ids:
         return most_active(dataset, DRIFT_DAYS, FOLLOWED_USERS)
@@ -118,7 +118,7 @@ def track_labels(tracks: pl.DataFrame) -> list[str]:
     return tracks.select(TRACK_LABEL).to_series().to_list()
 
 
-def _maps(model: FSVAE, dataset: PreparedDataset, labels: list[str], states: States, space: Space, seed: int) -> Maps:
+def _maps(model: FSVAENetwork, dataset: Dataset, labels: list[str], states: States, space: Space, seed: int) -> Maps:
     played_at, user_N = dataset.listens.played_at[states.positions], dataset.listens.user[states.positions]
     hour_N = played_at % DAY_US // HOUR_US
     taste = taste_clusters(slow_taste(dataset, states.positions), CLUSTERS, seed)
@@ -146,13 +146,13 @@ def _same_cluster(clusters: Clusters) -> NDArray[np.bool_]:
     return np.asarray((label_N[:, None] == label_N[None, :]) & (label_N != NO_TASTE))
 
 
-def _central(model: FSVAE, labels: list[str], clusters: Clusters) -> list[list[str]]:
+def _central(model: FSVAENetwork, labels: list[str], clusters: Clusters) -> list[list[str]]:
     """Return the three tracks nearest to the centre of each cluster."""
     order = np.argsort(-(clusters.centres_CD @ model.catalogue.numpy().T), axis=1, kind="stable")
     return [[labels[track] for track in tracks] for tracks in order[:, :3]]
 
 
-def _follow(model: FSVAE, dataset: PreparedDataset, user: int) -> FollowedUser:
+def _follow(model: FSVAENetwork, dataset: Dataset, user: int) -> FollowedUser:
     """Return a user's paths through the last days: from both sides, and from each alone where the model has two.
 
     All points are asked for with one request: a path shows the user, and not the hours and weekdays of the listens.
@@ -168,7 +168,7 @@ def _follow(model: FSVAE, dataset: PreparedDataset, user: int) -> FollowedUser:
     return FollowedUser(dataset.user_ids[user], len(recent), paths)
 
 
-def _walk(model: FSVAE, dataset: PreparedDataset, labels: list[str], chosen: NDArray[np.int64]) -> Walk:
+def _walk(model: FSVAENetwork, dataset: Dataset, labels: list[str], chosen: NDArray[np.int64]) -> Walk:
     """Walk from the first chosen user to the second, or to another one if only one is chosen."""
     begin, end = chosen[:2] if len(chosen) > 1 else (chosen[0], int(chosen[0] == 0))
     last = dataset.listens.offsets[1:] - 1
@@ -185,7 +185,7 @@ def _walk(model: FSVAE, dataset: PreparedDataset, labels: list[str], chosen: NDA
 
 
 def _anomalous(
-    model: FSVAE, dataset: PreparedDataset, labels: list[str], found: ReconstructionErrors
+    model: FSVAENetwork, dataset: Dataset, labels: list[str], found: ReconstructionErrors
 ) -> list[AnomalousListen]:
     rows = np.sort(np.argsort(-found.nll, kind="stable")[:ANOMALIES_SHOWN])
     positions, listens = found.positions[rows], dataset.listens

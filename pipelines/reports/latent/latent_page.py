@@ -10,8 +10,9 @@ import numpy as np
 from fsvae.features.clock import utc_text
 from pipelines.reports.latent import latent_plots, latent_tables, map_plots
 from pipelines.reports.latent.figures import DRIFT_DAYS, NEAREST_STATES, LatentFigures
-from pipelines.reports.page import Table, page
+from pipelines.reports.page import page
 from pipelines.reports.plot import Plot
+from pipelines.reports.table import Table
 from pipelines.reports.words import count, decimal, percent
 
 

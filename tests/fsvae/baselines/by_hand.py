@@ -6,7 +6,7 @@ import numpy as np
 from tiny_dataset import FIRST_DAY, SECOND_US, History, dataset_of
 
 from fsvae.baselines.score_based import POPULARITY_SHARE
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
 
 VECTORS = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
@@ -19,7 +19,7 @@ def minutes(*tracks: int, day: int) -> History:
     return [(track, (FIRST_DAY + day) * DAY_US + 60 * SECOND_US * n) for n, track in enumerate(tracks)]
 
 
-def dataset(**histories: History) -> PreparedDataset:
+def dataset(**histories: History) -> Dataset:
     """The prepared dataset of some users: tracks 0, 1 and 2 are the catalogue, 3 and 4 have no vector."""
     return dataset_of(histories, VECTORS, TRAIN_UNTIL, TEST, outside=2)
 

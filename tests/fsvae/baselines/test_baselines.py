@@ -8,9 +8,9 @@ from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.baselines import AggregateSequence, Average, LastTrack, Popularity, RecentPopularity
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings, RecentPopularityConfig
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.recommender import Recommender
 
@@ -23,7 +23,7 @@ def when(day: int) -> int:
     return (FIRST_DAY + day) * DAY_US
 
 
-def data() -> PreparedDataset:
+def data() -> Dataset:
     histories = {
         "a": [(0, when(0)), (0, when(1)), (1, when(1) + 1), (3, when(4)), (2, when(5)), (0, when(5) + 1)],
         "b": [(3, when(0)), (0, when(1)), (2, when(1) + 1)],  # not in the test period
@@ -66,7 +66,7 @@ def test_last_track_ranks_by_nearness_to_the_last_track_itself_first() -> None:
     model = LastTrack(NoSettings())
     a = {3: [0, 1], 4: POPULAR, 5: [-1, 0]}  # the listen at 3 has no vector
     close(predicted(model), a | {9: POPULAR, 10: POPULAR, 11: [0, 1]})
-    result = evaluate(model, data(), "test")
+    result = evaluate_model(model, data(), "test")
     # 5: track 0 is opposite to the last one, 2; 10: of (.4, .2), 0 is the nearest, then 1; 11: 0 and 2 tie behind 1
     assert result.ranks.tolist() == [MISS, 3, 3, MISS, 2, 3]
 
@@ -93,7 +93,7 @@ def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_liste
     close(predicted(Popularity(NoSettings())), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
     model = Popularity(NoSettings())
     model.fit(data())
-    result = evaluate(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
+    result = evaluate_model(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
     assert result.ranks.tolist() == [MISS, 3, 1, MISS, 3, 3]
     assert result.l2[2] == pytest.approx(np.hypot(0.6, 0.2))
 

@@ -9,11 +9,11 @@ from by_hand import TEST, VECTORS, dataset, minutes, mixed
 from fsvae.baselines import MarkovBlended, MarkovGlobal
 from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.baselines.settings import MarkovConfig, NoSettings
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.recommender import Predictions
 
 
-def predicted(model: ScoreBasedBaseline, data: PreparedDataset) -> Predictions:
+def predicted(model: ScoreBasedBaseline, data: Dataset) -> Predictions:
     model.fit(data)
     [part] = list(model.predict(data, TEST, np.iinfo(np.int64).max))
     assert part.scores is not None

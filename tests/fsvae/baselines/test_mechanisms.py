@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fsvae.baselines.gru4rec import GRU4Rec, GRU4RecConfig
-from fsvae.baselines.jodie import JODIE, JODIEConfig
-from fsvae.baselines.latent_cross import LatentCross, LatentCrossConfig
-from fsvae.baselines.mult_vae import MultVAE, MultVAEConfig
-from fsvae.baselines.sasrec import SASRec, SASRecConfig
+from fsvae.baselines.gru4rec import GRU4RecConfig, GRU4RecNetwork
+from fsvae.baselines.jodie import JODIEConfig, JODIENetwork
+from fsvae.baselines.latent_cross import LatentCrossConfig, LatentCrossNetwork
+from fsvae.baselines.mult_vae import MultVAEConfig, MultVAENetwork
+from fsvae.baselines.sasrec import SASRecConfig, SASRecNetwork
 from fsvae.baselines.sequence import SequenceNetwork
 from fsvae.data.chunks import ChunkBatch
 from fsvae.errors import UserError
@@ -63,7 +63,7 @@ def states(network: SequenceNetwork, batch: ChunkBatch) -> Tensor:
 
 
 def test_what_is_heard_is_the_vector_and_whether_it_is_outside_the_catalogue() -> None:
-    network = GRU4Rec(GRU4RecConfig(), VECTORS, n_catalogue=2)  # track 2 borrows its vector
+    network = GRU4RecNetwork(GRU4RecConfig(), VECTORS, n_catalogue=2)  # track 2 borrows its vector
     heard = network.heard(torch.tensor([1, 2, OUTSIDE, 99]))
     torch.testing.assert_close(
         heard, torch.tensor([[0.6, 0.8, 0.0], [-0.8, 0.6, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
@@ -73,7 +73,7 @@ def test_what_is_heard_is_the_vector_and_whether_it_is_outside_the_catalogue() -
 
 def test_gru4rec_is_a_gru_over_the_tracks() -> None:
     """One unit, update gate sigma(0) = 1/2, candidate tanh(first coordinate): h' = (tanh(x) + h) / 2, from 0."""
-    network = GRU4Rec(GRU4RecConfig(hidden=1), VECTORS, 3)
+    network = GRU4RecNetwork(GRU4RecConfig(hidden=1), VECTORS, 3)
     zeroed(network)
     put(network.gru.weight_ih_l0, [[0.0, 0, 0], [0, 0, 0], [1, 0, 0]])  # reset, update, candidate
     one = math.tanh(1) / 2
@@ -87,7 +87,7 @@ def test_sasrec_averages_the_beginning_and_the_listens_before_where_all_attend_a
     Inputs before positions 0, 1, 2: the beginning (2, 0), then tracks 0 and 2 as (0, 2) and (4, 0) = projection +
     position. Normalised: (1, -1), (-1, 1), (1, -1). Attention adds their mean up to each: (1, -1), (0, 0), (1/3, -1/3).
     """
-    network = SASRec(SASRecConfig(history=2, hidden=2, blocks=1, heads=1, feedforward=1), VECTORS, 3)
+    network = SASRecNetwork(SASRecConfig(history=2, hidden=2, blocks=1, heads=1, feedforward=1), VECTORS, 3)
     zeroed(network)
     put(network.beginning, [2.0, 0])
     put(network.project.weight, [[-1.0, 0, 0], [0, 0, 0]])  # track 0: (-1, 0); track 2: (0.8, 0)
@@ -104,12 +104,12 @@ def test_sasrec_averages_the_beginning_and_the_listens_before_where_all_attend_a
 
 def test_sasrec_refuses_heads_that_do_not_share_its_units_out() -> None:
     with pytest.raises(UserError, match="hidden=10 is not a multiple of heads=4"):
-        SASRec(SASRecConfig(hidden=10, heads=4), VECTORS, 3)
+        SASRecNetwork(SASRecConfig(hidden=10, heads=4), VECTORS, 3)
 
 
-def latent_cross() -> LatentCross:
+def latent_cross() -> LatentCrossNetwork:
     """One unit; the GRU keeps nothing: its state is tanh(first coordinate of the track)."""
-    network = LatentCross(LatentCrossConfig(hidden=1, slow_hidden=1), VECTORS, 3, torch.zeros(3), torch.ones(3))
+    network = LatentCrossNetwork(LatentCrossConfig(hidden=1, slow_hidden=1), VECTORS, 3, torch.zeros(3), torch.ones(3))
     zeroed(network)
     put(network.project.weight, [1.0, 0, 0])
     put(network.gru.weight_ih_l0, [0.0, 0, 1])  # reset, update, candidate
@@ -138,7 +138,7 @@ def test_latent_cross_multiplies_by_one_plus_the_contexts() -> None:
 
 def test_jodie_projects_the_user_and_couples_the_two_rnns() -> None:
     """One unit each: user' = tanh(u + i / 2), item' = tanh(i + u / 4); items start at the first coordinate."""
-    network = JODIE(JODIEConfig(hidden=1), VECTORS, 3)
+    network = JODIENetwork(JODIEConfig(hidden=1), VECTORS, 3)
     zeroed(network)
     put(network.first_item.weight, [1.0, 0, 0])
     put(network.first_user, [0.2])
@@ -163,7 +163,7 @@ def test_jodie_projects_the_user_and_couples_the_two_rnns() -> None:
 
 
 def test_jodie_updates_both_embeddings_by_the_features_of_the_listen() -> None:
-    network = JODIE(JODIEConfig(hidden=1), VECTORS, 3)
+    network = JODIENetwork(JODIEConfig(hidden=1), VECTORS, 3)
     zeroed(network)
     for rnn, weight in ((network.user_rnn, 3.0), (network.item_rnn, 5.0)):
         put(rnn.weight_ih, [0.0, weight, 0, 0, 0, 0, 0, 0])
@@ -174,12 +174,12 @@ def test_jodie_updates_both_embeddings_by_the_features_of_the_listen() -> None:
 TRACKS = [0, 2, 0, OUTSIDE, 1, 0, 2]
 
 
-def mult_vae(dropout: float = 0.5) -> MultVAE:
+def mult_vae(dropout: float = 0.5) -> MultVAENetwork:
     torch.manual_seed(0)
-    return MultVAE(MultVAEConfig(hidden=5, latent_dim=4, dropout=dropout, beta=0.3), VECTORS, 3).eval()
+    return MultVAENetwork(MultVAEConfig(hidden=5, latent_dim=4, dropout=dropout, beta=0.3), VECTORS, 3).eval()
 
 
-def bags(network: MultVAE, kept: Sequence[bool] = (True, True, True)) -> Tensor:
+def bags(network: MultVAENetwork, kept: Sequence[bool] = (True, True, True)) -> Tensor:
     """The first layer of the bag before each of TRACKS, from scratch; only kept tracks are in it, but in its length."""
     rows = []
     for n in range(len(TRACKS)):

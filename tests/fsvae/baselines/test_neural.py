@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from tiny_dataset import FIRST_DAY, HOUR_US, History, dataset_of, pattern, random_histories, unit_vectors
 
-from fsvae.baselines.neural import NeuralRecommender
+import fsvae
 from fsvae.baselines.sequence import SequenceNetwork
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.models.base import Network
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import fit
 from fsvae.registry import MODELS
@@ -50,7 +50,7 @@ def small(kind: str, **changes: Any) -> Any:
     return MODELS[kind].settings(**{"history": 4, "decoder_hidden": 32} | SMALL[kind] | changes)
 
 
-def random_network(kind: str, data: PreparedDataset, config: Any = None) -> Network:
+def random_network(kind: str, data: Dataset, config: Any = None) -> Network:
     """A network in evaluation mode whose weights are large enough for every input to matter."""
     network: Network = MODELS[kind].load().for_dataset(data, config or small(kind))
     generator = torch.Generator().manual_seed(0)
@@ -60,21 +60,21 @@ def random_network(kind: str, data: PreparedDataset, config: Any = None) -> Netw
     return network.eval()
 
 
-def tiny(histories: dict[str, History] | None = None) -> PreparedDataset:
+def tiny(histories: dict[str, History] | None = None) -> Dataset:
     histories = histories or random_histories([9, 14, 5], 10, seed=1)
     return dataset_of(histories, unit_vectors(8, 6), FOREVER, FOREVER, outside=2)
 
 
-def whole(data: PreparedDataset, history: int = 4) -> ChunkBatch:
+def whole(data: Dataset, history: int = 4) -> ChunkBatch:
     """All training chunks as one batch, each position a target."""
     chunks = training_chunks(data.listens, FOREVER, history)
     batch = Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))]
     return batch._replace(target_BT=torch.ones_like(batch.target_BT))
 
 
-def predicted(network: Network, data: PreparedDataset) -> NDArray[np.float32]:
+def predicted(network: Network, data: Dataset) -> NDArray[np.float32]:
     """Points and scores of every listen, in order."""
-    parts = list(NetworkRecommender(network).predict(data, 0, FOREVER))
+    parts = list(NetworkPredictor(network).predict(data, 0, FOREVER))
     order = np.argsort(np.concatenate([part.targets for part in parts]))
     points = [
         np.hstack([part.vectors] + [of for of in (part.queries, part.scores) if of is not None]) for part in parts
@@ -237,20 +237,21 @@ def test_a_recommender_is_fitted_the_same_each_time_and_goes_on_where_it_was(tmp
     train = TrainConfig(max_epochs=2, batch_listens=64)
     figures = []
     for folder in (None, tmp_path, tmp_path):
-        recommender = NeuralRecommender("gru4rec", small("gru4rec"), train, seed=5, folder=folder)
+        recommender = fsvae.baselines.GRU4Rec(small("gru4rec"), train, seed=5, folder=folder)
         assert recommender.name == "GRU4Rec"
         torch.manual_seed(len(figures))  # nothing of before may matter
         recommender.fit(data)
-        figures.append(evaluate(recommender, data, "validation").metrics())
+        figures.append(evaluate_model(recommender, data, "validation").metrics())
     assert figures[0] == figures[1] == figures[2]
-    other = NeuralRecommender("gru4rec", small("gru4rec"), replace(train, max_epochs=1), seed=6)
+    other = fsvae.baselines.GRU4Rec(small("gru4rec"), replace(train, max_epochs=1), seed=6)
     other.fit(data)
-    assert evaluate(other, data, "validation").metrics() != figures[0]
+    assert evaluate_model(other, data, "validation").metrics() != figures[0]
     assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 def test_a_recommender_has_the_defaults_of_its_kind() -> None:
-    names = {kind: NeuralRecommender(kind).name for kind in NETWORKS}
+    classes = [getattr(fsvae.baselines, name) for name in ("LatentCross", "JODIE", "MultVAE", "GRU4Rec", "SASRec")]
+    names = {one.kind: one().name for one in (fsvae.FSVAE, *classes)}
     assert names == {
         "fsvae": "FS-VAE",
         "latent_cross": "LatentCross",
@@ -266,4 +267,4 @@ def test_a_dataset_with_nothing_to_learn_from_is_refused(period: str, until: int
     histories: dict[str, History] = {"a": [(n % 3, FIRST_DAY * DAY_US + n) for n in range(10)]}
     data = dataset_of(histories, unit_vectors(3, 6), FIRST_DAY * DAY_US + until, FIRST_DAY * DAY_US + 20)
     with pytest.raises(UserError, match=f"No listen of the {period} period is to a track of the catalogue"):
-        NeuralRecommender("latent_cross", small("latent_cross")).fit(data)
+        fsvae.baselines.LatentCross(small("latent_cross")).fit(data)

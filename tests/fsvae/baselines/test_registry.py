@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from tiny_dataset import FIRST_DAY, History, dataset_of, random_histories, unit_vectors
 
 from fsvae.baselines.score_based import ScoreBasedBaseline
-from fsvae.data.dataset import PreparedDataset
-from fsvae.evaluation.protocol import evaluate
+from fsvae.data.dataset import Dataset
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.recommender import Recommender
 from fsvae.registry import MODELS
@@ -27,11 +27,11 @@ TIMES = np.sort(np.array([row[1] for history in HISTORIES.values() for row in hi
 TRAIN_UNTIL, VALIDATION_UNTIL = int(TIMES[len(TIMES) // 2]), int(TIMES[2 * len(TIMES) // 3])
 
 
-def world(histories: dict[str, History]) -> PreparedDataset:
+def world(histories: dict[str, History]) -> Dataset:
     return dataset_of(histories, VECTORS, TRAIN_UNTIL, VALIDATION_UNTIL, outside=OUTSIDE)
 
 
-def fitted(name: str, dataset: PreparedDataset) -> Recommender:
+def fitted(name: str, dataset: Dataset) -> Recommender:
     entry = MODELS[name]
     model: Recommender = entry.load()(entry.settings())
     model.fit(dataset)
@@ -44,7 +44,7 @@ class Answer:
     scores: NDArray[np.float32]
 
 
-def answers(model: Recommender, dataset: PreparedDataset, begin_us: int) -> dict[tuple[str, int], Answer]:
+def answers(model: Recommender, dataset: Dataset, begin_us: int) -> dict[tuple[str, int], Answer]:
     """What is predicted for each (user, how many listens before) from a time on."""
     found = {}
     for part in model.predict(dataset, begin_us, np.iinfo(np.int64).max):
@@ -114,7 +114,7 @@ def test_the_size_of_the_blocks_changes_nothing(name: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_target_of_the_test_period_is_evaluated(name: str) -> None:
     dataset = world(HISTORIES)
-    metrics = evaluate(fitted(name, dataset), dataset, "test").metrics()
+    metrics = evaluate_model(fitted(name, dataset), dataset, "test").metrics()
     assert all(np.isfinite(value) for value in metrics.values())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 
@@ -22,7 +22,7 @@ def copy(small_datasets: Path, tmp_path: Path) -> Path:
     return tmp_path / name
 
 
-def test_the_arrays_are_those_of_the_files(small_dataset: PreparedDataset, copy: Path) -> None:
+def test_the_arrays_are_those_of_the_files(small_dataset: Dataset, copy: Path) -> None:
     data, rows = small_dataset, pl.read_parquet(copy / "sequences/part-00.parquet")
     assert data.user_ids == rows["user_id"].to_list() and len(data.listens) == data.manifest["counts"]["listens"]
     for user in (0, len(data.user_ids) // 2, len(data.user_ids) - 1):
@@ -37,7 +37,7 @@ def test_the_arrays_are_those_of_the_files(small_dataset: PreparedDataset, copy:
     assert np.array_equal(data.snapshots.user[data.slow_row], data.listens.user)
 
 
-def test_the_periods_part_all_listens(small_dataset: PreparedDataset) -> None:
+def test_the_periods_part_all_listens(small_dataset: Dataset) -> None:
     counts = small_dataset.manifest["counts"]
     parts = [small_dataset.targets(name) for name in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [counts[f"{name}_listens"] for name in ("train", "validation", "test")]
@@ -48,11 +48,20 @@ def test_the_periods_part_all_listens(small_dataset: PreparedDataset) -> None:
     )
 
 
-def test_the_folder_of_datasets_opens_the_current_one(small_datasets: Path, small_dataset: PreparedDataset) -> None:
+def test_the_folder_of_datasets_opens_the_current_one(small_datasets: Path, small_dataset: Dataset) -> None:
     assert open_dataset(small_datasets).fingerprint == small_dataset.fingerprint
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "slow/part-00.parquet", "sequences/part-00.parquet", "tracks.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vectors.npy",
+        "slow/part-00.parquet",
+        "recent_days/part-00.parquet",
+        "sequences/part-00.parquet",
+        "tracks.parquet",
+    ],
+)
 @pytest.mark.parametrize("how", ["missing", "changed"])
 def test_a_file_that_is_not_the_one_that_was_written_is_refused(copy: Path, name: str, how: str) -> None:
     open_dataset(copy)
@@ -70,6 +79,15 @@ def test_another_schema_version_is_refused(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
     with pytest.raises(UserError, match="schema_version is 99"):
+        open_dataset(copy)
+
+
+def test_a_dataset_of_an_older_version_is_said_with_the_remedy(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "recent_days/part-00.parquet").unlink()
+    del manifest["checksums"]["recent_days/part-00.parquet"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"by an older version, .* Delete the folder and run fsvae prepare"):
         open_dataset(copy)
 
 

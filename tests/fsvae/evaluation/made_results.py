@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult, listens_checksum
 from fsvae.features.clock import DAY_US
 
 
-def data() -> PreparedDataset:
+def data() -> Dataset:
     """Two users; test positions 1, 2, 3 (outside the catalogue) of a, and 5 of b; only position 1 is a repeat."""
     day, later = FIRST_DAY * DAY_US, (FIRST_DAY + 3) * DAY_US
     histories = {

@@ -11,7 +11,7 @@ from made_results import BETTER, REFERENCE, data
 from scipy import stats
 from tiny_dataset import FIRST_DAY, dataset_of
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
@@ -115,7 +115,7 @@ def test_what_is_measured_in_two_track_spaces_is_not_compared() -> None:
         assert found["value"] is not None and (found["difference"] is None) == (metric in SPACE_METRICS), metric
 
 
-def fewer_listens() -> PreparedDataset:
+def fewer_listens() -> Dataset:
     day = FIRST_DAY * DAY_US
     return dataset_of({"a": [(0, day), (0, day + 1)]}, np.eye(4, dtype=np.float32), day, day)
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_dataset import FIRST_DAY, dataset_of
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.metrics_table import markdown
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.recommender import Predictions
 
@@ -27,7 +28,7 @@ def when(day: int) -> int:
     return (FIRST_DAY + day) * DAY_US
 
 
-def data() -> PreparedDataset:
+def data() -> Dataset:
     """Two users; the test period (days 4 and later) holds the flat positions 3, 4 (outside the catalogue), 7 and 8."""
     histories = {
         "a": [(0, when(0)), (1, when(1)), (2, when(3)), (1, when(4)), (3, when(5))],
@@ -45,9 +46,9 @@ class Fixed:
         self._batches = batches
         self.asked: list[tuple[int, int]] = []
 
-    def fit(self, dataset: PreparedDataset) -> None: ...
+    def fit(self, dataset: Dataset) -> None: ...
 
-    def predict(self, dataset: PreparedDataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         self.asked.append((begin_us, end_us))
         yield from self._batches
 
@@ -61,7 +62,7 @@ def test_every_listen_of_the_period_by_hand() -> None:
         Predictions(np.array([7, 8]), floats([0, 0, 1], [0, 1, 0.5])),  # targets 2 and 0: ranks 1 and 3
         Predictions(np.array([4, 3]), floats([1, 1, 1], [0.6, 0.8, 0])),  # outside; 1: rank 1
     )
-    result = evaluate(model, data(), "test")
+    result = evaluate_model(model, data(), "test")
     assert model.asked == [(VALIDATION_UNTIL, np.iinfo(np.int64).max)]
     assert result.targets.tolist() == [3, 4, 7, 8]
     assert result.ranks.tolist() == [1, MISS, 1, 3]
@@ -80,13 +81,13 @@ def test_every_listen_of_the_period_by_hand() -> None:
 
 def test_a_catalogue_that_grows_a_constant_prediction_gains_nothing_by_ties() -> None:
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1.0, 1.0, 1.0]] * 4)))
-    assert evaluate(model, data(), "test").ranks.tolist() == [3, MISS, 3, 3]
+    assert evaluate_model(model, data(), "test").ranks.tolist() == [3, MISS, 3, 3]
 
 
 def test_the_ranks_are_of_the_query_and_the_distances_of_the_point() -> None:
     points, queries = floats([1, 0, 0], [1, 0, 0]), floats([0, 0, 1], [0, 0, 1])
     both = Predictions(np.array([2, 6]), points, queries)  # targets 2 and 0
-    result = evaluate(Fixed(both), data(), "validation")
+    result = evaluate_model(Fixed(both), data(), "validation")
     assert result.targets.tolist() == [2, 6]
     assert result.ranks.tolist() == [1, 3]
     assert result.l2.tolist() == [pytest.approx(math.sqrt(2)), 0]
@@ -96,20 +97,20 @@ def test_scores_rank_instead_of_nearness_each_in_its_row() -> None:
     points = floats(*[[1, 0, 0]] * 4)
     scores = floats([9, 9, 9], [0, 1, 2], [5, 6, 7], [3, 2, 1])
     rows = Predictions(np.array([4, 3, 7, 8]), points, scores=scores)  # targets: outside, 1, 2, 0
-    assert evaluate(Fixed(rows), data(), "test").ranks.tolist() == [2, MISS, 1, 1]
+    assert evaluate_model(Fixed(rows), data(), "test").ranks.tolist() == [2, MISS, 1, 1]
     shared = Predictions(np.array([4, 3, 7, 8]), points, scores=floats([3, 2, 1]))
-    assert evaluate(Fixed(shared), data(), "test").ranks.tolist() == [2, MISS, 3, 1]
+    assert evaluate_model(Fixed(shared), data(), "test").ranks.tolist() == [2, MISS, 3, 1]
 
 
 def test_what_fits_into_memory_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     points, queries = (rng.normal(size=(4, 3)).astype(np.float32) for _ in range(2))
     part = Predictions(np.array([8, 4, 3, 7]), points, queries)
-    whole = evaluate(Fixed(part), data(), "test")
-    scored = evaluate(Fixed(part._replace(scores=queries @ VECTORS.T)), data(), "test")
+    whole = evaluate_model(Fixed(part), data(), "test")
+    scored = evaluate_model(Fixed(part._replace(scores=queries @ VECTORS.T)), data(), "test")
     monkeypatch.setattr("fsvae.evaluation.protocol._SCORES_AT_ONCE", 3)
-    assert np.array_equal(evaluate(Fixed(part), data(), "test").ranks, whole.ranks)
-    blocks = evaluate(Fixed(part._replace(scores=queries @ VECTORS.T)), data(), "test")
+    assert np.array_equal(evaluate_model(Fixed(part), data(), "test").ranks, whole.ranks)
+    blocks = evaluate_model(Fixed(part._replace(scores=queries @ VECTORS.T)), data(), "test")
     assert np.array_equal(blocks.ranks, whole.ranks) and np.array_equal(scored.ranks, whole.ranks)
     assert np.array_equal(blocks.l2, whole.l2, equal_nan=True)
 
@@ -123,11 +124,11 @@ def test_many_small_parts_are_one_large_one(monkeypatch: pytest.MonkeyPatch) -> 
         Predictions(order[i:j], points[i:j], queries[i:j], uncertainty=floats([1, 2, 3, 4])[0, i:j])
         for i, j in ((0, 1), (1, 1), (1, 4))
     ]
-    expected = evaluate(Fixed(whole), data(), "test")
+    expected = evaluate_model(Fixed(whole), data(), "test")
     assert expected.uncertainty is not None and expected.uncertainty.tolist() == [3, 2, 4, 1]
     for scores_at_once in (1 << 24, 9, 6, 3):  # all four targets at once, three, two, one
         monkeypatch.setattr("fsvae.evaluation.protocol._SCORES_AT_ONCE", scores_at_once)
-        found = evaluate(Fixed(*parts), data(), "test")
+        found = evaluate_model(Fixed(*parts), data(), "test")
         for field in fields(found):
             np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), field.name)
 
@@ -137,7 +138,7 @@ def test_the_lists_and_their_metrics_by_hand() -> None:
     dataset = data()
     scores = floats([3, 2, 1], [0, 1, 1], [2, 2, 2], [1, 3, 2])
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=scores))
-    found = evaluate(model, dataset, "test")
+    found = evaluate_model(model, dataset, "test")
     assert found.recommended.tolist() == [[0, 1, 2], [1, 2, 0], [0, 1, 2], [1, 2, 0]]  # for the miss at 4 too
     assert found.novelty.tolist() == [5 / 3] * 4
     assert found.diversity.tolist() == [1] * 4  # the three vectors are orthogonal
@@ -148,7 +149,7 @@ def test_the_lists_and_their_metrics_by_hand() -> None:
 def test_coverage_is_of_all_lists_and_novelty_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fsvae.evaluation.protocol.LIST_LENGTH", 1)
     points = floats([1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0])
-    found = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), points)), data(), "test")
+    found = evaluate_model(Fixed(Predictions(np.array([3, 4, 7, 8]), points)), data(), "test")
     assert found.recommended.tolist() == [[0], [1], [1], [0]]
     assert found.novelty.tolist() == [1, 2, 2, 1] and found.diversity.tolist() == [0] * 4
     assert found.metrics()["coverage@10"] == pytest.approx(2 / 3)
@@ -159,19 +160,26 @@ def test_coverage_is_of_all_lists_and_novelty_of_each(monkeypatch: pytest.Monkey
 
 def test_a_shared_row_of_scores_is_one_list_for_all() -> None:
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=floats([1, 3, 3])))
-    assert evaluate(model, data(), "test").recommended.tolist() == [[1, 2, 0]] * 4
+    assert evaluate_model(model, data(), "test").recommended.tolist() == [[1, 2, 0]] * 4
+
+
+def in_another_space() -> Dataset:
+    """The data as a model sees it that has a catalogue of t3, a track of its own, and t0."""
+    tracks = data().tracks[[3, 1, 0]]
+    tracks = tracks.with_columns(track_id=pl.Series(["t3", "new", "t0"]), in_catalogue=pl.lit(True))
+    return data().in_space_of(tracks, floats([0, 1], [0, -1], [1, 0]))
 
 
 def test_the_checksum_names_the_listens_and_not_the_track_space() -> None:
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0]] * 4)))
-    other = data().in_space_of(["t3", "new", "t0"], floats([0, 1], [0, -1], [1, 0]))
-    same = evaluate(model, other, "test").positions
+    other = in_another_space()
+    same = evaluate_model(model, other, "test").positions
     plain = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4)))
-    assert evaluate(plain, data(), "test").positions == same
-    assert evaluate(plain, replace(data(), user_ids=["a", "c"]), "test").positions != same
+    assert evaluate_model(plain, data(), "test").positions == same
+    assert evaluate_model(plain, replace(data(), user_ids=["a", "c"]), "test").positions != same
     moved = data().listens
     moved = replace(moved, played_at=moved.played_at + np.eye(9, dtype=np.int64)[4])
-    assert evaluate(plain, replace(data(), listens=moved), "test").positions != same
+    assert evaluate_model(plain, replace(data(), listens=moved), "test").positions != same
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -191,21 +199,22 @@ def test_item_ids_change_nothing(coordinates: list[int], order: list[int], score
     )
     positions = np.array([3, 4, 7, 8])
     scores = (points @ vectors.T, points @ vectors[order].T) if scored else (None, None)
-    before = evaluate(Fixed(Predictions(positions, points, scores=scores[0])), dataset, "test")
-    after = evaluate(Fixed(Predictions(positions, points, scores=scores[1])), moved, "test")
+    before = evaluate_model(Fixed(Predictions(positions, points, scores=scores[0])), dataset, "test")
+    after = evaluate_model(Fixed(Predictions(positions, points, scores=scores[1])), moved, "test")
     for name in ("ranks", "l2", "cosine"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name), name)
 
 
 def test_a_target_without_a_prediction_is_a_defect() -> None:
     with pytest.raises(AssertionError, match="fixed left targets"):
-        evaluate(Fixed(Predictions(np.array([3, 4, 7]), floats(*[[1, 0, 0]] * 3))), data(), "test")
+        evaluate_model(Fixed(Predictions(np.array([3, 4, 7]), floats(*[[1, 0, 0]] * 3))), data(), "test")
 
 
 def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() -> None:
-    other = data().in_space_of(["t3", "new", "t0"], floats([0, 1], [0, -1], [1, 0]))
-    assert other.listens.track.tolist() == [2, 3, 3, 3, 0, 2, 2, 3, 2]
-    result = evaluate(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
+    other = in_another_space()
+    assert other.tracks["track_id"].to_list() == ["t3", "new", "t0", "t1", "t2"]
+    assert other.listens.track.tolist() == [2, 3, 4, 3, 0, 2, 2, 4, 2]
+    result = evaluate_model(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
     assert result.ranks.tolist() == [MISS, 2, MISS, 1]
     day = int(np.flatnonzero((other.snapshots.user == 0) & (other.snapshots.day == FIRST_DAY + 1))[0])
     assert (
@@ -216,15 +225,15 @@ def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() ->
 
 def test_a_dataset_in_its_own_space_is_itself() -> None:
     mine = data()
-    assert mine.in_space_of(["t0", "t1", "t2"], VECTORS) is mine
-    assert mine.in_space_of(["t0", "t1", "t2"], VECTORS[::-1].copy()) is not mine
+    assert mine.in_space_of(mine.tracks[:3], VECTORS) is mine
+    assert mine.in_space_of(mine.tracks[:3], VECTORS[::-1].copy()) is not mine
 
 
 def test_the_table_marks_the_best_of_each_column() -> None:
-    good = evaluate(Fixed(Predictions(np.array([2, 6]), floats([0, 0, 1], [1, 0, 0]))), data(), "validation")
+    good = evaluate_model(Fixed(Predictions(np.array([2, 6]), floats([0, 0, 1], [1, 0, 0]))), data(), "validation")
     model = Fixed(Predictions(np.array([2, 6]), floats([1, 0, 0], [1, 0, 0])))
     model.name = "half"
-    table = markdown([good, evaluate(model, data(), "validation")], min_count=7).splitlines()
+    table = markdown([good, evaluate_model(model, data(), "validation")], min_count=7).splitlines()
     assert table[2].startswith("| fixed | **0.000** | **0.000** | **1.000** |")
     assert table[3].startswith("| half | 0.707 | 0.500 | 0.500 |")
     assert "2 targets in the catalogue (tracks with at least 7 training listens)" in "\n".join(table)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from tiny_dataset import FIRST_DAY, HOUR_US, History, dataset_of, random_histories, unit_vectors
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.slices import slices
 from fsvae.features.clock import DAY_US
 
@@ -16,7 +16,7 @@ def when(day: int, hours: float = 0) -> int:
     return (FIRST_DAY + day) * DAY_US + int(hours * HOUR_US)
 
 
-def data() -> PreparedDataset:
+def data() -> Dataset:
     """Training on days 0 and 1, test from day 3 on; tracks 0 .. 2 are the catalogue, 3 is outside."""
     histories: dict[str, History] = {
         # test positions 2, 3, 4: one training listen
@@ -34,7 +34,7 @@ def data() -> PreparedDataset:
     return dataset_of(histories, np.eye(3, dtype=np.float32), when(2), when(3), outside=1)
 
 
-def names(dataset: PreparedDataset, prefix: str = "") -> dict[str, list[int]]:
+def names(dataset: Dataset, prefix: str = "") -> dict[str, list[int]]:
     """Slice → flat positions."""
     targets = dataset.targets("test")
     return {name: targets[mask].tolist() for name, mask in slices(dataset, targets).items() if name.endswith(prefix)}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fsvae.features.clock import DAY_US
 from fsvae.features.habits import Past, fold, habits, snapshot_days
+from fsvae.features.recent_days import RecentDays
 from fsvae.features.slow import HABITS, HALF_LIVES_DAYS, WINDOW_DAYS, Events
 from fsvae.features.taste import DaySums
 from fsvae.schema import KINDS
@@ -220,6 +221,25 @@ def test_block_by_block_gives_the_very_same_habits(rows: list[Row], cuts: list[i
     assert np.array_equal(np.concatenate(found), np.concatenate(wanted))
 
 
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(rows=ROWS, cuts=st.lists(st.integers(D - 70, D + 4), max_size=6))
+@example(rows=[(0, 1, 1, at(D - 60), "listen"), (0, 1, 1, at(D - 50), "like"), (0, 2, 1, at(D - 1), "skip")], cuts=[D])
+def test_habits_behind_the_latest_listen_are_made_of_recent_days(rows: list[Row], cuts: list[int]) -> None:
+    """On every day from the one behind it until 40 days behind the log, and in however many blocks they were folded."""
+    past, users = Past.nothing(), 3
+    for first, end in pairwise(sorted({D - 70, *cuts, D + 5})):
+        block, none = events_of([row for row in rows if at(first) <= row[3] < at(end)]), np.zeros(0, dtype=np.int64)
+        past = fold(past, block, users, first, end, none, none)[1]
+    recent = RecentDays.of(past)
+    for user in {row[0] for row in rows if row[4] == "listen"}:
+        listens = [row[3] // DAY_US for row in rows if row[0] == user and row[4] == "listen"]
+        days = np.arange(max(listens) + 1, D + 45)
+        found = [recent.habits(user, min(listens), int(day)) for day in days]
+        assert np.array_equal(found, habits(events_of(rows), np.full(len(days), user), days))
+    listeners = {row[0] for row in rows if row[4] == "listen"}
+    assert set(recent.user_G.tolist()) == listeners
+
+
 VECTORS = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], dtype=np.float32)
 
 
@@ -277,3 +297,7 @@ def test_taste_is_that_of_the_reference(rows: list[tuple[int, int, int]]) -> Non
     snapshots = [(user, day) for user in range(3) for day in (D - 60, D - 35, D - 28, D - 27, D - 1, D, D + 4)]
     expected = [reference_taste(rows, *snapshot) for snapshot in snapshots]
     np.testing.assert_allclose(taste_of(rows, snapshots), expected, rtol=1e-4, atol=1e-6)
+    user, track, played_at = np.array(sorted(rows, key=lambda row: (row[0], row[2])), dtype=np.int64).reshape(-1, 3).T
+    sums = DaySums.of(user, track.astype(np.int32), played_at, VECTORS)
+    alone = [sums.taste_of(*snapshot) for snapshot in snapshots]
+    assert np.array_equal(alone, sums.taste(*np.array(snapshots).T))

@@ -20,7 +20,7 @@ from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.features.clock import DAY_US
 from fsvae.latent.anomaly import anomalies, reconstruction_errors
 from fsvae.models.losses import GaussianLikelihood
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
 
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
@@ -36,7 +36,7 @@ def test_the_error_is_the_likelihood_at_what_evaluation_predicts() -> None:
         model.likelihood.log_variance.zero_()
     found = reconstruction_errors(model, data, *FOREVER)
     assert np.array_equal(found.positions, np.flatnonzero(data.listens.track < 8))
-    for part in NetworkRecommender(model).predict(data, *FOREVER):
+    for part in NetworkPredictor(model).predict(data, *FOREVER):
         for target, y_hat in zip(part.targets, part.vectors, strict=True):
             if (track := data.listens.track[target]) < 8:
                 squared = float(((data.vectors[track] - y_hat) ** 2).sum())
@@ -56,7 +56,7 @@ def test_without_a_likelihood_of_vectors_the_error_is_the_softmax_over_the_catal
     found = reconstruction_errors(model, data, *FOREVER)
     assert model.softmax is not None
     scale = float(model.softmax.log_scale.detach().exp())
-    for part in NetworkRecommender(model).predict(data, *FOREVER):
+    for part in NetworkPredictor(model).predict(data, *FOREVER):
         for row, target in enumerate(part.targets):
             if (track := data.listens.track[target]) < 8:
                 if repeat_head:

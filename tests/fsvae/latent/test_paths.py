@@ -6,32 +6,32 @@ import numpy as np
 import pytest
 from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of, random_histories, random_model, small_config, unit_vectors
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
 from fsvae.latent.paths import decode, nearest_track, path
 from fsvae.latent.states import States, encode
-from fsvae.models.fsvae import FSVAE
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.fsvae import FSVAENetwork
+from fsvae.models.predict import NetworkPredictor
 
 
 @pytest.fixture(scope="module")
-def dataset() -> PreparedDataset:
+def dataset() -> Dataset:
     return dataset_of(random_histories([9, 12], 8, seed=2), unit_vectors(8, 4), train_until=0, validation_until=1)
 
 
 @pytest.fixture(scope="module")
-def model(dataset: PreparedDataset) -> FSVAE:
+def model(dataset: Dataset) -> FSVAENetwork:
     return random_model(dataset, small_config())
 
 
 def test_what_is_decoded_from_a_state_is_what_the_user_would_be_recommended(
-    model: FSVAE, dataset: PreparedDataset
+    model: FSVAENetwork, dataset: Dataset
 ) -> None:
     last = dataset.listens.offsets[1:] - 1
     states = encode(model, dataset, last)
     ends = decode(model, states.mean_NZ)
     queries = {}
-    for part in NetworkRecommender(model).predict(dataset, 0, np.iinfo(np.int64).max):
+    for part in NetworkPredictor(model).predict(dataset, 0, np.iinfo(np.int64).max):
         assert part.queries is not None
         queries |= dict(zip(part.targets.tolist(), part.queries, strict=True))
     for end, target in zip(ends, last.tolist(), strict=True):

@@ -19,10 +19,10 @@ from tiny_dataset import (
 )
 
 from fsvae.data.chunks import Batcher, evaluation_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
 from fsvae.latent.states import encode, latest_days, mean_request, most_active, some_listens
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 
 CATALOGUE, DIM = 12, 6
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
@@ -30,19 +30,19 @@ ALL = slice(None)
 
 
 @pytest.fixture(scope="module")
-def dataset() -> PreparedDataset:
+def dataset() -> Dataset:
     """Users with fewer, as many and many more listens than the model's history of 4."""
     histories = random_histories([1, 3, 9, 23, 40], CATALOGUE + 2, seed=1)
     return dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1, outside=2)
 
 
 @pytest.fixture(scope="module")
-def model(dataset: PreparedDataset) -> FSVAE:
+def model(dataset: Dataset) -> FSVAENetwork:
     return random_model(dataset, small_config())
 
 
 @torch.inference_mode()
-def evaluated(model: FSVAE, dataset: PreparedDataset) -> NDArray[np.float32]:
+def evaluated(model: FSVAENetwork, dataset: Dataset) -> NDArray[np.float32]:
     """The posterior's mean before every listen, from the chunks that evaluation runs."""
     chunks = evaluation_chunks(dataset.listens, *FOREVER, model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
@@ -57,7 +57,7 @@ def evaluated(model: FSVAE, dataset: PreparedDataset) -> NDArray[np.float32]:
     ("every", "changes"), [(1, {}), (3, {}), (50, {}), (3, {"fast": "shuffled"}), (3, {"repeat_head": True})]
 )
 def test_states_are_those_that_evaluation_predicts_from(
-    dataset: PreparedDataset, every: int, changes: dict[str, object]
+    dataset: Dataset, every: int, changes: dict[str, object]
 ) -> None:
     model = random_model(dataset, small_config(**changes))
     positions = np.arange(len(dataset.listens))[::every]
@@ -66,7 +66,7 @@ def test_states_are_those_that_evaluation_predicts_from(
     assert np.array_equal(states.positions, positions)
 
 
-def test_a_state_reads_nothing_from_its_listen_on(model: FSVAE, dataset: PreparedDataset) -> None:
+def test_a_state_reads_nothing_from_its_listen_on(model: FSVAENetwork, dataset: Dataset) -> None:
     """What is heard at and after a listen is something else, and later: the state before it stays as it was."""
     offsets = dataset.listens.offsets
     for user in range(dataset.listens.n_users):
@@ -84,7 +84,7 @@ def test_a_state_reads_nothing_from_its_listen_on(model: FSVAE, dataset: Prepare
             assert not np.allclose(encode(model, changed, behind).mean_NZ, encode(model, dataset, behind).mean_NZ)
 
 
-def test_one_side_alone_does_not_read_the_other(model: FSVAE, dataset: PreparedDataset) -> None:
+def test_one_side_alone_does_not_read_the_other(model: FSVAENetwork, dataset: Dataset) -> None:
     """Without recent listens they may be any; without slow features a user is as unknown as one can be."""
     positions = dataset.listens.offsets[1:] - 1
     listens = dataclasses.replace(dataset.listens, track=(dataset.listens.track + 3) % CATALOGUE)
@@ -103,7 +103,7 @@ def test_one_side_alone_does_not_read_the_other(model: FSVAE, dataset: PreparedD
         assert (np.abs(one_side - both).max(axis=1) > 1e-3)[known].all()
 
 
-def test_kl_and_variance_are_the_posteriors(model: FSVAE, dataset: PreparedDataset) -> None:
+def test_kl_and_variance_are_the_posteriors(model: FSVAENetwork, dataset: Dataset) -> None:
     """KL(N(m, v) || N(0, 1)) = (v + m^2 - 1 - log v) / 2, in each dimension."""
     states = encode(model, dataset, np.array([0, 7]))
     mean, variance = states.mean_NZ, states.variance_NZ
@@ -122,7 +122,7 @@ def test_kl_and_variance_are_the_posteriors(model: FSVAE, dataset: PreparedDatas
     ],
 )
 def test_the_kl_is_split_into_what_the_mean_and_what_the_variance_costs(
-    dataset: PreparedDataset, changes: dict[str, object], of_mean: list[float], of_variance: float
+    dataset: Dataset, changes: dict[str, object], of_mean: list[float], of_variance: float
 ) -> None:
     """All posteriors are N((0, 1, 2, 4, -3), e^-5): (m - a)^2 / 2b for the mean, the rest for the variance."""
     model = random_model(dataset, small_config(**changes), scale=0.0)
@@ -138,7 +138,7 @@ def test_the_kl_is_split_into_what_the_mean_and_what_the_variance_costs(
     np.testing.assert_allclose(states.kl_NZ - states.kl_of_mean_NZ, np.full((2, 5), of_variance), rtol=1e-5)
 
 
-def test_kl_is_to_the_prior_that_the_model_has(dataset: PreparedDataset) -> None:
+def test_kl_is_to_the_prior_that_the_model_has(dataset: Dataset) -> None:
     """A user of whom nothing is known has the same prior in both; with a slow prior it is the heads' biases.
 
     KL(N(m, v) || N(a, b)) = ((v + (m - a)^2) / b - 1 + log b - log v) / 2.
@@ -153,7 +153,7 @@ def test_kl_is_to_the_prior_that_the_model_has(dataset: PreparedDataset) -> None
     np.testing.assert_allclose(states.kl_NZ, expected, rtol=1e-3)
 
 
-def test_states_can_be_asked_for_with_one_request(model: FSVAE, dataset: PreparedDataset) -> None:
+def test_states_can_be_asked_for_with_one_request(model: FSVAENetwork, dataset: Dataset) -> None:
     """The posterior's mean is W (fast, slow, request) + b: between two requests it moves by W of their difference.
 
     Asked with the mean request, the states are on average where they are on average with their own.
@@ -178,7 +178,7 @@ def test_the_mean_request_is_one_between_the_hours() -> None:
     np.testing.assert_allclose(mean_request(data.listens, np.arange(2)), expected, atol=1e-4)
 
 
-def of_times(histories: dict[str, list[float]]) -> PreparedDataset:
+def of_times(histories: dict[str, list[float]]) -> Dataset:
     """Users and the hours of their listens, counted from the first day."""
     return dataset_of(
         {

@@ -12,8 +12,8 @@ from tiny_dataset import all_slow, dataset_of, pattern, random_histories, random
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.datamodule import ChunkDataModule
-from fsvae.data.dataset import PreparedDataset
-from fsvae.models.fsvae import FSVAE, Prediction
+from fsvae.data.dataset import Dataset
+from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import OptimiserConfig
@@ -23,18 +23,18 @@ OFF = {"slow": False, "fast": "off", "request_time": False}
 
 
 @pytest.fixture(scope="module")
-def data() -> PreparedDataset:
+def data() -> Dataset:
     return dataset_of(random_histories([9, 14, 5], 10, seed=1), unit_vectors(8, 6), FOREVER, FOREVER, outside=2)
 
 
 @pytest.fixture(scope="module")
-def batch(data: PreparedDataset) -> ChunkBatch:
+def batch(data: Dataset) -> ChunkBatch:
     chunks = training_chunks(data.listens, FOREVER, 4)
     return Batcher(data, chunks, catalogue_targets_only=True)[np.arange(len(chunks))]
 
 
 @torch.inference_mode()
-def predict(model: FSVAE, batch: ChunkBatch) -> Prediction:
+def predict(model: FSVAENetwork, batch: ChunkBatch) -> Prediction:
     return model(batch)
 
 
@@ -49,7 +49,7 @@ def changed(batch: ChunkBatch, what: str) -> ChunkBatch:
 @pytest.mark.parametrize("off", [None, *OFF])
 @pytest.mark.parametrize("what", list(OFF))
 def test_a_switch_turns_one_input_off_and_no_other(
-    data: PreparedDataset, batch: ChunkBatch, off: str | None, what: str
+    data: Dataset, batch: ChunkBatch, off: str | None, what: str
 ) -> None:
     model = random_model(data, small_config(**({off: OFF[off]} if off else {})))
     before, after = predict(model, batch), predict(model, changed(batch, what))
@@ -57,9 +57,7 @@ def test_a_switch_turns_one_input_off_and_no_other(
     assert torch.equal(before.query_ND, after.query_ND) == (what == off)
 
 
-def test_a_deterministic_latent_gives_one_answer_and_a_gaussian_one_many(
-    data: PreparedDataset, batch: ChunkBatch
-) -> None:
+def test_a_deterministic_latent_gives_one_answer_and_a_gaussian_one_many(data: Dataset, batch: ChunkBatch) -> None:
     torch.manual_seed(0)
     for latent in ("deterministic", "gaussian"):
         model = random_model(data, small_config(latent=latent))
@@ -70,16 +68,14 @@ def test_a_deterministic_latent_gives_one_answer_and_a_gaussian_one_many(
         assert torch.equal(first, mean) == (latent == "deterministic")
 
 
-def test_without_a_softmax_the_query_is_the_point(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_without_a_softmax_the_query_is_the_point(data: Dataset, batch: ChunkBatch) -> None:
     plain = predict(random_model(data, small_config(softmax_weight=0.0)), batch)
     assert torch.equal(plain.y_ND, plain.query_ND)
     two = predict(random_model(data, small_config()), batch)
     assert not torch.allclose(two.y_ND, two.query_ND)
 
 
-def test_the_cosine_likelihood_counts_directions_and_predicts_their_mean(
-    data: PreparedDataset, batch: ChunkBatch
-) -> None:
+def test_the_cosine_likelihood_counts_directions_and_predicts_their_mean(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, small_config(likelihood="cosine", latent="deterministic", beta=0.0))
     with torch.inference_mode():
         terms = model.loss(batch, epochs=1.0)
@@ -92,7 +88,7 @@ def test_the_cosine_likelihood_counts_directions_and_predicts_their_mean(
     assert terms["loss"].item() == pytest.approx((terms["nll"] + terms["softmax"]).item(), rel=1e-5)
 
 
-def test_the_track_softmax_alone_is_over_the_point_itself(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_the_track_softmax_alone_is_over_the_point_itself(data: Dataset, batch: ChunkBatch) -> None:
     config = small_config(likelihood="track_softmax", softmax_weight=0.0, latent="deterministic")
     model = random_model(data, config)
     with torch.inference_mode():
@@ -106,7 +102,7 @@ def test_the_track_softmax_alone_is_over_the_point_itself(data: PreparedDataset,
 
 
 def test_a_finetuned_table_is_read_and_searched_and_the_distances_stay_in_the_track_space(
-    data: PreparedDataset, batch: ChunkBatch
+    data: Dataset, batch: ChunkBatch
 ) -> None:
     frozen = random_model(data, small_config())
     model = random_model(data, small_config(track_table="finetuned"))
@@ -133,7 +129,7 @@ def test_a_finetuned_table_is_read_and_searched_and_the_distances_stay_in_the_tr
     np.testing.assert_allclose(found.scores, cosine.numpy(), rtol=0, atol=1e-5)
 
 
-def test_a_user_that_nothing_is_known_of_is_encoded_as_zero(data: PreparedDataset) -> None:
+def test_a_user_that_nothing_is_known_of_is_encoded_as_zero(data: Dataset) -> None:
     model = random_model(data, small_config())
     slow = torch.from_numpy(all_slow(data).copy())
     slow[:, 0] = torch.arange(len(slow)) % 2
@@ -141,7 +137,7 @@ def test_a_user_that_nothing_is_known_of_is_encoded_as_zero(data: PreparedDatase
     assert not encoded[::2].any() and encoded[1::2].abs().sum(dim=1).min() > 0
 
 
-def test_tracks_outside_the_catalogue_are_one_track_without_a_vector(data: PreparedDataset) -> None:
+def test_tracks_outside_the_catalogue_are_one_track_without_a_vector(data: Dataset) -> None:
     model = random_model(data, small_config())
     features = torch.arange(21.0).reshape(3, 7)
     inputs = model.listen_inputs(torch.tensor([7, 8, 99]), features)
@@ -151,7 +147,7 @@ def test_tracks_outside_the_catalogue_are_one_track_without_a_vector(data: Prepa
     assert torch.equal(inputs[:, 7:], features)
 
 
-def test_a_prediction_does_not_see_its_own_listen_or_a_later_one(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_a_prediction_does_not_see_its_own_listen_or_a_later_one(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, small_config())
     everything = batch._replace(target_BT=torch.ones_like(batch.target_BT))
     before = predict(model, everything).y_ND.reshape(*batch.track_BT.shape, -1)
@@ -164,7 +160,7 @@ def test_a_prediction_does_not_see_its_own_listen_or_a_later_one(data: PreparedD
     assert (before[:, at + 1 :] != after[:, at + 1 :]).any(dim=-1).all()
 
 
-def test_in_training_whole_chunks_lose_a_side_and_in_evaluation_none(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_in_training_whole_chunks_lose_a_side_and_in_evaluation_none(data: Dataset, batch: ChunkBatch) -> None:
     everything = batch._replace(target_BT=torch.ones_like(batch.target_BT))
     shape = (*batch.track_BT.shape, -1)
     torch.manual_seed(0)
@@ -183,11 +179,9 @@ def test_in_training_whole_chunks_lose_a_side_and_in_evaluation_none(data: Prepa
         assert lost + kept == 20 * len(tells) and min(lost, kept) > 0.35 * (lost + kept)
 
 
-def test_the_model_config_is_all_that_a_bundle_needs_to_build_it_again(
-    data: PreparedDataset, batch: ChunkBatch
-) -> None:
+def test_the_model_config_is_all_that_a_bundle_needs_to_build_it_again(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, small_config())
-    other = FSVAE(model.config, model.tracks[:-1], model.slow.mean, model.slow.std)
+    other = FSVAENetwork(model.config, model.tracks[:-1], model.slow.mean, model.slow.std)
     other.load_state_dict(model.state_dict())
     assert torch.equal(predict(other.eval(), batch).y_ND, predict(model, batch).y_ND)
 
@@ -200,7 +194,7 @@ class Losses(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: TrainingModule, batch: object, batch_idx: int
     ) -> None:  # type: ignore[override]
-        assert isinstance(pl_module.model, FSVAE)
+        assert isinstance(pl_module.model, FSVAENetwork)
         beta = pl_module.model.beta(pl_module.epochs_done())
         self.betas.append((trainer.global_step, beta, trainer.optimizers[0].param_groups[0]["lr"]))
 
@@ -209,10 +203,10 @@ class Losses(pl.Callback):
         self.epochs.append(metrics | pl_module.epoch_means())
 
 
-def fit(data: PreparedDataset, config: ModelConfig, optimiser: OptimiserConfig, epochs: int) -> tuple[FSVAE, Losses]:
+def fit(data: Dataset, config: ModelConfig, optimiser: OptimiserConfig, epochs: int) -> tuple[FSVAENetwork, Losses]:
     torch.manual_seed(0)
     slow = torch.from_numpy(all_slow(data))
-    model = FSVAE(config, torch.from_numpy(data.vectors), slow.mean(dim=0), slow.std(dim=0) + 1)
+    model = FSVAENetwork(config, torch.from_numpy(data.vectors), slow.mean(dim=0), slow.std(dim=0) + 1)
     losses = Losses()
     trainer = pl.Trainer(
         accelerator="cpu",

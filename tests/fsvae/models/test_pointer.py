@@ -10,7 +10,7 @@ import torch
 from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_mean, mixture_scores
 
 FOREVER = np.iinfo(np.int64).max
@@ -158,12 +158,12 @@ def test_the_loss_is_that_of_the_mixture(target: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def data() -> PreparedDataset:
+def data() -> Dataset:
     return dataset_of(random_histories([9, 14, 5], 10, seed=1), unit_vectors(CATALOGUE, 6), FOREVER, FOREVER, outside=2)
 
 
 @pytest.fixture(scope="module")
-def batch(data: PreparedDataset) -> ChunkBatch:
+def batch(data: Dataset) -> ChunkBatch:
     chunks = training_chunks(data.listens, FOREVER, 4)
     return Batcher(data, chunks, catalogue_targets_only=True)[np.arange(len(chunks))]
 
@@ -171,9 +171,7 @@ def batch(data: PreparedDataset) -> ChunkBatch:
 CONFIG = small_config(repeat_head=True, repeat_dim=5)
 
 
-def test_the_scores_of_a_model_are_log_probabilities_that_its_loss_is_made_of(
-    data: PreparedDataset, batch: ChunkBatch
-) -> None:
+def test_the_scores_of_a_model_are_log_probabilities_that_its_loss_is_made_of(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, CONFIG)
     with torch.inference_mode():
         prediction = model(batch)
@@ -187,7 +185,7 @@ def test_the_scores_of_a_model_are_log_probabilities_that_its_loss_is_made_of(
     assert found.queries is None and np.array_equal(found.scores, scores.numpy())
 
 
-def test_no_target_sees_its_own_listen_or_a_later_one(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_no_target_sees_its_own_listen_or_a_later_one(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, CONFIG)
     everything = batch._replace(target_BT=torch.ones_like(batch.target_BT))
 
@@ -204,23 +202,21 @@ def test_no_target_sees_its_own_listen_or_a_later_one(data: PreparedDataset, bat
     assert (before[:, at + 1 :] != after[:, at + 1 :]).any(dim=-1).all()
 
 
-def test_where_the_listens_are_dropped_in_training_nothing_is_pointed_at(
-    data: PreparedDataset, batch: ChunkBatch
-) -> None:
+def test_where_the_listens_are_dropped_in_training_nothing_is_pointed_at(data: Dataset, batch: ChunkBatch) -> None:
     for rate, expected in ((1.0, False), (0.0, True)):
         model = random_model(data, small_config(repeat_head=True, fast_dropout=rate)).train()
         repeat = model(batch).repeat
         assert repeat is not None and bool(repeat.share_NT.any()) == expected
 
 
-def test_every_part_learns(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_every_part_learns(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, CONFIG)
     model.loss(batch, epochs=1.0)["loss"].backward()
     for name, parameter in model.repeat_head.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-def test_a_batch_without_a_target_has_a_loss_of_zero(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_a_batch_without_a_target_has_a_loss_of_zero(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, CONFIG).train()
     loss = model.loss(batch._replace(target_BT=torch.zeros_like(batch.target_BT)), epochs=1.0)["loss"]
     loss.backward()

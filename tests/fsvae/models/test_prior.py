@@ -8,7 +8,7 @@ import torch
 from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.evaluation.latent_use import latent_use
 from fsvae.models.losses import kl_per_dimension
 from fsvae.models.posterior import Posterior
@@ -18,12 +18,12 @@ FOREVER = np.iinfo(np.int64).max
 
 
 @pytest.fixture(scope="module")
-def data() -> PreparedDataset:
+def data() -> Dataset:
     return dataset_of(random_histories([9, 14, 5], 8, seed=1), unit_vectors(8, 6), FOREVER, FOREVER)
 
 
 @pytest.fixture(scope="module")
-def batch(data: PreparedDataset) -> ChunkBatch:
+def batch(data: Dataset) -> ChunkBatch:
     chunks = training_chunks(data.listens, FOREVER, 4)
     return Batcher(data, chunks, catalogue_targets_only=True)[np.arange(len(chunks))]
 
@@ -35,7 +35,7 @@ def test_before_training_it_is_the_standard_normal() -> None:
     torch.testing.assert_close(kl_per_dimension(posterior, prior), kl_per_dimension(posterior))
 
 
-def test_it_reads_the_slow_features_and_nothing_else(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_it_reads_the_slow_features_and_nothing_else(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, small_config(prior="slow"))
     other = batch._replace(track_BT=(batch.track_BT + 1) % 8, request_BTR=1 - batch.request_BTR)
     slow_SD = torch.cat([batch.slow_SD[:, :1], 1 - batch.slow_SD[:, 1:]], dim=1)
@@ -47,7 +47,7 @@ def test_it_reads_the_slow_features_and_nothing_else(data: PreparedDataset, batc
     assert not torch.allclose(prior.log_variance, other_taste.log_variance)
 
 
-def test_the_loss_is_the_divergence_from_it(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_the_loss_is_the_divergence_from_it(data: Dataset, batch: ChunkBatch) -> None:
     model = random_model(data, small_config(prior="slow", beta=0.5, beta_warmup_epochs=0.0))
     with torch.inference_mode():
         terms, figures, prediction = model.loss(batch, epochs=0.0), model.validate(batch), model(batch)
@@ -59,7 +59,7 @@ def test_the_loss_is_the_divergence_from_it(data: PreparedDataset, batch: ChunkB
     assert float(terms["loss"]) == pytest.approx(float(terms["nll"] + 0.5 * terms["kl"] + terms["softmax"]), rel=1e-5)
 
 
-def test_the_use_of_the_latent_is_counted_from_it(data: PreparedDataset) -> None:
+def test_the_use_of_the_latent_is_counted_from_it(data: Dataset) -> None:
     model = random_model(data, small_config(prior="slow"))
     chunks = training_chunks(data.listens, FOREVER, 100)  # whole histories of up to 14 listens, as in evaluation
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from tiny_dataset import dataset_of, random_histories, random_model, small_confi
 from torch import Tensor
 
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.models.encoders import FastEncoder
 from fsvae.models.shuffled import shuffled_states
 
@@ -77,17 +77,17 @@ def test_in_evaluation_a_position_has_one_order_whatever_else_is_in_the_batch() 
 
 
 @pytest.fixture(scope="module")
-def data() -> PreparedDataset:
+def data() -> Dataset:
     return dataset_of(random_histories([9, 14, 5], 8, seed=1), unit_vectors(8, 6), FOREVER, FOREVER)
 
 
 @pytest.fixture(scope="module")
-def batch(data: PreparedDataset) -> ChunkBatch:
+def batch(data: Dataset) -> ChunkBatch:
     chunks = training_chunks(data.listens, FOREVER, 4)
     return Batcher(data, chunks, catalogue_targets_only=True)[np.arange(len(chunks))]
 
 
-def test_more_targets_than_run_at_once_come_back_in_their_own_order(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_more_targets_than_run_at_once_come_back_in_their_own_order(data: Dataset, batch: ChunkBatch) -> None:
     """The state of a target with one listen before it is that of the LSTM in order."""
     model = random_model(data, small_config())
     with torch.inference_mode():
@@ -100,7 +100,7 @@ def test_more_targets_than_run_at_once_come_back_in_their_own_order(data: Prepar
     assert shuffled_states(model.fast, x_BTX, chunk_N[:0], position_N[:0], at_random=True).shape == (0, 7)
 
 
-def test_a_listen_moves_with_its_own_features(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_a_listen_moves_with_its_own_features(data: Dataset, batch: ChunkBatch) -> None:
     """Behind two listens there are two states: that of the one order and that of the other."""
     model = random_model(data, small_config())
     with torch.inference_mode():
@@ -116,7 +116,7 @@ def test_a_listen_moves_with_its_own_features(data: PreparedDataset, batch: Chun
 
 @pytest.mark.parametrize("fast", ["on", "off", "shuffled"])
 def test_the_model_learns_from_a_share_of_the_targets_and_predicts_all(
-    data: PreparedDataset, batch: ChunkBatch, fast: str
+    data: Dataset, batch: ChunkBatch, fast: str
 ) -> None:
     model = random_model(data, small_config(fast=fast, target_share=0.25))
     targets = int(batch.target_BT.sum())
@@ -129,7 +129,7 @@ def test_the_model_learns_from_a_share_of_the_targets_and_predicts_all(
     assert 0.2 * targets < np.mean(seen) < 0.3 * targets and len(set(seen)) > 5
 
 
-def test_without_their_order_the_listens_tell_something_else(data: PreparedDataset, batch: ChunkBatch) -> None:
+def test_without_their_order_the_listens_tell_something_else(data: Dataset, batch: ChunkBatch) -> None:
     ordered, shuffled = (random_model(data, small_config(fast=fast)) for fast in ("on", "shuffled"))
     with torch.inference_mode():
         one, other = ordered(batch).y_ND, shuffled(batch).y_ND

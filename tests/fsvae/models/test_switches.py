@@ -7,7 +7,7 @@ import torch
 
 from fsvae.errors import UserError
 from fsvae.limits import check, validated
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 
 
@@ -37,7 +37,7 @@ from fsvae.models.model_config import ModelConfig
 )
 def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as error:
-        FSVAE(ModelConfig(**changes), torch.zeros(3, 2), torch.zeros(4), torch.ones(4))  # type: ignore[arg-type]
+        FSVAENetwork(ModelConfig(**changes), torch.zeros(3, 2), torch.zeros(4), torch.ones(4))  # type: ignore[arg-type]
     assert message in str(error.value)
 
 

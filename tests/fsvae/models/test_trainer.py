@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, small_config, unit_vectors
 
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.slow_moments import slow_moments
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
 from fsvae.models.trainer import fit
@@ -19,9 +19,9 @@ from fsvae.models.trainer import fit
 MIDNIGHT = FIRST_DAY * DAY_US
 
 
-def model(data: PreparedDataset, **changes: object) -> FSVAE:
+def model(data: Dataset, **changes: object) -> FSVAENetwork:
     torch.manual_seed(0)
-    return FSVAE.for_dataset(data, small_config(**changes))
+    return FSVAENetwork.for_dataset(data, small_config(**changes))
 
 
 @pytest.mark.parametrize(

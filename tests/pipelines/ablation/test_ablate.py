@@ -20,13 +20,17 @@ from typer.testing import CliRunner
 
 import pipelines.ablation.run as running
 from fsvae.errors import UserError
+from fsvae.features.track2vec import Track2VecConfig
+from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.storage import Folder
 from pipelines.ablation import variant_datasets
 from pipelines.ablation.matrix import Variant
 from pipelines.ablation.variant import Ended, Trial
 from pipelines.cli.main import app
 from pipelines.config.compose import load_config
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
+from pipelines.prepare.prepare import prepare
+from pipelines.runtime.engine import LocalEngine
 
 MINE = """
 title: Two models
@@ -219,6 +223,77 @@ def test_a_variant_with_another_track_space_has_a_dataset_of_its_own(
     assert manifests[0]["counts"] == manifests[1]["counts"] and manifests[0]["seed"] == manifests[1]["seed"]
     assert "track spaces of their own: L2 and cosine distances are not comparable" in done.output
     assert len(list(workdir.glob("variants/*/test/metrics.json"))) == 2
+
+
+def trials_of(workdir: Path) -> set[str]:
+    return {path.name for path in (workdir / "variants").iterdir()}
+
+
+def test_a_running_matrix_keeps_its_dataset(
+    ablate: Ablate, settings: list[str], small_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it runs, another dataset becomes the current one, and only one is to be kept."""
+    datasets, config = tmp_path / "datasets", DatasetConfig(min_count=2, keep=1, track2vec=Track2VecConfig(epochs=1))
+    of_matrix = prepare(small_lake, config, 1, datasets).folder
+    settings.append(f"datasets={datasets}")
+    run_trial = running.run_trial
+
+    def prepare_meanwhile(trial: Trial) -> Ended:
+        prepare(small_lake, config, 2, datasets)
+        return run_trial(trial)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run_trial", prepare_meanwhile)
+        assert "report.html" in ablate("ablation=mine", "seeds=[1]")
+    prepare(small_lake, config, 2, datasets)
+    assert not of_matrix.exists("manifest.json")
+
+
+def test_only_the_newest_matrices_keep_their_trials(ablate: Ablate, workdir: Path, ran: list[str]) -> None:
+    ablate("ablation=mine", "seeds=[1]")
+    mine = trials_of(workdir)
+    assert len(mine) == 2
+    assert "clean-up" not in ablate("ablation=other", "seeds=[1]")
+    assert len(trials_of(workdir)) == 3  # FS-VAE is in both
+    printed = ablate("ablation=other", "seeds=[1]", "ablation.keep=1")
+    assert len(trials_of(workdir)) == 2 and len(trials_of(workdir) & mine) == 1
+    assert "1 run of older matrices deleted (ablation.keep=1)" in printed
+    assert len(list(workdir.glob("matrices/mine-*/report.html"))) == 1
+    assert "Not done yet: Popularity, seed 1" in ablate("ablation=mine", command="report")
+    assert ran == ["fsvae 1", "popularity 1", "average 1"]
+    ablate("ablation=mine", "seeds=[1]")
+    assert ran[3:] == ["popularity 1"]
+
+
+def test_only_the_newest_datasets_of_variants_are_kept(
+    tmp_path: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch, small_lake: Lake
+) -> None:
+    """Each matrix has one dataset of its own beside the current one."""
+    matrix = (
+        "reference: as it is\nbase: [recommender=average]\nvariants: {{as it is: [], own: [dataset.min_count={}]}}\n"
+    )
+    with_matrix(tmp_path, monkeypatch, three=matrix.format(3), four=matrix.format(4))
+    monkeypatch.setattr("pipelines.ablation.matrix_page.plots", lambda results: [])
+    prepare(small_lake, DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=1)), 1, tmp_path / "datasets")
+    for name, keep in (("three", 1), ("four", 2), ("three", 1)):
+        overrides = [f"ablation={name}", f"ablation.keep={keep}", *settings, f"datasets={tmp_path / 'datasets'}"]
+        done = CliRunner().invoke(app, ["ablate", *overrides])
+        assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
+        kept = [json.loads(path.read_text()) for path in tmp_path.glob("datasets/.variants/*/manifest.json")]
+        assert len(kept) == keep
+    assert [manifest["config"]["min_count"] for manifest in kept] == [3]
+
+
+def test_a_variants_dataset_has_the_days_of_the_current_one(small_lake: Lake, tmp_path: Path) -> None:
+    small = DatasetConfig(min_count=2, before="2026-01-20", track2vec=Track2VecConfig(epochs=1))
+    current = prepare(small_lake, small, 1, tmp_path).folder
+    variant = Variant("one", [], load_config(["dataset.min_count=3"]), frozenset({"dataset.min_count"}))
+    engine = LocalEngine(workers=1)
+    made = variant_datasets.variant_datasets([variant], small_lake, Folder.at(tmp_path), engine, lambda what: None)
+    with made as found:
+        mine, theirs = (folder.read_json("manifest.json") for folder in (found["one"], current))
+    assert (mine["lake"], mine["as_of_day"]) == (theirs["lake"], theirs["as_of_day"])
+    assert mine["counts"]["listens"] == theirs["counts"]["listens"] and mine["config"]["min_count"] == 3
 
 
 @pytest.mark.parametrize(("continued", "keys", "own"), [(True, True, True), (True, False, False), (False, True, False)])

@@ -105,6 +105,13 @@ def test_a_matrix_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
         f"fsvae ablate ablation={file}"
     )
     assert [variant.config.model.beta for variant in matrix.variants] == [0.2, 0.3]
+    assert matrix.config.ablation.keep == 20
+    file.write_text(f"keep: 5\n{MINE}")
+    assert matrix_of([f"ablation={file}"]).config.ablation.keep == 5
+    assert matrix_of([f"ablation={file}", "ablation.keep=3"]).config.ablation.keep == 3
+    assert matrix_of(["ablation=paper", "ablation.keep=3"]).config.ablation.keep == 3
+    with pytest.raises(UserError, match=r"ablation\.keep=0 is less than 1"):
+        matrix_of([f"ablation={file}", "ablation.keep=0"])
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from whole_page import assert_whole
 
 from fsvae.baselines import Popularity
 from fsvae.baselines.settings import NoSettings
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.storage import Folder
 from pipelines.ablation.findings import findings, latent_findings, notes
@@ -32,11 +32,11 @@ from pipelines.ablation.verdicts import verdict
 
 
 @pytest.fixture(scope="module")
-def result(small_dataset: PreparedDataset) -> EvaluationResult:
+def result(small_dataset: Dataset) -> EvaluationResult:
     """An result of real targets, all of whose distances are 1 and 0.5."""
     popularity = Popularity(NoSettings())
     popularity.fit(small_dataset)
-    found = evaluate(popularity, small_dataset, "test")
+    found = evaluate_model(popularity, small_dataset, "test")
     ones = np.where(np.isnan(found.l2), np.nan, 1.0)
     return replace(found, l2=ones, cosine=ones / 2)
 
@@ -62,7 +62,7 @@ def trials_of(folder: Path, variant: str, kl: Sequence[Sequence[float] | None]) 
 
 
 def results_of(
-    folder: Path, dataset: PreparedDataset, evaluations: dict[str, list[EvaluationResult]], **kl: list[list[float]]
+    folder: Path, dataset: Dataset, evaluations: dict[str, list[EvaluationResult]], **kl: list[list[float]]
 ) -> MatrixResults:
     kl_of: Mapping[str, Sequence[Sequence[float] | None]] = {"full": [[3.0, 0.0], [2.0, 0.0]], **kl}
     record = {
@@ -84,7 +84,7 @@ def results_of(
 
 @pytest.fixture(scope="module")
 def results(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory
+    result: EvaluationResult, small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> MatrixResults:
     """The full model with seeds at 1.0 and 1.02; one that is 0.2 worse than that in each; one that is the same."""
     full = [result, worse(result, 0.02)]
@@ -112,7 +112,7 @@ def test_markdown_has_the_best_in_bold_and_what_is_not_significant_marked(result
 
 
 def test_each_variant_has_a_verdict_on_each_metric(
-    results: MatrixResults, result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    results: MatrixResults, result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     recall = results.row("full", "recall@10")["value"]
     same = "Recall@10 not told apart (+0.0000)"
@@ -126,7 +126,7 @@ def test_each_variant_has_a_verdict_on_each_metric(
 
 
 def test_a_difference_that_another_seed_may_turn_is_no_verdict(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     """Seeds at 1.0 and 1.1 beside 1.05 and 1.15: all users agree on +.05. Over seeds the standard error is
     √(.0025 + .0025) = .0707, and t with two degrees of freedom 4.303."""
@@ -168,7 +168,7 @@ def test_what_users_and_seeds_leave_unsure_adds_up_as_squares(
 
 
 def test_what_is_not_done_and_what_has_one_seed_is_said(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     variants = {"full": [result], "less": [worse(result, 0.1)]}
     whole = replace(results_of(tmp_path, small_dataset, variants, full=[[3.0, 0.0]]), missing=["more, seed 1"])
@@ -200,7 +200,7 @@ def test_too_few_users_for_an_interval_are_said_to_be_too_few(results: MatrixRes
 
 
 def test_small_differences_are_seen_beside_large_ones(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     def scale(*by: float) -> str:
         variants = {"full": [result], **{f"by {one}": [worse(result, one)] for one in by}}
@@ -213,7 +213,7 @@ def test_small_differences_are_seen_beside_large_ones(
 
 
 def test_distances_in_different_track_spaces_are_not_compared(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     other = replace(worse(result, 0.1), dataset="another")
     apart = results_of(tmp_path, small_dataset, {"full": [result], "other": [other]})
@@ -230,7 +230,7 @@ def test_distances_in_different_track_spaces_are_not_compared(
 
 
 def test_the_dimensions_of_each_latent_are_counted_over_its_seeds(
-    results: MatrixResults, result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    results: MatrixResults, result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     """A dimension without variance has collapsed where it has next to no KL, and is not used yet where it has more."""
     assert latent_findings(results) == [
@@ -252,9 +252,7 @@ def test_a_variant_of_an_older_version_is_told(results: MatrixResults, tmp_path:
         latent_findings(replace(results, trials={"old": [trial]}))
 
 
-def test_the_page_needs_nothing_else_and_says_what_it_is_of(
-    results: MatrixResults, small_dataset: PreparedDataset
-) -> None:
+def test_the_page_needs_nothing_else_and_says_what_it_is_of(results: MatrixResults, small_dataset: Dataset) -> None:
     page = write_report(results).read_text()
     assert "Mine &amp; yours" in page and "fsvae ablate ablation=mine" in page and "c0ffee" in page
     assert small_dataset.fingerprint in page and "at least 2 training listens" in page
@@ -267,7 +265,7 @@ def test_the_page_needs_nothing_else_and_says_what_it_is_of(
 
 
 def test_differences_are_drawn_with_their_verdicts(
-    results: MatrixResults, result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    results: MatrixResults, result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     first = plots(results)[0]
     assert first.title == "Differences from the reference" and first.panels == 3
@@ -278,7 +276,7 @@ def test_differences_are_drawn_with_their_verdicts(
 
 
 def test_uncertainty_is_drawn_beside_the_errors(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     """The error is what was predicted: the rank correlation is 1."""
     n = len(result.targets)
@@ -288,9 +286,7 @@ def test_uncertainty_is_drawn_beside_the_errors(
     assert last.title == "Calibration of the predicted uncertainty" and "full, r = +1.00" in last.svg
 
 
-def test_uncertainty_is_measured_seed_by_seed(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
-) -> None:
+def test_uncertainty_is_measured_seed_by_seed(result: EvaluationResult, small_dataset: Dataset, tmp_path: Path) -> None:
     """A seed that is surer of everything and yet errs more would turn the correlation of both together."""
     n = len(result.targets)
     order = np.arange(n, dtype=np.float32)
@@ -303,7 +299,7 @@ def test_uncertainty_is_measured_seed_by_seed(
 
 
 def test_a_period_without_a_target_in_the_catalogue_has_a_report(
-    result: EvaluationResult, small_dataset: PreparedDataset, tmp_path: Path
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     none = np.full_like(result.l2, np.nan)
     outside = replace(result, l2=none, cosine=none, ranks=np.full_like(result.ranks, MISS))

@@ -11,7 +11,7 @@ import yaml
 from small_matrix import SMALL
 
 from fsvae.baselines.settings import NoSettings
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.registry import MODELS, BaselinesConfig
 from pipelines.ablation.recommenders import is_random, made_of, make_recommender
 from pipelines.config.compose import config_dir, load_config
@@ -24,9 +24,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("settings", CELLS, ids=CELLS.values())
-def test_every_variant_trains_and_recommends(
-    settings: tuple[str, ...], small_dataset: PreparedDataset, tmp_path: Path
-) -> None:
+def test_every_variant_trains_and_recommends(settings: tuple[str, ...], small_dataset: Dataset, tmp_path: Path) -> None:
     config = load_config([*SMALL, *settings, "train.max_epochs=1"])
     told: list[int] = []
     recommender = make_recommender(
@@ -38,7 +36,7 @@ def test_every_variant_trains_and_recommends(
     assert np.isfinite(first.vectors).all() and len(first.targets) == len(first.vectors) > 0
 
 
-def test_a_trained_network_is_loaded_and_says_the_same(small_dataset: PreparedDataset, tmp_path: Path) -> None:
+def test_a_trained_network_is_loaded_and_says_the_same(small_dataset: Dataset, tmp_path: Path) -> None:
     config = load_config(["recommender=gru4rec", "baselines.gru4rec.history=16", *SMALL])
     span = small_dataset.period("test")
     trained = make_recommender(config, small_dataset, 1, tmp_path, max_batches=2)

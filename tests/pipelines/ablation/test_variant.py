@@ -11,6 +11,7 @@ from filelock import FileLock
 from small_matrix import SMALL
 
 import pipelines.ablation.variant as variants
+from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.ablation.variant import Trial, run_trial
 from pipelines.config.compose import load_config
@@ -40,6 +41,18 @@ def test_what_it_is_made_of_names_it_and_nothing_else_does(undisturbed: Trial, s
     assert name("recommender=average", seed=2) == name("recommender=average", "train.patience=1")
     elsewhere = replace(undisturbed, dataset=Folder.at("datasets/other"))
     assert elsewhere.name != undisturbed.name
+
+
+def test_results_of_an_older_version_of_the_code_do_not_count_as_done(
+    undisturbed: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert replace(undisturbed).stored.done
+    monkeypatch.setattr("pipelines.ablation.recommenders.RESULTS_VERSION", RESULTS_VERSION + 1)
+    assert not replace(undisturbed).stored.done
+    baseline = replace(undisturbed, config=load_config(["recommender=popularity"]))
+    newer = baseline.name
+    monkeypatch.setattr("pipelines.ablation.recommenders.RESULTS_VERSION", RESULTS_VERSION)
+    assert replace(baseline).name != newer
 
 
 def test_its_folder_tells_all_of_it(undisturbed: Trial) -> None:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fsvae.bundle import load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from pipelines.cli.activate import activation
 from pipelines.cli.main import app
@@ -24,6 +24,7 @@ from pipelines.config.schema import Config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.daily import daily
 from pipelines.reports.words import count
+from pipelines.runtime.watch import Summary, Watch
 from pipelines.workspace import Workspace
 
 SMALL = [
@@ -72,7 +73,7 @@ def workspace(settings: list[str]) -> Workspace:
 
 
 def test_a_trained_model_that_is_not_served_says_how_it_would_be(first: str, second: str, settings: list[str]) -> None:
-    assert "1 epoch; registered as fsvae version 1" in first and "challenger" not in first
+    assert "1 epoch; registered as version 1" in first and "challenger" not in first
     here = f"workdir={workspace(settings).config.workdir}"
     assert (
         "version 2 is a challenger; version 1 serves until: "
@@ -108,7 +109,7 @@ def test_runs_are_listed_with_what_is_known_of_them(second: str, settings: list[
     assert f"{figures['FS-VAE']['mrr_all']:.4f}" in two and run.name in two
 
 
-def test_recommend_answers_as_of_a_time(first: str, settings: list[str], small_dataset: PreparedDataset) -> None:
+def test_recommend_answers_as_of_a_time(first: str, settings: list[str], small_dataset: Dataset) -> None:
     user = small_dataset.user_ids[0]
     last = int(small_dataset.listens.played_at[small_dataset.listens.offsets[1] - 1])
 
@@ -155,31 +156,64 @@ def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch) -> N
     def interrupted(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("pipelines.cli.console.run_simulate", interrupted)
+    monkeypatch.setattr("pipelines.simulation.simulate.simulate", interrupted)
     assert fsvae("simulate", status=130) == "interrupted; run the same command again\n"
 
     def interrupted_in_training(*_: object) -> None:
-        raise KeyboardInterrupt("interrupted after epoch 3")
+        raise KeyboardInterrupt("interrupted after epoch 3 [/]")
 
-    monkeypatch.setattr("pipelines.cli.console.run_simulate", interrupted_in_training)
-    assert fsvae("simulate", status=130) == "interrupted after epoch 3\n"
+    monkeypatch.setattr("pipelines.simulation.simulate.simulate", interrupted_in_training)
+    assert fsvae("simulate", status=130) == "interrupted after epoch 3 [/]\n"
 
 
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"fsvae \d+\.\d+\.\d+\n", fsvae("--version"))
 
 
-def test_a_day_without_listens_is_told(
-    small_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+class Heard(Watch):
+    """What a chain of verbs tells."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.verbs: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def show(self, summary: Summary) -> None:
+        self.verbs.append(summary.verb)
+
+
+def test_a_day_tells_of_each_step_and_of_listens_that_are_missing(
+    small_log: Path, small_lake: Lake, tmp_path: Path
 ) -> None:
-    for name in ("run_ingest", "run_prepare", "open_dataset", "run_train", "run_evaluate", "run_promote"):
-        monkeypatch.setattr(f"pipelines.lifecycle.daily.{name}", lambda *_: type("Run", (), {"version": 1}))
-    here = workspace([f"workdir={tmp_path}", f"lake={small_lake.root.path}"])
+    here = workspace([*SMALL, f"workdir={tmp_path}", f"source.path={small_log}"])
     last = datetime.fromisoformat(max(small_lake.manifest.days)).date()
-    daily(here, last)
-    assert "warning" not in capsys.readouterr().out
-    daily(here, last.replace(year=last.year + 1))
-    assert f"no listens on {last.year + 1}-{last:%m-%d} in the lake: did the logs arrive?" in capsys.readouterr().out
+    heard = Heard()
+    daily(here, last, heard)
+    assert heard.verbs == ["ingest", "prepare", "train", "evaluate", "promote"] and heard.warnings == []
+    daily(here, last.replace(year=last.year + 1), heard)
+    assert heard.warnings == [f"no listens on {last.year + 1}-{last:%m-%d} in the lake: did the logs arrive?"]
+
+
+TITLES = ("Halo [feat. B]", "[/DC]", "[bold]loud[/]", "a \\[b]")
+
+
+def test_what_comes_from_data_is_never_markup(tmp_path: Path) -> None:
+    """Users, tracks and titles with brackets are printed as they are, and crash nothing."""
+    times = [f"2026-01-{1 + n // 40:02d}T{n % 24:02d}:{n % 40:02d}:00" for n in range(400)]
+    rows = [f"[u/{n % 3}],{TITLES[n % 4]} {n % 8},{time},{TITLES[n % 4]}" for n, time in enumerate(times)]
+    log = tmp_path / "[log].csv"
+    log.write_text("user_id,track_id,played_at,title\n" + "\n".join([*rows, "u,,2026-01-01,[/]"]) + "\n")
+    here = [*SMALL, f"workdir={tmp_path}"]
+    assert "400 taken + 1 rejected" in fsvae("ingest", "--source", "table", str(log), *here)
+    fsvae("prepare", *here)
+    assert "[log].csv" in fsvae("describe", *here)
+    fsvae("train", *here)
+    fsvae("evaluate", *here)
+    said = fsvae("recommend", "[u/1]", *here)
+    assert "next tracks for [u/1]" in said
+    assert all(title in said for title in TITLES)
 
 
 def test_the_activation_is_told_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,12 @@ from fsvae.data.dataset import open_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.prepare.lake_files import SIDE_TABLES
 from fsvae.schema import PLAYLISTS, TRACK_EMBEDDINGS
 from pipelines.ingest.ingest import Counts, ingest
 from pipelines.lake import side_tables
 from pipelines.lake.lake import Lake
-from pipelines.lake.side_tables import SIDE_TABLES
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 
@@ -150,7 +150,7 @@ def mpd_playlist(pid: int, tracks: list[int]) -> dict[str, Any]:
 
 def test_playlists_and_embeddings_reach_the_dataset(tmp_path: Path) -> None:
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=10, sample=0))
-    made = open_dataset(prepare(side_data_lake(tmp_path), config, 1, tmp_path / "datasets"))
+    made = open_dataset(prepare(side_data_lake(tmp_path), config, 1, tmp_path / "datasets").folder)
     origins = dict(zip(made.tracks["track_id"], made.tracks["vector_origin"], strict=True))
     assert {origins[str(track)] for track in range(TRACKS)} == {"trained"}
     assert [origins[str(track)] for track in OUTSIDE] == ["artist", "album", "embedding", "none"]

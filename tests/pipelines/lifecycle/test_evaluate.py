@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -11,26 +12,29 @@ import polars as pl
 import pytest
 import torch
 
+import pipelines.lifecycle.evaluate as evaluating
+from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import train_counts
 from fsvae.evaluation.metrics import MISS
-from fsvae.evaluation.protocol import evaluate
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.result_files import read_results
 from fsvae.features.track2vec_config import Track2VecConfig
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.predict import NetworkRecommender
+from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
+from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.recommender import Recommender
 from pipelines.lake.lake import Lake
-from pipelines.lifecycle.evaluate import evaluate_bundle, evaluate_run
+from pipelines.lifecycle.evaluate import evaluate, evaluate_bundle
 from pipelines.lifecycle.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
 from pipelines.lifecycle.promote import promote
 from pipelines.lifecycle.tracking import Tracker
 from pipelines.lifecycle.train import Run, train
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 
 MODEL = ModelConfig(
@@ -50,33 +54,33 @@ def tracker(workdir: Path) -> Tracker:
 
 
 @pytest.fixture(scope="module")
-def untrained(small_dataset: PreparedDataset, tracker: Tracker, workdir: Path) -> int:
+def untrained(small_dataset: Dataset, tracker: Tracker, workdir: Path) -> int:
     """The version, registered first and so the champion, of a model that has learned nothing."""
     torch.manual_seed(0)
-    save_bundle(workdir / "untrained", FSVAE.for_dataset(small_dataset, MODEL), small_dataset, {})
+    save_bundle(workdir / "untrained", FSVAENetwork.for_dataset(small_dataset, MODEL), small_dataset, {})
     return tracker.register(tracker.start("untrained", {}), workdir / "untrained")
 
 
 @pytest.fixture(scope="module")
-def run(small_dataset: PreparedDataset, workdir: Path, tracker: Tracker, untrained: int) -> Run:
+def run(small_dataset: Dataset, workdir: Path, tracker: Tracker, untrained: int) -> Run:
     """A trained challenger."""
     return train(small_dataset, MODEL, TRAIN, 1, workdir / "runs", tracker, lambda epoch, metrics: None, False)
 
 
 @pytest.fixture(scope="module")
-def other_dataset(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+def other_dataset(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The same events with a smaller catalogue and other vectors."""
     config = DatasetConfig(min_count=70, track2vec=Track2VecConfig(epochs=1))
-    return open_dataset(prepare(small_lake, config, 9, tmp_path_factory.mktemp("other")))
+    return open_dataset(prepare(small_lake, config, 9, tmp_path_factory.mktemp("other")).folder)
 
 
 @pytest.fixture(scope="module")
-def results(run: Run, small_dataset: PreparedDataset, tracker: Tracker) -> list[EvaluationResult]:
-    return evaluate_run(run, small_dataset, EvaluateConfig(), tracker)
+def results(run: Run, small_dataset: Dataset, tracker: Tracker) -> list[EvaluationResult]:
+    return evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig()).results
 
 
 def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
-    results: list[EvaluationResult], small_dataset: PreparedDataset
+    results: list[EvaluationResult], small_dataset: Dataset
 ) -> None:
     assert [result.model for result in results] == ["Popularity", "Average", "Aggregate sequence", "FS-VAE"]
     begin = small_dataset.manifest["validation_until_us"]
@@ -90,10 +94,11 @@ def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
 
 
 def test_the_files_and_the_mlflow_run_say_the_same(
-    results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset, tracker: Tracker
+    results: list[EvaluationResult], run: Run, small_dataset: Dataset, tracker: Tracker
 ) -> None:
     out = run.folder / "evaluation" / "test"
-    assert {path.name for path in out.iterdir()} == {"metrics.md", "metrics.json", "metrics.png", "positions.parquet"}
+    names = {"metrics.md", "metrics.json", "metrics.png", "positions.parquet", "evaluation.json"}
+    assert {path.name for path in out.iterdir()} == names
     stored = json.loads((out / "metrics.json").read_text())
     for result in results:
         assert stored[result.model] == pytest.approx(result.metrics())
@@ -112,14 +117,13 @@ def test_the_files_and_the_mlflow_run_say_the_same(
     assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
     assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
     assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
-        f"evaluation/test/{path.name}" for path in out.iterdir()
+        f"evaluation/test/{name}"
+        for name in names - {"evaluation.json"}  # which says that all else is there
     }
     assert "| FS-VAE |" in (out / "metrics.md").read_text()
 
 
-def test_only_the_model_with_a_posterior_is_uncertain(
-    results: list[EvaluationResult], small_dataset: PreparedDataset
-) -> None:
+def test_only_the_model_with_a_posterior_is_uncertain(results: list[EvaluationResult], small_dataset: Dataset) -> None:
     assert [result.uncertainty is not None for result in results] == [False, False, False, True]
     spread = results[-1].uncertainty
     assert spread is not None and np.isfinite(spread).all() and spread.min() > 0 and spread.std() > 0
@@ -128,7 +132,7 @@ def test_only_the_model_with_a_posterior_is_uncertain(
 
 
 def test_evaluating_again_gives_the_same_figures(
-    results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset
+    results: list[EvaluationResult], run: Run, small_dataset: Dataset
 ) -> None:
     again = evaluate_bundle(load_bundle(run.bundle), small_dataset, "test")
     assert np.array_equal(again.ranks, results[-1].ranks)
@@ -136,7 +140,7 @@ def test_evaluating_again_gives_the_same_figures(
 
 
 def test_a_model_is_the_same_on_a_dataset_with_another_catalogue(
-    results: list[EvaluationResult], run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset
+    results: list[EvaluationResult], run: Run, small_dataset: Dataset, other_dataset: Dataset
 ) -> None:
     """The events are the same, so what the model sees in its own space, its ranks and its distances are too."""
     assert 20 < other_dataset.n_catalogue < small_dataset.n_catalogue - 20
@@ -148,10 +152,10 @@ def test_a_model_is_the_same_on_a_dataset_with_another_catalogue(
 
 
 def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
-    small_dataset: PreparedDataset, other_dataset: PreparedDataset, tmp_path: Path
+    small_dataset: Dataset, other_dataset: Dataset, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    save_bundle(tmp_path, FSVAE.for_dataset(other_dataset, MODEL), other_dataset, {})
+    save_bundle(tmp_path, FSVAENetwork.for_dataset(other_dataset, MODEL), other_dataset, {})
     found = evaluate_bundle(load_bundle(tmp_path), small_dataset, "test")
     catalogue = set(other_dataset.tracks.filter("in_catalogue")["track_id"])
     ids = small_dataset.tracks["track_id"].to_list()
@@ -160,7 +164,7 @@ def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
 
 
 def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
-    results: list[EvaluationResult], run: Run, untrained: int, small_dataset: PreparedDataset, tracker: Tracker
+    results: list[EvaluationResult], run: Run, untrained: int, small_dataset: Dataset, tracker: Tracker
 ) -> None:
     assert tracker.resolve(None) == untrained != run.version
     first = promote(tracker, run.version, small_dataset, PromoteConfig())
@@ -180,12 +184,12 @@ def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
 
 
 def test_champion_and_challenger_may_have_different_catalogues(
-    run: Run, small_dataset: PreparedDataset, other_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path
+    run: Run, small_dataset: Dataset, other_dataset: Dataset, tracker: Tracker, tmp_path: Path
 ) -> None:
     """A model of few tracks gains nothing by it: what it lacks are its misses, on the champion's positions."""
     tracker.make_champion(run.version)
     torch.manual_seed(0)
-    save_bundle(tmp_path / "few", FSVAE.for_dataset(other_dataset, MODEL), other_dataset, {})
+    save_bundle(tmp_path / "few", FSVAENetwork.for_dataset(other_dataset, MODEL), other_dataset, {})
     few = tracker.register(tracker.start("few", {}), tmp_path / "few")
     for dataset in (small_dataset, other_dataset):
         verdict = promote(tracker, few, dataset, PromoteConfig(metric="mrr"))
@@ -195,26 +199,24 @@ def test_champion_and_challenger_may_have_different_catalogues(
     assert tracker.resolve(None) == run.version
 
 
-def test_a_trained_model_uses_the_history(
-    run: Run, small_dataset: PreparedDataset, results: list[EvaluationResult]
-) -> None:
+def test_a_trained_model_uses_the_history(run: Run, small_dataset: Dataset, results: list[EvaluationResult]) -> None:
     """The same model without its recent listens does worse."""
     bundle = load_bundle(run.bundle)
     bundle.model.config.fast = "off"
-    blind = evaluate(NetworkRecommender(bundle.model), small_dataset, "test")
+    blind = evaluate_model(NetworkPredictor(bundle.model), small_dataset, "test")
     assert blind.metrics()["mrr"] < results[-1].metrics()["mrr"]
 
 
 def test_a_model_is_not_evaluated_on_what_it_has_learned_from(
-    run: Run, small_lake: Lake, small_dataset: PreparedDataset, tracker: Tracker, untrained: int, tmp_path: Path
+    run: Run, small_lake: Lake, small_dataset: Dataset, tracker: Tracker, untrained: int, tmp_path: Path
 ) -> None:
     """With earlier cuts the test period begins inside what the run was trained on."""
     config = DatasetConfig(min_count=2, train_share=0.5, validation_share=0.1, track2vec=Track2VecConfig(epochs=1))
-    earlier = open_dataset(prepare(small_lake, config, 1, tmp_path))
+    earlier = open_dataset(prepare(small_lake, config, 1, tmp_path).folder)
     with pytest.raises(UserError, match="has learned from listens up to"):
         evaluate_bundle(load_bundle(run.bundle), earlier, "test")
     with pytest.raises(UserError, match="was trained on dataset"):
-        evaluate_run(run, earlier, EvaluateConfig(), tracker)
+        evaluate(run, earlier, EvaluateConfig(), tracker, AggregateSequenceConfig())
     tracker.make_champion(untrained)
     verdict = promote(tracker, run.version, earlier, PromoteConfig())  # on the listens that are new to both
     same = promote(tracker, untrained, small_dataset, PromoteConfig())
@@ -227,6 +229,27 @@ def test_there_must_be_listens_that_are_new_to_both_models(
 ) -> None:
     tracker.make_champion(untrained)
     first_weeks = DatasetConfig(min_count=2, before="2026-01-19", track2vec=Track2VecConfig(epochs=1))
-    old = open_dataset(prepare(small_lake, first_weeks, 1, tmp_path))
+    old = open_dataset(prepare(small_lake, first_weeks, 1, tmp_path).folder)
     with pytest.raises(UserError, match="nothing to compare them on"):
         promote(tracker, run.version, old, PromoteConfig())
+
+
+def test_what_was_evaluated_before_is_read_and_not_computed_anew(
+    results: list[EvaluationResult],
+    run: Run,
+    small_dataset: Dataset,
+    tracker: Tracker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[str] = []
+
+    def counted(model: Recommender, *what: Any) -> EvaluationResult:
+        computed.append(model.name)
+        return evaluate_model(model, *what)
+
+    monkeypatch.setattr(evaluating, "evaluate_model", counted)
+    again = evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig())
+    assert again.reused and computed == [] and ", as evaluated before → " in again.lines()[0]
+    assert [one.metrics() for one in again.results] == [one.metrics() for one in results]
+    other = evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig(window=3))
+    assert not other.reused and "Aggregate sequence" in computed

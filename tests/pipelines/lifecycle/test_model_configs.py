@@ -9,24 +9,24 @@ import pytest
 import torch
 
 from fsvae.bundle import load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset, open_dataset
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.track2vec_config import Track2VecConfig
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import fit
+from fsvae.online_recommender import OnlineRecommender
 from pipelines.config.compose import config_dir, load_config
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import evaluate_bundle
 from pipelines.prepare.prepare import DatasetConfig, prepare
-from serving.online_recommender import OnlineRecommender
 
 NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 
 
-def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> None:
+def whole_way(dataset: Dataset, config: ModelConfig, folder: Path) -> None:
     torch.manual_seed(0)
-    model = FSVAE.for_dataset(dataset, config)
+    model = FSVAENetwork.for_dataset(dataset, config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, max_batches=2)
     after = model.state_dict()
@@ -43,14 +43,14 @@ def whole_way(dataset: PreparedDataset, config: ModelConfig, folder: Path) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_config(name: str, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+def test_every_model_config(name: str, small_dataset: Dataset, tmp_path: Path) -> None:
     whole_way(small_dataset, load_config([f"model={name}"]).model, tmp_path)
 
 
 @pytest.mark.parametrize(("dim", "history", "latent_dim"), [(8, 5, 3), (128, 100, 70)])
 def test_sizes_are_free(dim: int, history: int, latent_dim: int, small_lake: Lake, tmp_path: Path) -> None:
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(dim=dim, epochs=1))
-    dataset = open_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path / "datasets"))
+    dataset = open_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path / "datasets").folder)
     assert dataset.vectors.shape[1] == dim
     sizes = {"slow_hidden": 9, "slow_dim": 7, "fast_hidden": 11, "decoder_hidden": 10, "repeat_dim": 6}
     for switches in ({}, {"repeat_head": True, "softmax_weight": 2.0, "track_table": "finetuned", "prior": "slow"}):

@@ -20,13 +20,14 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from fsvae.bundle import load_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
+from fsvae.results_version import RESULTS_VERSION
 from pipelines.lifecycle.lifecycle_config import TrackingConfig
 from pipelines.lifecycle.tracking import Tracker, git_commit
-from pipelines.lifecycle.train import Run, is_trained, open_run, train
+from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 
 SEED = 3
 MODEL = ModelConfig(
@@ -76,7 +77,7 @@ def told() -> Told:
 
 
 @pytest.fixture(scope="module")
-def run(small_dataset: PreparedDataset, workdir: Path, tracker: Tracker, told: Told) -> Run:
+def run(small_dataset: Dataset, workdir: Path, tracker: Tracker, told: Told) -> Run:
     """The undisturbed run; nothing else has been registered before it."""
     return train(small_dataset, MODEL, TRAIN, SEED, workdir / "runs", tracker, told, show_progress=False)
 
@@ -104,7 +105,7 @@ def checkpoint(run: Run, name: str) -> dict[str, torch.Tensor]:
 
 
 def test_a_finished_run_is_returned_without_training_it_again(
-    run: Run, small_dataset: PreparedDataset, workdir: Path, tracker: Tracker
+    run: Run, small_dataset: Dataset, workdir: Path, tracker: Tracker
 ) -> None:
     def written() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if ".lock" not in path.name}
@@ -117,8 +118,17 @@ def test_a_finished_run_is_returned_without_training_it_again(
     assert open_run(workdir / "runs") == run == open_run(workdir / "runs", run.folder.name)
 
 
+def test_a_run_of_an_older_version_of_the_code_does_not_count_as_done(
+    run: Run, small_dataset: Dataset, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = (small_dataset, MODEL, TRAIN, SEED)
+    assert is_trained(*what, workdir / "runs") and run_name(*what) == run.folder.name
+    monkeypatch.setattr("pipelines.lifecycle.train.RESULTS_VERSION", RESULTS_VERSION + 1)
+    assert not is_trained(*what, workdir / "runs") and run_name(*what) != run.folder.name
+
+
 def test_the_mlflow_run_says_what_was_trained_on_what_and_how_it_went(
-    run: Run, small_dataset: PreparedDataset, client: mlflow.MlflowClient
+    run: Run, small_dataset: Dataset, client: mlflow.MlflowClient
 ) -> None:
     found = client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
@@ -158,7 +168,7 @@ def test_no_file_of_a_bundle_is_a_pickle(run: Run) -> None:
 
 
 def test_the_same_config_and_seed_give_the_same_weights_elsewhere(
-    run: Run, small_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path
+    run: Run, small_dataset: Dataset, tracker: Tracker, tmp_path: Path
 ) -> None:
     torch.manual_seed(99)  # nothing of before may matter
     other = train(small_dataset, MODEL, TRAIN, SEED, tmp_path / "runs", tracker, Told(), show_progress=False)
@@ -169,7 +179,7 @@ def test_the_same_config_and_seed_give_the_same_weights_elsewhere(
 
 
 def test_another_seed_is_another_run_with_other_weights(
-    run: Run, small_dataset: PreparedDataset, tracker: Tracker, workdir: Path, tmp_path: Path
+    run: Run, small_dataset: Dataset, tracker: Tracker, workdir: Path, tmp_path: Path
 ) -> None:
     config = replace(TRAIN, max_epochs=1)
     one, other = (
@@ -234,7 +244,7 @@ def killed(run: Run, small_datasets: Path, workdir: Path, tmp_path: Path) -> Ite
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
-    killed: Path, run: Run, small_dataset: PreparedDataset, tracker: Tracker, client: mlflow.MlflowClient, told: Told
+    killed: Path, run: Run, small_dataset: Dataset, tracker: Tracker, client: mlflow.MlflowClient, told: Told
 ) -> None:
     folder = killed / run.folder.name
     assert (folder / "checkpoints" / "last.ckpt").exists() and not (folder / "run.json").exists()
@@ -260,7 +270,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
 
 
 def test_a_run_that_was_killed_after_it_had_stopped_early_does_not_train_on(
-    small_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path
+    small_dataset: Dataset, tracker: Tracker, tmp_path: Path
 ) -> None:
     optimiser = OptimiserConfig(learning_rate=0.3, warmup_share=0.0)
     config = replace(TRAIN, max_epochs=9, patience=1, batch_listens=512, optimiser=optimiser)
@@ -279,7 +289,7 @@ def test_a_run_that_was_killed_after_it_had_stopped_early_does_not_train_on(
 
 
 def test_ctrl_c_says_how_far_the_run_is_and_the_next_one_goes_on_from_there(
-    run: Run, small_dataset: PreparedDataset, tracker: Tracker, tmp_path: Path, told: Told
+    run: Run, small_dataset: Dataset, tracker: Tracker, tmp_path: Path, told: Told
 ) -> None:
     class Interrupting(Told):
         def __init__(self, epoch: int) -> None:
@@ -306,7 +316,7 @@ def test_ctrl_c_says_how_far_the_run_is_and_the_next_one_goes_on_from_there(
 
 
 def test_a_finished_run_is_registered_again_where_the_store_is_new(
-    run: Run, small_dataset: PreparedDataset, workdir: Path, tmp_path: Path
+    run: Run, small_dataset: Dataset, workdir: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(run.folder, tmp_path / "runs" / run.folder.name)
     new = Tracker(TrackingConfig(), tmp_path)
@@ -321,7 +331,7 @@ def test_a_finished_run_is_registered_again_where_the_store_is_new(
 
 
 def test_an_interrupted_run_goes_on_where_the_store_is_new(
-    killed: Path, run: Run, small_dataset: PreparedDataset, tmp_path: Path
+    killed: Path, run: Run, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     rest = Told()
     new = Tracker(TrackingConfig(), tmp_path / "new")
@@ -331,7 +341,7 @@ def test_an_interrupted_run_goes_on_where_the_store_is_new(
 
 
 def test_the_same_run_is_not_trained_by_two_at_once(
-    run: Run, small_dataset: PreparedDataset, workdir: Path, tracker: Tracker
+    run: Run, small_dataset: Dataset, workdir: Path, tracker: Tracker
 ) -> None:
     with (
         FileLock(run.folder / ".lock"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,18 +14,20 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
-from lakes import all_events
+from lakes import all_events, disk
 
-import pipelines.prepare.listen_counts
-from fsvae.data.dataset import PreparedDataset, open_dataset
+import fsvae.prepare.listen_counts
+from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.features.slow import HABITS
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
-from fsvae.schema import DATASET_TRACKS, SCHEMA_VERSION, SEQUENCES, SLOW
+from fsvae.prepare.catalogue import catalogue
+from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.schema import DATASET_TRACKS, RECENT_DAYS, SCHEMA_VERSION, SEQUENCES, SLOW
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
+from pipelines.prepare.datasets import dataset_in_use
 from pipelines.prepare.prepare import prepare
 
 LOG = """user_id,track_id,played_at,kind,ms_played,duration_ms,title,artist_id
@@ -44,7 +47,8 @@ dan,e,2026-01-01T00:00:00Z,save,,,,
 """
 CONFIG = DatasetConfig(min_count=2, train_share=0.6, validation_share=0.2, track2vec=Track2VecConfig(epochs=1))
 PARTS = ["sequences/part-00.parquet", "slow/part-00.parquet"]
-NAMES = ["manifest.json", *PARTS, "tracks.parquet", "vectors.npy"]
+RECENT = "recent_days/part-00.parquet"
+NAMES = ["manifest.json", RECENT, *PARTS, "tracks.parquet", "vectors.npy"]
 
 
 def us(day: int, hour: int, minute: int = 0) -> int:
@@ -66,7 +70,7 @@ def made(datasets: Path) -> set[str]:
 
 def made_of(lake: Lake, config: DatasetConfig, seed: int, datasets: Path) -> Path:
     """The folder of a dataset on the local disk."""
-    folder = prepare(lake, config, seed, datasets).local
+    folder = prepare(lake, config, seed, datasets).folder.local
     assert folder is not None
     return folder
 
@@ -86,12 +90,12 @@ def folder(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dataset(folder: Path) -> PreparedDataset:
+def dataset(folder: Path) -> Dataset:
     return open_dataset(folder)
 
 
 def manifest_of(lake: Lake, datasets: Path, **changes: Any) -> dict[str, Any]:
-    return open_dataset(prepare(lake, replace(CONFIG, **changes), seed=3, datasets=datasets)).manifest
+    return open_dataset(prepare(lake, replace(CONFIG, **changes), seed=3, datasets=datasets).folder).manifest
 
 
 def test_the_files_have_their_schemas(folder: Path) -> None:
@@ -99,9 +103,10 @@ def test_the_files_have_their_schemas(folder: Path) -> None:
     assert pq.read_schema(folder / "tracks.parquet").equals(DATASET_TRACKS)
     assert pq.read_schema(folder / PARTS[0]).equals(SEQUENCES)
     assert pq.read_schema(folder / PARTS[1]).equals(SLOW)
+    assert pq.read_schema(folder / RECENT).equals(RECENT_DAYS)
 
 
-def test_the_split_and_the_counts(dataset: PreparedDataset) -> None:
+def test_the_split_and_the_counts(dataset: Dataset) -> None:
     """Ten listens: the 7th by time opens the validation period and the 9th the test period."""
     assert dataset.period("train")[1] == dataset.period("validation")[0] == us(3, 10)
     assert dataset.period("validation")[1] == dataset.period("test")[0] == us(4, 9)
@@ -125,7 +130,7 @@ def test_the_split_and_the_counts(dataset: PreparedDataset) -> None:
     assert dataset.manifest["seed"] == 3 and dataset.manifest["config"]["min_count"] == 2
 
 
-def test_tracks_are_by_train_count_and_then_by_id(dataset: PreparedDataset) -> None:
+def test_tracks_are_by_train_count_and_then_by_id(dataset: Dataset) -> None:
     columns = ["track_index", "track_id", "train_count", "in_catalogue", "title", "artist_id"]
     assert dataset.tracks.select(columns).rows() == [
         (0, "b", 3, True, "Bee", "art"),
@@ -143,7 +148,7 @@ def test_min_count_counts_the_training_period_only(lake: Lake, tmp_path: Path, m
     assert manifest_of(lake, tmp_path, min_count=min_count)["counts"]["catalogue"] == catalogue
 
 
-def test_sequences(dataset: PreparedDataset) -> None:
+def test_sequences(dataset: Dataset) -> None:
     """Users by bucket (bob 59, cat 59, ann 62), their listens in order of time."""
     assert dataset.user_ids == ["bob", "cat", "ann"]
     listens = dataset.listens
@@ -156,7 +161,7 @@ def test_sequences(dataset: PreparedDataset) -> None:
     assert dataset.targets("validation").tolist() == [2, 8] and dataset.targets("test").tolist() == [5, 9]
 
 
-def test_snapshots_are_of_active_days_and_see_only_days_before(dataset: PreparedDataset) -> None:
+def test_snapshots_are_of_active_days_and_see_only_days_before(dataset: Dataset) -> None:
     snapshots = dataset.snapshots
     days = [(0, 1), (0, 3), (0, 6), (1, 2), (1, 4), (1, 6), (2, 1), (2, 3), (2, 4), (2, 6)]
     assert list(zip(snapshots.user.tolist(), snapshots.day.tolist(), strict=True)) == [
@@ -175,7 +180,7 @@ def test_snapshots_are_of_active_days_and_see_only_days_before(dataset: Prepared
 
 
 def test_before_leaves_out_what_came_later(lake: Lake, tmp_path: Path) -> None:
-    dataset = open_dataset(prepare(lake, replace(CONFIG, before="2026-01-04"), seed=3, datasets=tmp_path))
+    dataset = open_dataset(prepare(lake, replace(CONFIG, before="2026-01-04"), seed=3, datasets=tmp_path).folder)
     assert (dataset.manifest["counts"]["events"], dataset.manifest["counts"]["listens"]) == (10, 8)
     assert dataset.listens.played_at.max() == us(3, 11)
     assert dataset.manifest["as_of_day"] == day_number(4)
@@ -184,6 +189,19 @@ def test_before_leaves_out_what_came_later(lake: Lake, tmp_path: Path) -> None:
     assert "a" not in dataset.tracks["track_id"].to_list()
     assert manifest_of(lake, tmp_path, before="20260104")["fingerprint"] == dataset.fingerprint
     assert manifest_of(lake, tmp_path)["fingerprint"] != dataset.fingerprint
+
+
+@pytest.mark.parametrize("continue_space", [False, True])
+def test_a_day_without_events_makes_no_other_dataset(lake: Lake, tmp_path: Path, continue_space: bool) -> None:
+    """The last event is of 5 January; the day before it is the first run of a daily job."""
+    ends = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-02-01", ""]
+    names = [
+        prepare(lake, replace(CONFIG, before=end, continue_space=continue_space), 3, tmp_path).folder.name
+        for end in ends
+    ]
+    assert len(set(names)) == 2 and names[0] != names[1]
+    manifest = open_dataset(tmp_path).manifest
+    assert manifest["config"]["before"] == "" and manifest["continues"] == (names[0] if continue_space else "")
 
 
 def test_the_cuts_may_be_given(lake: Lake, tmp_path: Path) -> None:
@@ -252,11 +270,11 @@ def test_counts_added_up_day_by_day_are_those_of_all_days(
     lake: Lake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added: list[int] = []
-    add = pipelines.prepare.listen_counts._sums
+    add = fsvae.prepare.listen_counts._sums
     monkeypatch.setattr(
-        pipelines.prepare.listen_counts, "_sums", lambda frames: (added.append(len(frames)), add(frames))[1]
+        fsvae.prepare.listen_counts, "_sums", lambda frames: (added.append(len(frames)), add(frames))[1]
     )
-    monkeypatch.setattr(pipelines.prepare.listen_counts, "_FOLD_ROWS", 0)
+    monkeypatch.setattr(fsvae.prepare.listen_counts, "_FOLD_ROWS", 0)
     assert bytes_of(made_of(lake, CONFIG, seed=3, datasets=tmp_path)) == bytes_of(folder)
     assert len(added) > 2
 
@@ -264,11 +282,13 @@ def test_counts_added_up_day_by_day_are_those_of_all_days(
 def test_a_prepared_dataset_is_not_made_again(lake: Lake, tmp_path: Path) -> None:
     stages: list[str] = []
     shares: list[float] = []
-    first = prepare(lake, CONFIG, 3, tmp_path, lambda stage, share: (stages.append(stage), shares.append(share))[0])
+    first = prepare(
+        lake, CONFIG, 3, tmp_path, lambda stage, share: (stages.append(stage), shares.append(share))[0]
+    ).folder
     assert stages[0] == "counting" and stages[-1] == "done"
     assert np.diff(shares).min() > -1e-9 and (shares[0], shares[-1]) == (0.0, 1.0)
     stages.clear()
-    assert prepare(lake, CONFIG, 3, tmp_path, lambda stage, share: stages.append(stage)) == first
+    assert prepare(lake, CONFIG, 3, tmp_path, lambda stage, share: stages.append(stage)).folder == first
     assert stages == ["done"]
 
 
@@ -276,8 +296,8 @@ def test_another_event_is_another_dataset(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(LOG + "ann,b,2026-01-04T11:00:00Z,listen,,,,\n")
     grown = Lake(tmp_path / "lake")
     ingest(grown, SourceConfig(path=str(tmp_path / "log.csv")))
-    before = prepare(lake, CONFIG, 3, tmp_path / "datasets").name
-    assert prepare(grown, CONFIG, 3, tmp_path / "datasets").name != before
+    before = prepare(lake, CONFIG, 3, tmp_path / "datasets").folder.name
+    assert prepare(grown, CONFIG, 3, tmp_path / "datasets").folder.name != before
     assert open_dataset(tmp_path / "datasets").manifest["counts"]["listens"] == 11
 
 
@@ -302,33 +322,77 @@ def test_another_schema_version_is_refused(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_keep_keeps_the_latest_that_were_current(lake: Lake, tmp_path: Path) -> None:
-    names = [prepare(lake, replace(CONFIG, keep=3), seed=seed, datasets=tmp_path).name for seed in (1, 2, 3)]
+    names = [prepare(lake, replace(CONFIG, keep=3), seed=seed, datasets=tmp_path).folder.name for seed in (1, 2, 3)]
     for age, name in enumerate(reversed(names)):  # a clock may be too coarse to tell them apart
         os.utime(tmp_path / name / ".used", (1_000_000 - age, 1_000_000 - age))
     assert made(tmp_path) == set(names)
     prepare(lake, replace(CONFIG, keep=3), seed=1, datasets=tmp_path)  # the oldest becomes the current one again
-    fourth = prepare(lake, replace(CONFIG, keep=3), seed=4, datasets=tmp_path).name
+    fourth = prepare(lake, replace(CONFIG, keep=3), seed=4, datasets=tmp_path).folder.name
     assert made(tmp_path) == {names[0], names[2], fourth}
     assert open_dataset(tmp_path).fingerprint == fourth
     prepare(lake, replace(CONFIG, keep=0), seed=1, datasets=tmp_path)
     assert made(tmp_path) == {names[0]} and open_dataset(tmp_path).fingerprint == names[0]
 
 
+def test_a_dataset_in_use_is_deleted_only_when_it_no_longer_is(lake: Lake, tmp_path: Path) -> None:
+    config = replace(CONFIG, keep=1)
+    first = prepare(lake, config, seed=1, datasets=tmp_path).folder
+    with dataset_in_use(tmp_path) as (used, _):
+        second = prepare(lake, config, seed=2, datasets=tmp_path).folder
+        assert used == first and open_dataset(first).fingerprint == first.name
+        assert made(tmp_path) == {first.name, second.name}
+    assert prepare(lake, config, seed=2, datasets=tmp_path).folder == second and made(tmp_path) == {second.name}
+
+
 def test_a_space_is_gone_on_from_unless_it_is_of_another_schema_version(lake: Lake, tmp_path: Path) -> None:
     first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
     config = replace(CONFIG, continue_space=True)
-    second = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    second = prepare(lake, config, seed=3, datasets=tmp_path).folder.read_json("manifest.json")
     assert second["continues"] == first.name and second["track_space"]["drift"]["shared"] == 2
-    assert prepare(lake, config, seed=3, datasets=tmp_path).name == second["fingerprint"]  # again: not from itself
+    assert (
+        prepare(lake, config, seed=3, datasets=tmp_path).folder.name == second["fingerprint"]
+    )  # again: not from itself
     manifest = tmp_path / second["fingerprint"] / "manifest.json"
     manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
-    third = prepare(lake, config, seed=3, datasets=tmp_path).read_json("manifest.json")
+    third = prepare(lake, config, seed=3, datasets=tmp_path).folder.read_json("manifest.json")
     assert third["continues"] == "" and third["track_space"]["drift"] is None
+
+
+def test_a_space_that_has_learned_from_the_time_of_the_test_is_not_gone_on_from(lake: Lake, tmp_path: Path) -> None:
+    """Training ends on 2 January at 09:00 in the dataset before 4 January and on 3 January in that of all events."""
+    config = replace(CONFIG, continue_space=True)
+    later = prepare(lake, config, 3, tmp_path).folder
+    early = prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path).folder
+    manifest = early.read_json("manifest.json")
+    assert manifest["train_until_us"] < later.read_json("manifest.json")["train_until_us"]
+    assert manifest["continues"] == "" and manifest["track_space"]["drift"] is None
+    alone = prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path / "alone").folder
+    assert alone.name == early.name and bytes_of(disk(alone)) == bytes_of(disk(early))
+    # The same commands again find the same datasets, whichever is the current one.
+    assert prepare(lake, config, 3, tmp_path).folder == later
+    assert prepare(lake, replace(config, before="2026-01-04"), 3, tmp_path).folder == early
+    # The other way round nothing leaks.
+    assert prepare(lake, config, 4, tmp_path).folder.read_json("manifest.json")["continues"] == early.name
+
+
+def test_a_space_whose_dataset_is_gone_is_told_and_begun_anew(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, continue_space=True)
+    first = made_of(lake, CONFIG, seed=3, datasets=tmp_path)
+
+    def deleted(*_: object) -> None:
+        shutil.rmtree(first)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=f"{first.name}.*is no more there.*again"):
+        patch.setattr("fsvae.prepare.make_dataset.catalogue", lambda *args: (deleted(), catalogue(*args))[1])
+        prepare(lake, config, 3, tmp_path)
+    assert prepare(lake, config, 3, tmp_path).folder.read_json("manifest.json")["continues"] == ""
 
 
 def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_path: Path) -> None:
     config = replace(CONFIG, keep=2)
-    first = prepare(lake, config, seed=1, datasets=tmp_path)
+    first = prepare(lake, config, seed=1, datasets=tmp_path).folder
     left = tmp_path / "0123456789abcdef"
     left.mkdir()
     (left / "tracks.parquet").write_text("half of it")
@@ -336,7 +400,7 @@ def test_what_a_killed_prepare_left_is_swept_and_takes_no_place(lake: Lake, tmp_
     another.parent.mkdir(parents=True)
     for file in (another, left / another.name, tmp_path / first.name / another.name):
         file.write_text("half of it")
-    second = prepare(lake, config, seed=2, datasets=tmp_path)
+    second = prepare(lake, config, seed=2, datasets=tmp_path).folder
     assert made(tmp_path) - {".variants"} == {first.name, second.name}
     assert another.exists() and not (tmp_path / first.name / another.name).exists()
 
@@ -347,7 +411,7 @@ def test_one_prepare_at_a_time(lake: Lake, tmp_path: Path) -> None:
     assert made(tmp_path) == set()
 
 
-def test_the_small_dataset_has_every_listen(small_dataset: PreparedDataset, small_lake: Lake) -> None:
+def test_the_small_dataset_has_every_listen(small_dataset: Dataset, small_lake: Lake) -> None:
     listens = all_events(small_lake).filter(pl.col("kind") == "listen")
     assert len(small_dataset.listens) == len(listens)
     got = pl.DataFrame(

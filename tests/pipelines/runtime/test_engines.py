@@ -17,8 +17,8 @@ from lakes import disk
 
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
 
@@ -35,14 +35,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 1_000)
+    monkeypatch.setattr("fsvae.prepare.make_dataset._EVENTS_PER_SHARD", 1_000)
 
 
 @pytest.fixture(scope="module")
 def made(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Engine], dict[str, bytes]]:
     def make(engine: Engine) -> dict[str, bytes]:
         with engine:
-            return contents(disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine)))
+            return contents(
+                disk(prepare(small_lake, CONFIG, 1, tmp_path_factory.mktemp("datasets"), engine=engine).folder)
+            )
 
     return make
 
@@ -122,7 +124,7 @@ if __name__ == "__main__":
 def test_the_config_names_an_engine() -> None:
     assert isinstance(engine_of(EngineConfig("local", 3)), LocalEngine)
     assert isinstance(engine_of(EngineConfig("ray")), RayEngine)
-    with pytest.raises(UserError, match=r"'rey' is not one of local, ray\. Did you mean 'ray'"):
+    with pytest.raises(UserError, match=r"engine.name=rey is not one of local, ray\. Did you mean 'ray'"):
         engine_of(EngineConfig("rey"))
 
 
@@ -145,7 +147,7 @@ def test_two_nodes_of_ray(small_lake: Lake, here: dict[str, bytes], cluster: str
     import ray
 
     with RayEngine(cluster) as engine:
-        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, engine=engine))) == here
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path, engine=engine).folder)) == here
         assert len(ray.nodes()) == 2
 
 
@@ -167,5 +169,5 @@ def test_a_lost_worker_changes_nothing(small_lake: Lake, here: dict[str, bytes],
             return super().as_they_come(dying_once if function.__name__ == "make_shard" else function, tasks)
 
     with Losing(cluster) as engine:
-        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path / "datasets", engine=engine))) == here
+        assert contents(disk(prepare(small_lake, CONFIG, 1, tmp_path / "datasets", engine=engine).folder)) == here
     assert lost.exists()

@@ -115,9 +115,8 @@ def test_files_have_the_raw_schema_and_are_one_a_day_sorted_by_time(folder: Path
 
 def test_summary_counts_the_rows(events: pl.DataFrame, summary: SimulationSummary) -> None:
     counts = dict(events["kind"].value_counts().iter_rows())
-    assert summary == SimulationSummary(
-        CONFIG.days, len(events), counts["listen"], counts["skip"], counts["like"], counts["save"]
-    )
+    kinds = (counts["listen"], counts["skip"], counts["like"], counts["save"])
+    assert summary == SimulationSummary(summary.folder, CONFIG.days, len(events), *kinds)
 
 
 def test_the_rows_say_what_happened(events: pl.DataFrame) -> None:

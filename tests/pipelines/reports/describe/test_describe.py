@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 from whole_page import assert_whole
 
 import pipelines.reports.describe.describe_lake as describing
-from fsvae.data.dataset import find_dataset
+from fsvae.data.dataset_files import find_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
+from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.storage import Folder
 from pipelines.cli.main import app
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
 from pipelines.prepare.prepare import prepare
 from pipelines.reports.describe.describe_dataset import describe_dataset
 from pipelines.reports.describe.describe_lake import describe_lake
@@ -186,9 +186,9 @@ def test_a_dataset_in_many_parts_is_described_as_in_one(
     small_lake: Lake, small_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = describe_dataset(*find_dataset(small_datasets))
-    monkeypatch.setattr("pipelines.prepare.prepare._EVENTS_PER_SHARD", 2_000)
+    monkeypatch.setattr("fsvae.prepare.make_dataset._EVENTS_PER_SHARD", 2_000)
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))  # as that of the small dataset
-    cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path))
+    cut = find_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path).folder)
     assert cut[1]["parts"] > 4
     many = describe_dataset(*cut)
     assert tables(many) == tables(one)
@@ -205,7 +205,7 @@ def test_the_drift_of_a_dataset_is_that_of_test_against_training(lake: Lake, tmp
         validation_until="2026-01-04",  # nobody listens on the validation day
         track2vec=Track2VecConfig(epochs=1),
     )
-    what = describe_dataset(*find_dataset(prepare(lake, cuts, seed=1, datasets=tmp_path)))
+    what = describe_dataset(*find_dataset(prepare(lake, cuts, seed=1, datasets=tmp_path).folder))
     assert [(period.name, period.span.listens, period.in_catalogue) for period in what.periods] == [
         ("train", 4, 3),
         ("test", 3, 0),
@@ -242,7 +242,7 @@ def test_an_empty_lake_says_how_to_fill_it(tmp_path: Path) -> None:
 
 
 def test_the_page_is_whole_and_loads_nothing(described: Description, lake: Lake, tmp_path: Path) -> None:
-    dataset = describe_dataset(*find_dataset(prepare(lake, DatasetConfig(min_count=1), 1, tmp_path)))
+    dataset = describe_dataset(*find_dataset(prepare(lake, DatasetConfig(min_count=1), 1, tmp_path).folder))
     page = html([described, dataset])
     assert_whole(page)
     for what in (described, dataset):

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from whole_page import assert_whole
 
 from fsvae.bundle import Bundle, load_bundle, save_bundle
-from fsvae.data.dataset import PreparedDataset
+from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.features.fast import REQUEST_FEATURES
-from fsvae.models.fsvae import FSVAE
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from pipelines.cli.main import app
 from pipelines.reports.latent import compute
@@ -44,10 +44,10 @@ def few() -> Iterator[None]:
         yield
 
 
-def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bundle:
+def bundle_of(dataset: Dataset, folder: Path, **changes: object) -> Bundle:
     """The bundle of an untrained model whose latent depends on everything it sees."""
     torch.manual_seed(0)
-    model = FSVAE.for_dataset(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
+    model = FSVAENetwork.for_dataset(dataset, ModelConfig(**{**SIZES, **changes}))  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(2)
@@ -56,17 +56,17 @@ def bundle_of(dataset: PreparedDataset, folder: Path, **changes: object) -> Bund
 
 
 @pytest.fixture(scope="module")
-def bundle(small_dataset: PreparedDataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return bundle_of(small_dataset, tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")
-def figures(bundle: Bundle, small_dataset: PreparedDataset) -> LatentFigures:
+def figures(bundle: Bundle, small_dataset: Dataset) -> LatentFigures:
     return latent_figures("run", bundle, small_dataset, [], seed=1)
 
 
 def test_all_that_is_shown_is_of_listens_that_the_model_has_not_learned_from(
-    figures: LatentFigures, small_dataset: PreparedDataset
+    figures: LatentFigures, small_dataset: Dataset
 ) -> None:
     begin = small_dataset.period("test")[0]
     assert figures.since_us == begin
@@ -94,9 +94,7 @@ def test_the_walk_begins_and_ends_at_the_chosen_users(figures: LatentFigures) ->
     assert walk.to_begin[0] == pytest.approx(1) and walk.to_end[-1] == pytest.approx(1)
 
 
-def test_the_same_seed_gives_the_same_figures(
-    figures: LatentFigures, bundle: Bundle, small_dataset: PreparedDataset
-) -> None:
+def test_the_same_seed_gives_the_same_figures(figures: LatentFigures, bundle: Bundle, small_dataset: Dataset) -> None:
     again = latent_figures("run", bundle, small_dataset, [], seed=1)
     assert np.array_equal(again.maps.principal_N2, figures.maps.principal_N2)
     assert np.array_equal(again.maps.taste.label_N, figures.maps.taste.label_N)
@@ -118,7 +116,7 @@ def test_the_page_is_whole_and_loads_nothing(figures: LatentFigures) -> None:
             assert all(len(row) == len(table.headings) for row in table.rows)
 
 
-def test_collapse_is_told_in_numbers(figures: LatentFigures, small_dataset: PreparedDataset, tmp_path: Path) -> None:
+def test_collapse_is_told_in_numbers(figures: LatentFigures, small_dataset: Dataset, tmp_path: Path) -> None:
     first = [("5 of 5", "dimensions active"), ("0", "collapsed onto the prior"), ("0", "not used yet")]
     assert headline(figures)[:3] == first
     bundle = bundle_of(small_dataset, tmp_path)
@@ -138,7 +136,7 @@ def test_collapse_is_told_in_numbers(figures: LatentFigures, small_dataset: Prep
 
 
 @pytest.mark.parametrize("slow", [True, False])
-def test_a_path_does_not_follow_the_calendar(small_dataset: PreparedDataset, tmp_path: Path, slow: bool) -> None:
+def test_a_path_does_not_follow_the_calendar(small_dataset: Dataset, tmp_path: Path, slow: bool) -> None:
     """The latent sees nothing but the request, or the slow features beside it, which are one snapshot a day."""
     bundle = bundle_of(small_dataset, tmp_path)
     model = bundle.model
@@ -165,7 +163,7 @@ def test_a_path_does_not_follow_the_calendar(small_dataset: PreparedDataset, tmp
     ],
 )
 def test_other_models_have_a_page_too(
-    small_dataset: PreparedDataset, tmp_path: Path, changes: dict[str, object], sides: list[str]
+    small_dataset: Dataset, tmp_path: Path, changes: dict[str, object], sides: list[str]
 ) -> None:
     found = latent_figures("run", bundle_of(small_dataset, tmp_path, **changes), small_dataset, [], seed=1)
     assert list(found.followed[0].paths) == sides
@@ -174,7 +172,7 @@ def test_other_models_have_a_page_too(
         assert (told in page) == (changes.get("latent") != "deterministic")
 
 
-def test_users_can_be_named(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+def test_users_can_be_named(bundle: Bundle, small_dataset: Dataset) -> None:
     one = small_dataset.user_ids[4]
     found = latent_figures("run", bundle, small_dataset, [one, one], seed=1)
     assert [user.user_id for user in found.followed] == [one]
@@ -183,7 +181,7 @@ def test_users_can_be_named(bundle: Bundle, small_dataset: PreparedDataset) -> N
         latent_figures("run", bundle, small_dataset, [f"{one}x"], seed=1)
 
 
-def test_a_model_that_has_seen_all_listens_is_refused(bundle: Bundle, small_dataset: PreparedDataset) -> None:
+def test_a_model_that_has_seen_all_listens_is_refused(bundle: Bundle, small_dataset: Dataset) -> None:
     late = dataclasses.replace(bundle, info={**bundle.info, "validation_until_us": 1 << 60})
     with pytest.raises(UserError, match="has not learned from"):
         latent_figures("run", late, small_dataset, [], seed=1)
@@ -199,7 +197,7 @@ def test_names_are_drawn_as_they_are(figures: LatentFigures) -> None:
 def test_the_command_writes_the_page_and_says_what_matters(
     figures: LatentFigures,
     small_datasets: Path,
-    small_dataset: PreparedDataset,
+    small_dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

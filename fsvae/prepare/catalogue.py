@@ -9,10 +9,10 @@ import polars as pl
 
 from fsvae.errors import UserError
 from fsvae.features.imputed_vectors import MIN_FIT, ORIGINS, impute_vectors
-from pipelines.lake.lake import Lake
-from pipelines.prepare.dataset_config import DatasetConfig
-from pipelines.prepare.listen_counts import DayCounts
-from pipelines.prepare.track_space import embeddings_of
+from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.prepare.lake_files import LakeFiles
+from fsvae.prepare.listen_counts import DayCounts
+from fsvae.prepare.track_space import embeddings_of
 
 
 def cuts(counts: DayCounts, config: DatasetConfig) -> tuple[int, int]:
@@ -50,7 +50,7 @@ def _iso_us(text: str) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def catalogue(counts: pl.DataFrame, lake: Lake, min_count: int) -> pl.DataFrame:
+def catalogue(counts: pl.DataFrame, lake: LakeFiles, min_count: int) -> pl.DataFrame:
     """Return DATASET_TRACKS, but for the origin of vectors, of all tracks (track_id, train_count).
 
     The catalogue comes first, then the tracks whose vector can be imputed from it; each by descending count, then

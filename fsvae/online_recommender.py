@@ -6,15 +6,16 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
+from fsvae.models.fsvae import Prediction
 from fsvae.models.online_state import new_user, predict, update
+from fsvae.requests import PAUSE_US
 from fsvae.retrieval import TrackIndex, highest
-
-_PAUSE_US = 210 * 1_000_000
-"""Where recent listens come without a time they are taken to have begun this far apart, 3.5 minutes."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ class OnlineRecommender:
 
     def last_heard(self, user_id: str) -> int | None:
         """Return the time [us] of the last listen that the bundle knows of a user, or None for one it does not know."""
-        known = self._bundle.user(user_id, 0)
-        return None if known is None else known[0].last_played_at
+        return self._bundle.last_played_at(user_id)
 
     def now(self, user_id: str | None) -> int:
         """Return the time [us] of a request that names none: now, but no earlier than what is known of the user.
@@ -112,6 +112,37 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request; what it was then is not stored.
         """
+        prediction, known, used, unknown = self._predict(user_id, recent, at)
+        if self._tracks is not None:
+            best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
+        else:  # every track has a probability, so none is passed over
+            best, scores = highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
+        spread = prediction.posterior.log_variance
+        return Answer(
+            tracks=[
+                RecommendedTrack(self._track_ids[i], float(score), self._titles[i], self._artists[i])
+                for i, score in zip(best.tolist(), scores, strict=True)
+            ],
+            known_user=known,
+            recent_used=used,
+            unknown_tracks=unknown,
+            uncertainty=None if spread is None else float(torch.exp(0.5 * spread).mean()),
+        )
+
+    @torch.inference_mode()
+    def embedding(self, user_id: str, at: int) -> NDArray[np.float32]:
+        """Return the mean of a user's latent at a time [us], [Z].
+
+        Raises:
+            UserError: the user's stored history goes beyond the time.
+        """
+        mean: NDArray[np.float32] = self._predict(user_id, [], at)[0].posterior.mean[0].numpy()
+        return mean
+
+    def _predict(
+        self, user_id: str | None, recent: list[RecentListen], at: int
+    ) -> tuple[Prediction, bool, int, list[str]]:
+        """Return the prediction, whether the user is known, the recent listens that it read, and unknown tracks."""
         known = self._bundle.user(user_id, at) if user_id is not None else None
         state, slow = known if known is not None else (new_user(self._model), None)
         covered = state.last_played_at
@@ -132,22 +163,7 @@ class OnlineRecommender:
         slow_encoding = torch.zeros(1, self._model.config.slow_dim)
         if slow is not None:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
-        prediction = predict(self._model, state, slow_encoding, at)
-        if self._tracks is not None:
-            best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
-        else:  # every track has a probability, so none is passed over
-            best, scores = highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
-        spread = prediction.posterior.log_variance
-        return Answer(
-            tracks=[
-                RecommendedTrack(self._track_ids[i], float(score), self._titles[i], self._artists[i])
-                for i, score in zip(best.tolist(), scores, strict=True)
-            ],
-            known_user=known is not None,
-            recent_used=used,
-            unknown_tracks=unknown,
-            uncertainty=None if spread is None else float(torch.exp(0.5 * spread).mean()),
-        )
+        return predict(self._model, state, slow_encoding, at), known is not None, used, unknown
 
 
 def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:
@@ -158,7 +174,7 @@ def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:
     times: list[int] = []
     following = at
     for listen in reversed(recent):
-        following = listen.played_at if listen.played_at is not None else following - _PAUSE_US
+        following = listen.played_at if listen.played_at is not None else following - PAUSE_US
         times.append(following)
     times.reverse()
     earliest = covered

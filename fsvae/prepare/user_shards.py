@@ -1,7 +1,7 @@
-"""The per-user side of prepare: one part of the users, a range of buckets, from lake events to sequences and habits.
+"""The per-user side of prepare: one part of the users, from lake events to sequences and habits.
 
 Habits are folded over weeks. The habits of a week that a new day does not touch, and the past behind it, lie in a
-cache (`pipelines.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
+cache (`fsvae.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
 rebuild, so the files are the same.
 """
 
@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.features.habits import fold, snapshot_days
+from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import HABITS, Events
-from fsvae.schema import KINDS, SEQUENCES, SLOW
+from fsvae.files import write_parquet
+from fsvae.prepare.buckets import N_BUCKETS
+from fsvae.prepare.events import Day, Ints, ShardEvents, UserShard, read_events
+from fsvae.prepare.habits_cache import HabitsCache, WeekHabits, weeks_of
+from fsvae.schema import KINDS, RECENT_DAYS, SEQUENCES, SLOW
 from fsvae.storage import Folder
-from pipelines.lake.events import Day, Ints, ShardEvents, read_events
-from pipelines.prepare.habits_cache import HabitsCache, WeekHabits, weeks_of
-from pipelines.runtime.files import write_parquet
 
 TRACK_IDS = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
 """The tracks of a dataset, by their index."""
@@ -34,14 +36,13 @@ class ShardTask:
 
     lake: Folder
     days: Sequence[Day]
-    buckets: tuple[int, int]
-    """First bucket, and the one after the last."""
+    users: UserShard
     cache: Folder
     track_ids: str
     """The file of the cache with the dataset's tracks, TRACK_IDS."""
     out: Folder
     name: str
-    """Of the part's files in sequences/ and slow/."""
+    """Name of the part's files in sequences/, slow/ and recent_days/."""
     n_catalogue: int
     train_until: int
     validation_until: int
@@ -62,16 +63,36 @@ class ShardResult:
     """The files of the cache that belong to it."""
 
 
+def user_shards(n_events: int, events_per_shard: int) -> list[UserShard]:
+    """Return the parts of all users in the order of their buckets, a power of two of them.
+
+    More than one for each bucket are slices of the buckets.
+
+    Args:
+        n_events: of all users.
+        events_per_shard: about so many events has a part at most; a user is never cut.
+    """
+    n_shards = 1
+    while n_events > n_shards * events_per_shard:
+        n_shards *= 2
+    width, slices = max(N_BUCKETS // n_shards, 1), max(n_shards // N_BUCKETS, 1)
+    return [
+        UserShard((bucket, bucket + width), number, slices)
+        for bucket in range(0, N_BUCKETS, width)
+        for number in range(slices)
+    ]
+
+
 def make_shard(task: ShardTask) -> ShardResult:
-    """Write a part's sequences and habits."""
-    weeks = weeks_of(task.days, task.buckets, task.as_of_day)
+    """Write a part's sequences, habits and recent days."""
+    weeks = weeks_of(task.days, task.users, task.as_of_day)
     cache = HabitsCache(task.cache, weeks)
     state, done = cache.resume()
     slow: list[WeekHabits] = []
     listens: list[_Listens] = []
     events = 0
     for index, week in enumerate(weeks):
-        rows = read_events(task.lake, week.days, task.buckets, state.codes)
+        rows = read_events(task.lake, week.days, task.users, state.codes)
         events += len(rows.events)
         listens.append(_Listens.of(rows))
         if index < done:
@@ -102,6 +123,7 @@ def make_shard(task: ShardTask) -> ShardResult:
     index_of = _track_indices(task, state.codes.tracks.known)
     counted = _write_sequences(task, listens, row_of, [names[code] for code in ordered], index_of)
     _write_slow(task, slow, row_of)
+    _write_recent_days(task, RecentDays.of(past), row_of)
     return ShardResult(
         events=events,
         users=len(ordered),
@@ -174,3 +196,13 @@ def _write_slow(task: ShardTask, slow: list[WeekHabits], row_of: Ints) -> None:
     table = pa.table([pa.array(row[order].astype(np.int32)), pa.array(day[order].astype(np.int32)), lists], schema=SLOW)
     with task.out.writing(f"slow/{task.name}") as file:
         write_parquet(file, [table], SLOW)
+
+
+def _write_recent_days(task: ShardTask, recent: RecentDays, row_of: Ints) -> None:
+    row = row_of[recent.user_G]
+    order = np.lexsort((recent.day_G, row))
+    offsets = pa.array(np.arange(len(order) + 1, dtype=np.int32) * len(RECENT_COUNTS))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(recent.counts_GC[order].reshape(-1)))
+    columns = [pa.array(row[order].astype(np.int32)), pa.array(recent.day_G[order].astype(np.int32)), lists]
+    with task.out.writing(f"recent_days/{task.name}") as file:
+        write_parquet(file, [pa.table(columns, schema=RECENT_DAYS)], RECENT_DAYS)

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.features.clock import utc_text
+from fsvae.files import write_parquet
+from fsvae.prepare.lake_files import LakeFiles
 from fsvae.storage import Folder, read_frame
-from pipelines.lake.lake import Lake
-from pipelines.runtime.files import write_parquet
 
 _COUNTS = pa.schema([pa.field("track_id", pa.string()), pa.field("listens", pa.int64())])
 _FOLD_ROWS = 1 << 21
@@ -47,7 +47,7 @@ def count_day(task: DayTask) -> int:
 class DayCounts:
     """The listens of all days of a dataset: the only global statistics there are."""
 
-    def __init__(self, lake: Lake, days: list[str], cache: Folder, names: list[str], listens: list[int]) -> None:
+    def __init__(self, lake: LakeFiles, days: list[str], cache: Folder, names: list[str], listens: list[int]) -> None:
         """Remember where the counts of each day lie, and how many listens it has."""
         self._lake = lake
         self._days = days

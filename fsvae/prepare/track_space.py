@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fsvae.data.dataset import shard_name
+from fsvae.data.dataset_files import shard_name
 from fsvae.errors import UserError
 from fsvae.features.alignment import align, in_order_of
 from fsvae.features.corpus import Corpus, PlaylistFiles, SequenceFiles, TrainingSessions
 from fsvae.features.imputed_vectors import ORIGINS, impute_vectors
 from fsvae.features.track2vec import train_track_vectors
 from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.prepare.lake_files import LakeFiles
 from fsvae.storage import Folder, read_frame
-from pipelines.lake.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Space:
 
 
 def make_space(
-    lake: Lake,
+    lake: LakeFiles,
     dataset: Folder,
     n_parts: int,
     tracks: pl.DataFrame,
@@ -61,7 +61,7 @@ def make_space(
         on_epoch: called after each epoch.
 
     Raises:
-        UserError: the space that is to be gone on from has other dimensions.
+        UserError: the space that is to be gone on from has other dimensions, or is no more there.
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
     ids = tracks["track_id"][:n_catalogue].to_list()
@@ -89,7 +89,7 @@ def make_space(
     )
 
 
-def embeddings_of(lake: Lake, tracks: pl.DataFrame) -> NDArray[np.float32] | None:
+def embeddings_of(lake: LakeFiles, tracks: pl.DataFrame) -> NDArray[np.float32] | None:
     """Return the embeddings that the lake has of some tracks, [T, E] with NaN for a track without, or None."""
     if not lake.manifest.embeddings:
         return None
@@ -104,8 +104,13 @@ def embeddings_of(lake: Lake, tracks: pl.DataFrame) -> NDArray[np.float32] | Non
 
 def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
     """Return the vectors that a dataset learned, in the order of a catalogue; NaN where it learned none."""
-    tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
-    vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
+    try:
+        tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
+        vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{before}: the dataset whose track space is gone on from is no more there. Run this again."
+        ) from error
     return in_order_of(ids, tracks["track_id"].to_list(), vectors)
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 from fsvae.features.distinct import Latest
 from fsvae.features.habits import Past
 from fsvae.features.slow import HABITS
+from fsvae.prepare.events import Codes, Day, EventCodes, UserShard
+from fsvae.prepare.habits_cache import HabitsCache, State, WeekHabits, weeks_of
 from fsvae.storage import Folder
-from pipelines.lake.events import Codes, Day, EventCodes
-from pipelines.prepare.habits_cache import HabitsCache, State, WeekHabits, weeks_of
 
 DAYS = [Day(number, f"{number}", f"{number:x}") for number in (14, 15, 22, 35, 36)]
 """Weeks are 14 .. 20, 21 .. 27 and 35 .. 41."""
@@ -42,15 +42,17 @@ def equal(left: object, right: object) -> bool:
 
 
 def test_weeks_begin_on_thursdays_and_are_named_by_all_that_came_before() -> None:
-    weeks = weeks_of(DAYS, (0, 64), as_of_day=37)
+    weeks = weeks_of(DAYS, UserShard((0, 64)), as_of_day=37)
     assert [(week.first, week.end, len(week.days)) for week in weeks] == [(14, 21, 2), (21, 28, 1), (35, 37, 2)]
-    changed = weeks_of([*DAYS[:2], Day(22, "22", "other"), *DAYS[3:]], (0, 64), as_of_day=37)
+    changed = weeks_of([*DAYS[:2], Day(22, "22", "other"), *DAYS[3:]], UserShard((0, 64)), as_of_day=37)
     assert [week.key == other.key for week, other in zip(weeks, changed, strict=True)] == [True, False, False]
-    assert weeks_of(DAYS, (0, 32), as_of_day=37)[0].key != weeks[0].key
+    others = [UserShard((0, 32)), UserShard((0, 1)), UserShard((0, 1), 0, 2), UserShard((0, 1), 1, 2)]
+    keys = {weeks_of(DAYS, users, as_of_day=37)[0].key for users in others}
+    assert len(keys) == 4 and weeks[0].key not in keys
 
 
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
-    weeks = weeks_of(DAYS, (0, 64), as_of_day=37)
+    weeks = weeks_of(DAYS, UserShard((0, 64)), as_of_day=37)
     cache = HabitsCache(Folder.at(tmp_path), weeks)
     assert cache.resume()[1] == 0
     for week in weeks:
@@ -65,8 +67,8 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
 
 def test_a_state_counts_only_with_the_habits_of_all_weeks_before_it(tmp_path: Path) -> None:
     folder = Folder.at(tmp_path)
-    cache = HabitsCache(folder, weeks_of(DAYS, (0, 64), as_of_day=37))
-    for week in weeks_of(DAYS, (0, 64), as_of_day=37):
+    cache = HabitsCache(folder, weeks_of(DAYS, UserShard((0, 64)), as_of_day=37))
+    for week in weeks_of(DAYS, UserShard((0, 64)), as_of_day=37):
         cache.store(week, HABITS_OF_WEEK, STATE)
     habits = cache.files[:3]
     folder.delete(habits[2])

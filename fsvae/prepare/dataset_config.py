@@ -26,7 +26,8 @@ class DatasetConfig:
     before: str = ""
     """Use only events before this day (YYYY-MM-DD); empty: all."""
     continue_space: bool = False
-    """Go on from the track space of the current dataset, so that vectors stay comparable (fsvae daily does)."""
+    """Go on from the track space of the current dataset, so that vectors stay comparable (fsvae daily does); not if its
+    training period ends later than the new one's."""
     keep: Count = 3
     """Number of prepared datasets that are kept in the folder, the newest ones."""
     track2vec: Track2VecConfig = field(default_factory=Track2VecConfig)

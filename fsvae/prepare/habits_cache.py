@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from fsvae.features.distinct import Latest
 from fsvae.features.habits import Past
 from fsvae.features.slow import HABITS
+from fsvae.files import fingerprint
+from fsvae.prepare.events import Codes, Day, EventCodes, Ints, UserShard
 from fsvae.storage import Folder
-from pipelines.lake.events import Codes, Day, EventCodes, Ints
-from pipelines.runtime.files import fingerprint
 
-_FEATURES_VERSION = 2
+_FEATURES_VERSION = 3
 """To be raised when the habits or the files change: what lies in the cache is not theirs any more."""
 _WEEK_DAYS = 7
 _KEPT_PASTS = 3
@@ -41,7 +41,7 @@ class Week:
     end: int
     """The day after the last one [days since 1970 UTC]."""
     key: str
-    """Names the habits of the week: the buckets, and all events up to its end."""
+    """Names the habits of the week: the users, and all events up to its end."""
 
 
 @dataclass
@@ -52,13 +52,14 @@ class State:
     codes: EventCodes = field(default_factory=EventCodes)
 
 
-def weeks_of(days: Sequence[Day], buckets: tuple[int, int], as_of_day: int) -> list[Week]:
+def weeks_of(days: Sequence[Day], users: UserShard, as_of_day: int) -> list[Week]:
     """Cut the days before `as_of_day` into weeks, which begin on Thursdays as 1970 did."""
     days_of: dict[int, list[Day]] = {}
     for day in days:
         days_of.setdefault(day.number // _WEEK_DAYS, []).append(day)
     weeks: list[Week] = []
-    key = fingerprint([_FEATURES_VERSION, list(HABITS), _WEEK_DAYS, buckets])
+    slice_of = [users.slice, users.slices] if users.slices > 1 else []
+    key = fingerprint([_FEATURES_VERSION, list(HABITS), _WEEK_DAYS, users.buckets, *slice_of])
     for week, its_days in sorted(days_of.items()):
         first, end = week * _WEEK_DAYS, min((week + 1) * _WEEK_DAYS, as_of_day)
         key = fingerprint([key, [(day.number, day.checksum) for day in its_days], end])

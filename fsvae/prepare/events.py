@@ -1,4 +1,4 @@
-"""Reading the lake's events by part of the users, a range of buckets: some days at a time, with numbers for strings."""
+"""Reading the lake's events by part of the users: some days at a time, with numbers for strings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fsvae.features.slow import Events
+from fsvae.prepare.buckets import slices_of
 from fsvae.schema import KINDS
 from fsvae.storage import Folder
 
@@ -33,6 +34,18 @@ class Day:
     def of(cls, name: str, entry: dict[str, Any]) -> Day:
         """Return the day of a name (YYYY-MM-DD) and its entry in the lake's manifest."""
         return cls((date.fromisoformat(name) - date(1970, 1, 1)).days, entry["path"], entry["checksum"])
+
+
+@dataclass(frozen=True)
+class UserShard:
+    """A part of the users: those of some buckets, or a slice of those of a single bucket."""
+
+    buckets: tuple[int, int]
+    """First bucket, and the one after the last."""
+    slice: int = 0
+    """Number of the slice, from 0 on."""
+    slices: int = 1
+    """Number of slices that the bucket is cut into."""
 
 
 class Codes:
@@ -77,11 +90,14 @@ class ShardEvents:
     bucket: NDArray[np.int16]
 
 
-def read_events(lake: Folder, days: Sequence[Day], buckets: tuple[int, int], codes: EventCodes) -> ShardEvents:
-    """Return the events of some days in a half-open range of buckets; strings without a number get one."""
+def read_events(lake: Folder, days: Sequence[Day], users: UserShard, codes: EventCodes) -> ShardEvents:
+    """Return the events of a part of the users on some days; strings without a number get one.
+
+    Memory is that of these events and, where a bucket is cut into slices, of one day of the whole bucket.
+    """
     texts = ["user_id", "track_id", "artist_id", "kind"]
     columns = [*texts, "played_at", "ms_played", "duration_ms", "bucket"]
-    tables = [read_buckets(lake.open(day.path), buckets, columns, texts) for day in days]
+    tables = [_in_slice(read_buckets(lake.open(day.path), users.buckets, columns, texts), users) for day in days]
     table = pa.concat_tables(tables).unify_dictionaries()
     return ShardEvents(
         Events(
@@ -105,6 +121,22 @@ def read_buckets(file: pa.NativeFile, buckets: tuple[int, int], columns: list[st
     table = day.read_row_groups(_row_groups(day, buckets), columns, use_threads=False)
     begin, end = np.searchsorted(table["bucket"].to_numpy(), buckets).tolist()  # sorted by bucket
     return table.slice(begin, end - begin)
+
+
+def _in_slice(table: pa.Table, users: UserShard) -> pa.Table:
+    """Return the rows of a bucket whose users are in the slice; no other user is in the dictionary of the column."""
+    if users.slices == 1:
+        return table
+    place = table.schema.get_field_index("user_id")
+    column = table.column(place).unify_dictionaries().combine_chunks()
+    names, user = column.dictionary, column.indices.to_numpy()
+    present = np.unique(user)  # the dictionary is that of whole row groups
+    inside = np.zeros(len(names), dtype=bool)
+    inside[present] = slices_of(names.take(pa.array(present)).to_pylist(), users.slices) == users.slice
+    rows = inside[user]
+    code = (np.cumsum(inside) - 1)[user[rows]].astype(np.int32)
+    narrowed = pa.DictionaryArray.from_arrays(pa.array(code), names.filter(pa.array(inside)))
+    return table.filter(pa.array(rows)).set_column(place, table.field(place), narrowed)
 
 
 def _row_groups(file: pq.ParquetFile, buckets: tuple[int, int]) -> list[int]:

@@ -1,0 +1,57 @@
+"""Fitted models side by side, as a pandas frame: the evaluation of `fsvae evaluate` and of every matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fsvae.data.dataset import Dataset
+from fsvae.errors import UserError
+from fsvae.evaluation.comparison import comparison
+from fsvae.evaluation.protocol import evaluate_model
+from fsvae.evaluation.significance import BootstrapConfig
+from fsvae.recommender import Recommender
+
+
+def evaluate(
+    models: Sequence[Recommender],
+    dataset: Dataset,
+    period: str = "test",
+    reference: str | None = None,
+    config: BootstrapConfig | None = None,
+) -> pd.DataFrame:
+    """Return every metric of some fitted models on every listen of a period, with the reference's difference.
+
+    Args:
+        models: fitted models of different names; one fitted on another dataset is evaluated in its own track space.
+        dataset: whose listens are predicted, each from what came before it.
+        period: ``test`` or ``validation``.
+        reference: name of the model that the others are compared with; by default the first one.
+        config: bootstrap of the intervals.
+
+    Returns:
+        A row a model, metric and slice of the listens (all; repeat track, new track, ...): `value` is the mean over
+        `targets` listens of `users` users; `difference` is that from the reference, `low` and `high` are the ends of
+        its interval (95 % by default, paired bootstrap over users), `significant` says that zero is not between them.
+        Null where there is nothing to say, as for the reference itself.
+
+    Raises:
+        UserError: two models have one name, there is no such reference, or the models' catalogues differ.
+
+    Example:
+        >>> import fsvae, pandas as pd
+        >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
+        >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
+        >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
+        >>> models = [fsvae.baselines.MarkovBlended().fit(dataset), fsvae.baselines.Popularity().fit(dataset)]
+        >>> found = fsvae.evaluate(models, dataset)
+        >>> found[(found["metric"] == "recall@1") & (found["slice"] == "all")][["model", "targets", "value"]]
+                    model  targets     value
+    """
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise UserError(f"Two of the models have one name ({', '.join(names)}): set model.name of one.")
+    results = {model.name: [evaluate_model(model, model.view(dataset), period)] for model in models}
+    table = comparison(results, reference or names[0], dataset, config)
+    return table.drop("seed_spread", "seed_margin").to_pandas()

@@ -1,0 +1,62 @@
+"""Networks as recommenders: trained when they are fitted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fsvae.data.dataset import Dataset
+from fsvae.models.base import Network
+from fsvae.models.predict import NetworkPredictor
+from fsvae.models.train_config import TrainConfig
+from fsvae.models.trainer import fit, untrained
+from fsvae.recommender import Predictions, Recommender
+from fsvae.registry import MODELS
+
+
+class NeuralRecommender(Recommender):
+    """A network that is trained when it is fitted."""
+
+    kind: ClassVar[str]
+    """Name in `fsvae.registry.MODELS`."""
+    _predictor: NetworkPredictor
+
+    def __init__(
+        self,
+        config: Any = None,
+        train: TrainConfig | None = None,
+        seed: int = 1,
+        folder: Path | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        """Choose how the network is built and trained.
+
+        Args:
+            config: its settings; by default its defaults.
+            train: the training, the same defaults for all networks.
+            seed: seed of the weights, the order and the noise: equal seeds give equal models on one machine.
+            folder: folder of the checkpoints, from which an interrupted fit goes on; by default none are kept.
+            show_progress: draw a progress bar while it is trained.
+        """
+        entry = MODELS[self.kind]
+        self._network: type[Network] = entry.load()
+        self._config = entry.settings() if config is None else config
+        self._train = train or TrainConfig()
+        self._seed = seed
+        self._folder = folder
+        self._show_progress = show_progress
+        self.name = self._network.name
+
+    def _fit(self, dataset: Dataset) -> None:
+        """Train on the training period; the validation period chooses the epoch."""
+        network = untrained(self._network, dataset, self._config, self._seed)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self._folder or Path(temporary)
+            fit(network, dataset, self._train, self._seed, folder, show_progress=self._show_progress)
+        self._predictor = NetworkPredictor(network)
+
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+        """Predict every listen in the span; the dataset must be in the track space of the one fitted on."""
+        return self._predictor.predict(dataset, begin_us, end_us)

@@ -1,0 +1,162 @@
+"""FS-VAE as a recommender in a notebook: fitted on a dataset or loaded from a bundle, and answering as the endpoint."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from numpy.typing import NDArray
+
+from fsvae.bundle import Bundle, load_bundle, save_bundle
+from fsvae.data.dataset import Dataset
+from fsvae.errors import UserError
+from fsvae.models.model_config import ModelConfig
+from fsvae.models.neural import NeuralRecommender
+from fsvae.models.predict import NetworkPredictor
+from fsvae.models.train_config import TrainConfig
+from fsvae.online_recommender import Answer as OnlineAnswer
+from fsvae.online_recommender import OnlineRecommender, RecentListen
+from fsvae.recommender import Answer
+from fsvae.requests import Time, time_us
+
+
+class FSVAE(NeuralRecommender):
+    """FS-VAE (Fazelnia et al., WSDM 2022): a slow and a fast encoder in one variational latent.
+
+    Its answers are those of the endpoint, from the same bundle.
+
+    Example:
+        >>> import fsvae, pandas as pd
+        >>> from fsvae.models.train_config import TrainConfig
+        >>> plays = pd.DataFrame({"user_id": "ann", "track_id": ["t1", "t2", "t3"] * 100})
+        >>> plays["played_at"] = pd.date_range("2026-01-01", periods=300, freq="1h")
+        >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
+        >>> model = fsvae.FSVAE(train=TrainConfig(max_epochs=1)).fit(dataset)
+        >>> model.recommend(users=["ann"], k=3).columns.to_list()
+        ['user_id', 'track_id', 'score', 'rank', 'title', 'artist']
+        >>> model.embed_users(["ann"]).shape
+        (1, 64)
+    """
+
+    kind = "fsvae"
+    _bundle: Bundle
+    _bundle_folder: Path
+
+    def __init__(
+        self,
+        config: ModelConfig | None = None,
+        train: TrainConfig | None = None,
+        seed: int = 1,
+        folder: Path | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        """Choose the model and how it is trained, by default as `fsvae train` does; see `NeuralRecommender`."""
+        super().__init__(config, train, seed, folder, show_progress)
+
+    @classmethod
+    def load(cls, bundle: str | Path) -> Self:
+        """Return the model of a bundle, ready to answer.
+
+        Raises:
+            UserError: there is no bundle, or it was made by another version.
+        """
+        loaded = load_bundle(Path(bundle))
+        model = cls(loaded.model.config)
+        model._use(Path(bundle), loaded)
+        return model
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as a bundle, which `fsvae.load` opens and `fsvae serve` serves.
+
+        Args:
+            path: a folder, made if it is missing.
+        """
+        shutil.copytree(self._bundle_folder, path, dirs_exist_ok=True)
+
+    def _fit(self, dataset: Dataset) -> None:
+        super()._fit(dataset)
+        network = self._predictor.network
+        self._temporary = tempfile.TemporaryDirectory(prefix="fsvae-")  # goes with the model
+        folder = Path(self._temporary.name)
+        save_bundle(folder, network, dataset, {"seed": self._seed})  # type: ignore[arg-type]
+        self._use(folder, load_bundle(folder))
+
+    def _use(self, folder: Path, bundle: Bundle) -> None:
+        self._bundle_folder, self._bundle = folder, bundle
+        self._predictor = NetworkPredictor(bundle.model)
+        for made_of_another in ("_endpoint", "_index"):
+            self.__dict__.pop(made_of_another, None)
+
+    @property
+    def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32], int]:
+        return self._bundle.tracks, self._bundle.vectors, self._bundle.model.n_catalogue
+
+    @property
+    def _last_listen_at(self) -> int:
+        return self._bundle.last_listen_at
+
+    def embed_users(self, users: Sequence[str], at: Time | None = None) -> pd.DataFrame:
+        """Return the latent of users, the mean of q(z | s, x) (paper, section 3).
+
+        Args:
+            users: ids of users that the model knows.
+            at: time as of which, as in `recommend`.
+
+        Returns:
+            A row a user, [U, Z], indexed by user_id, with the columns z0, z1, ...
+
+        Raises:
+            UserError: a user is not known, or has listens after `at`.
+        """
+        time = self._last_listen_at + 1_000_000 if at is None else time_us(at)
+        means = [self._endpoint.embedding(user, time) for user in self._known(users)]
+        latent = np.stack(means) if means else np.zeros((0, self._bundle.model.config.latent_dim), dtype=np.float32)
+        columns = [f"z{dimension}" for dimension in range(latent.shape[1])]
+        return pd.DataFrame(latent, index=pd.Index(users, name="user_id"), columns=columns)
+
+    def _answers(self, users: Sequence[str], k: int, at: int) -> list[Answer]:
+        return [self._indexed(self._endpoint.next_tracks(user, [], k, at)) for user in self._known(users)]
+
+    def _answer_to_listener(self, tracks: list[str], played_at: NDArray[np.int64], k: int, at: int) -> Answer:
+        heard = [RecentListen(track, then) for track, then in zip(tracks, played_at.tolist(), strict=True)]
+        return self._indexed(self._endpoint.next_tracks(None, heard, k, at))
+
+    @cached_property
+    def _endpoint(self) -> OnlineRecommender:
+        return OnlineRecommender(self._bundle, approximate_from=len(self._bundle.tracks) + 1)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {track_id: index for index, track_id in enumerate(self._bundle.track_ids)}
+
+    def _indexed(self, answer: OnlineAnswer) -> Answer:
+        best = np.array([self._index[track.track_id] for track in answer.tracks], dtype=np.int64)
+        return best, np.array([track.score for track in answer.tracks], dtype=np.float32)
+
+    def _known(self, users: Sequence[str]) -> Sequence[str]:
+        for user in users:
+            if self._bundle.last_played_at(user) is None:
+                raise UserError(f"{user!r} is not a user of the dataset: next_tracks(recent) is for new listeners.")
+        return users
+
+
+def load(bundle: str | Path) -> FSVAE:
+    """Return the model of a bundle (a folder of `FSVAE.save` or of `fsvae train`), ready to answer.
+
+    Raises:
+        UserError: there is no bundle, or it was made by another version.
+
+    Example:
+        >>> import fsvae
+        >>> fsvae.load("nowhere")
+        Traceback (most recent call last):
+        fsvae.errors.UserError: nowhere: no bundle there (bundle.json is missing). Train one: fsvae train.
+    """
+    return FSVAE.load(bundle)

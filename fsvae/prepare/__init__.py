@@ -1,0 +1,1 @@
+"""Prepare: days of events → a dataset (tracks, vectors, sequences, slow snapshots)."""
