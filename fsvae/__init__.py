@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from fsvae.data.dataset import Dataset as Dataset
     from fsvae.evaluation.evaluate import evaluate as evaluate
     from fsvae.logs.read_listens import read_listens as read_listens
+    from fsvae.models.model_config import ModelConfig as ModelConfig
     from fsvae.models.recommender import FSVAE as FSVAE
     from fsvae.models.recommender import load as load
+    from fsvae.models.train_config import TrainConfig as TrainConfig
+    from fsvae.prepare.dataset_config import DatasetConfig as DatasetConfig
 
 _HOMES = {
     "Dataset": "fsvae.data.dataset",
+    "DatasetConfig": "fsvae.prepare.dataset_config",
     "FSVAE": "fsvae.models.recommender",
+    "ModelConfig": "fsvae.models.model_config",
+    "TrainConfig": "fsvae.models.train_config",
     "evaluate": "fsvae.evaluation.evaluate",
     "load": "fsvae.models.recommender",
     "read_listens": "fsvae.logs.read_listens",
@@ -32,3 +38,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted([*_HOMES, "baselines"])

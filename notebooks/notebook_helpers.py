@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from datetime import UTC, datetime
 
 from IPython.display import Image, Markdown, display
 
 from fsvae.data.dataset import Dataset
+from fsvae.features.clock import utc_text
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
@@ -64,9 +64,7 @@ def trained(workspace: Workspace) -> tuple[Run, Dataset]:
     else:
         run = train(*what, workspace.runs, workspace.tracker, lambda epoch, metrics: None, show_progress=False)
     counts = dataset.manifest["counts"]
-    cuts = [
-        f"{datetime.fromtimestamp(dataset.period(name)[0] / 1e6, UTC):%d %b %H:%M}" for name in ("validation", "test")
-    ]
+    cuts = [utc_text(dataset.period(name)[0], "%d %b %H:%M") for name in ("validation", "test")]
     show(
         f"{count(counts['listens'], 'listen')} of {count(counts['users'], 'user')}, {counts['catalogue']:,} of "
         f"{count(counts['tracks'], 'track')} in the catalogue; trained for {count(run.epochs, 'epoch')} on the listens "
@@ -80,7 +78,7 @@ def heard_last(dataset: Dataset, user_id: str, number: int) -> Table:
     end = dataset.listens.offsets[dataset.user_ids.index(user_id) + 1]
     labels = track_labels(dataset.tracks)
     rows = [
-        (f"{datetime.fromtimestamp(played_at / 1e6, UTC):%Y-%m-%d %H:%M}", labels[track])
+        (utc_text(played_at), labels[track])
         for track, played_at in zip(
             dataset.listens.track[end - number : end], dataset.listens.played_at[end - number : end], strict=True
         )

@@ -55,7 +55,7 @@ class Snapshots:
         return np.concatenate([self.habits[rows], self.sums.taste(self.user[rows], self.day[rows])], axis=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A prepared dataset in memory.
 
@@ -66,6 +66,8 @@ class Dataset:
         >>> dataset = fsvae.Dataset.from_pandas(fsvae.read_listens(plays))
         >>> dataset.user_ids, dataset.n_catalogue, len(dataset.targets("test"))
         (['ann'], 3, 30)
+        >>> dataset
+        <Dataset ac8f701d3d5a1d5b: 300 listens of 1 users, 3 of 3 tracks in the catalogue>
     """
 
     manifest: dict[str, Any]
@@ -121,6 +123,13 @@ class Dataset:
 
         with tempfile.TemporaryDirectory(prefix="fsvae-") as temporary:
             return open_dataset(make_from_frame(listens, tracks, config, seed, Path(temporary)))
+
+    def __repr__(self) -> str:
+        """Return how much is in it, in a line."""
+        return (
+            f"<Dataset {self.fingerprint}: {len(self.listens):,} listens of {len(self.user_ids):,} users, "
+            f"{self.n_catalogue:,} of {len(self.tracks):,} tracks in the catalogue>"
+        )
 
     @property
     def fingerprint(self) -> str:

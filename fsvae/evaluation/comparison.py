@@ -6,6 +6,7 @@ Shape suffixes: N targets, U users, M metrics, G groups of figures that are over
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,6 @@ from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import (
-    COVERAGE,
     INSIDE_METRICS,
     SPACE_METRICS,
     TARGET_METRICS,
@@ -74,27 +74,23 @@ def comparison(
     check_comparable([*of_reference, *(one for results in results_by_model.values() for one in results)])
     first = of_reference[0]
     check_listens(first, dataset)
-    cuts, users = slices(dataset, first.targets), dataset.listens.user[first.targets]
-    values = _values(results_by_model, cuts)
-    intervals = [
-        _intervals(results, of_reference, cuts, users, config).with_columns(model=pl.lit(model))
-        for model, results in results_by_model.items()
-        if model != reference
-    ]
-    here = ("metric", "slice")
-    of_all = values.filter(pl.col("model") == reference).select(
-        *here, pl.col("value").alias("to"), pl.col("seed_spread").alias("to_spread")
-    )
-    table = values.join(_sizes(cuts, first.ranks != MISS, users), on=here, maintain_order="left")
-    table = table.join(of_all, on=here, maintain_order="left")
-    if intervals:
-        table = table.join(pl.concat(intervals), on=["model", *here], how="left", maintain_order="left")
-    else:
-        table = table.with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
-    seeds = table["model"].replace_strict({model: len(results) for model, results in results_by_model.items()})
+    cuts, users, inside = slices(dataset, first.targets), dataset.listens.user[first.targets], first.ranks != MISS
+    sizes = {name: (_size(mask, users), _size(mask & inside, users)) for name, mask in cuts.items()}
+    to = _means(of_reference, cuts)
+    rows = []
+    for model, results in results_by_model.items():
+        intervals = {} if model == reference else _intervals(results, of_reference, cuts, users, config)
+        for (name, metric), (value, spread) in _means(results, cuts).items():
+            size = sizes[name][metric in INSIDE_METRICS]
+            ends = intervals.get((name, metric), (None, None))
+            rows.append((model, metric, name, *size, len(results), value, spread, *to[name, metric], *ends))
+    schema: dict[str, Any] = dict.fromkeys(("model", "metric", "slice"), pl.String)
+    schema |= dict.fromkeys(("targets", "users", "seeds"), pl.Int64)
+    schema |= dict.fromkeys(("value", "seed_spread", "to", "to_spread", "low", "high"), pl.Float64)
+    table = pl.DataFrame(rows, schema, orient="row").fill_nan(None)
     margins = seed_margins(
         table.select("seed_spread", "to_spread").to_numpy().T,
-        np.stack([seeds.to_numpy(), np.full(len(table), len(of_reference))]),
+        np.stack([table["seeds"].to_numpy(), np.full(len(table), len(of_reference))]),
         config.level,
     )
     return table.with_columns(
@@ -104,32 +100,20 @@ def comparison(
     ).select(_COLUMNS)
 
 
-def _values(results_by_model: Mapping[str, Sequence[EvaluationResult]], cuts: Slices) -> pl.DataFrame:
-    """Return mean and standard deviation over seeds of every metric: model, metric, slice, value, seed_spread."""
-    rows = [
-        (model, metric, name, value)
-        for model, results in results_by_model.items()
-        for name, mask in cuts.items()
-        for result in results
-        for metric, value in result.at(mask).metrics().items()
-    ]
-    frame = pl.DataFrame(rows, ["model", "metric", "slice", "value"], orient="row").fill_nan(None)
-    of_seeds = pl.col("value")
-    return frame.group_by("model", "metric", "slice", maintain_order=True).agg(
-        of_seeds.mean(), of_seeds.std().alias("seed_spread")
-    )
+def _size(mask: NDArray[np.bool_], users: NDArray[np.int64]) -> tuple[int, int]:
+    """Return how many targets there are, and of how many users."""
+    return int(mask.sum()), len(np.unique(users[mask]))
 
 
-def _sizes(cuts: Slices, inside: NDArray[np.bool_], users: NDArray[np.int64]) -> pl.DataFrame:
-    """Return how many targets and users each metric is over: metric, slice, targets, users."""
-    rows = []
+def _means(results: Sequence[EvaluationResult], cuts: Slices) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the mean over seeds and their standard deviation (n - 1) of each (slice, metric); NaN where none is."""
+    found = {}
     for name, mask in cuts.items():
-        of_all = (int(mask.sum()), len(np.unique(users[mask])))
-        of_inside = (int((mask & inside).sum()), len(np.unique(users[mask & inside])))
-        for metric in TARGET_METRICS:
-            rows.append((metric, name, *(of_inside if metric in INSIDE_METRICS else of_all)))
-        rows.append((COVERAGE, name, *of_all))
-    return pl.DataFrame(rows, ["metric", "slice", "targets", "users"], orient="row")
+        of_seeds = [result.at(mask).metrics() for result in results]
+        for metric in of_seeds[0]:
+            values = np.array([metrics[metric] for metrics in of_seeds])
+            found[name, metric] = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return found
 
 
 def _intervals(
@@ -138,34 +122,24 @@ def _intervals(
     cuts: Slices,
     users: NDArray[np.int64],
     config: BootstrapConfig,
-) -> pl.DataFrame:
-    """Return the intervals of the differences that can be told: metric, slice, low, high."""
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the interval of the difference of each (slice, metric) that can be told."""
     same_space = len({result.dataset for result in (*results, *of_reference)}) == 1
     metrics = [metric for metric in TARGET_METRICS if same_space or metric not in SPACE_METRICS]
-    difference_NM = np.stack(
-        [
-            np.mean([result.values(metric) for result in results], axis=0)
-            - np.mean([result.values(metric) for result in of_reference], axis=0)
-            for metric in metrics
-        ],
-        axis=1,
-    )
+    means = [
+        np.stack([np.mean([one.values(metric) for one in some], axis=0) for metric in metrics], axis=1)
+        for some in (results, of_reference)
+    ]
     inside = of_reference[0].ranks != MISS
     group_M = np.where(np.isin(metrics, INSIDE_METRICS), 0, 1)
     sums, counts, groups = [], [], []
     for index, mask in enumerate(cuts.values()):
         over_NG = np.stack([mask & inside, mask], axis=1)
-        sums.append(user_sums(np.where(over_NG[:, group_M], difference_NM, 0.0), users))
+        sums.append(user_sums(np.where(over_NG[:, group_M], means[0] - means[1], 0.0), users))
         counts.append(user_sums(over_NG.astype(np.float64), users))
         groups.append(2 * index + group_M)
-    low, high = bootstrap_ratios(
+    ends = bootstrap_ratios(
         np.concatenate(sums, axis=1), np.concatenate(counts, axis=1), np.concatenate(groups), config
     )
-    return pl.DataFrame(
-        {
-            "metric": metrics * len(cuts),
-            "slice": [name for name in cuts for _ in metrics],
-            "low": low,
-            "high": high,
-        }
-    ).fill_nan(None)
+    keys = [(name, metric) for name in cuts for metric in metrics]
+    return dict(zip(keys, zip(*(end.tolist() for end in ends), strict=True), strict=True))

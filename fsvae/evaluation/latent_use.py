@@ -20,7 +20,10 @@ ACTIVE = 0.01
 That is for posteriors about as wide as the prior. One that is much narrower tells its users apart by less: so a
 dimension is active, too, if its mean varies more than its posterior does."""
 COLLAPSED = 0.1
-"""With less KL than this [nats] a posterior is about the prior: (v - 1 - log v) / 2 is 0.1 at half of its variance."""
+"""KL [nats] below which a posterior is about the prior: (v - 1 - log v) / 2 is 0.1 at half of its variance."""
+DIMENSION_KINDS = ("active", "collapsed", "not used yet")
+"""What a dimension can be: it tells users or moments apart; or it is the same for every target, with a posterior that
+is about the prior; or else it pays KL, most often for a small variance."""
 
 
 @dataclass(frozen=True)
@@ -35,34 +38,14 @@ class LatentUse:
     """[Z] mean variance of the posterior itself; zero for a deterministic latent."""
 
     @property
-    def is_active(self) -> NDArray[np.bool_]:
-        """Return which dimensions tell users or moments apart, [Z]."""
-        return (self.variance_Z > ACTIVE) | ((self.noise_Z > 0) & (self.variance_Z > self.noise_Z))
+    def kinds(self) -> NDArray[np.str_]:
+        """Return what each dimension is, one of DIMENSION_KINDS, [Z]."""
+        is_active = (self.variance_Z > ACTIVE) | ((self.noise_Z > 0) & (self.variance_Z > self.noise_Z))
+        return np.select([is_active, self.kl_Z < COLLAPSED], ["active", "collapsed"], "not used yet")
 
-    @property
-    def active(self) -> int:
-        """Return how many they are."""
-        return int(self.is_active.sum())
-
-    @property
-    def is_collapsed(self) -> NDArray[np.bool_]:
-        """Return which are the same for every target, with a posterior that is about the prior, [Z]."""
-        return ~self.is_active & (self.kl_Z < COLLAPSED)
-
-    @property
-    def collapsed(self) -> int:
-        """Return how many they are."""
-        return int(self.is_collapsed.sum())
-
-    @property
-    def is_unused(self) -> NDArray[np.bool_]:
-        """Return which are the same for every target, and still pay KL, most often for a small variance, [Z]."""
-        return ~self.is_active & ~self.is_collapsed
-
-    @property
-    def unused(self) -> int:
-        """Return how many they are."""
-        return int(self.is_unused.sum())
+    def count(self, kind: str) -> int:
+        """Return how many dimensions are of a kind."""
+        return int((self.kinds == kind).sum())
 
     @property
     def by_kl(self) -> NDArray[np.int64]:

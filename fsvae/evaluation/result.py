@@ -51,15 +51,15 @@ class EvaluationResult:
     ranks: NDArray[np.int64]
     """[N] rank over the model's catalogue, or MISS."""
     l2: NDArray[np.float64]
-    """[N] NaN where the target is outside the catalogue."""
+    """[N] L2 distance of the predicted from the actual track; NaN where the target is outside the catalogue."""
     cosine: NDArray[np.float64]
-    """[N] likewise."""
+    """[N] cosine distance of the same; NaN where the target is outside the catalogue."""
     recommended: NDArray[np.int32]
     """[N, K] indices of the tracks that were recommended, best first."""
     novelty: NDArray[np.float64]
-    """[N] in bits, `lists.novelty`."""
+    """[N] novelty of each list in bits (`lists.novelty`)."""
     diversity: NDArray[np.float64]
-    """[N] `lists.diversity`."""
+    """[N] diversity of each list (`lists.diversity`)."""
     uncertainty: NDArray[np.float32] | None = None
     """[N] `Predictions.uncertainty`, where the model has one."""
 

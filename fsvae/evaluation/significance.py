@@ -25,14 +25,14 @@ class BootstrapConfig:
     """How intervals are made."""
 
     resamples: int = 10_000
-    """How often as many users as there are, are drawn with replacement."""
+    """Number of draws of as many users as there are, with replacement."""
     level: float = 0.95
     """Share of the resamples in the interval, which leaves equally many on both sides (Efron's percentiles)."""
     least_users: int = 10
-    """With fewer users there is no interval: it would be too narrow (of 10 users who listen very unequally, 95 % is
-    87 %; of 40, 92 %)."""
+    """Number of users below which there is no interval: it would be too narrow (with 10 users who listen very
+    unequally, 95 % is 87 %; with 40, 92 %)."""
     seed: int = 1
-    """Of the draws; the same for every model and figure, so that intervals can be compared."""
+    """Seed of the draws; the same for every model and figure, so that intervals can be compared."""
 
 
 def user_sums(values: Floats, users: NDArray[np.int64]) -> Floats:

@@ -8,61 +8,21 @@ mean track vectors (`fsvae.features.taste`), which is made of the track space wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.schema import KINDS
-
 WINDOW_DAYS = 28
 HALF_LIVES_DAYS = (1.0, 7.0, 28.0)
 
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class SlowFeature(NamedTuple):
-    """A habit: its name, unit, window and what it is made of (docs/slow_features.md)."""
-
-    name: str
-    unit: str
-    window: str
-    source: str
-
-
-def _features() -> list[SlowFeature]:
-    window = f"{WINDOW_DAYS} days before D"
-    return [
-        SlowFeature("known", "0 or 1", "ever before D", "any event; 0: every other feature is 0"),
-        SlowFeature("log_listens", "log(1 + listens)", window, "events of kind listen"),
-        SlowFeature("log_skips", "log(1 + skips)", window, "events of kind skip"),
-        SlowFeature("log_likes", "log(1 + likes)", window, "events of kind like"),
-        SlowFeature("log_saves", "log(1 + saves)", window, "events of kind save"),
-        SlowFeature("log_repeats", "log(1 + listens)", window, "listens to a track the user had listened to before"),
-        SlowFeature("log_distinct_tracks", "log(1 + tracks)", window, "track_id of listens"),
-        SlowFeature("log_distinct_artists", "log(1 + artists)", window, "artist_id of listens, where the log has it"),
-        SlowFeature("repeat_share", "share of listens", window, "repeats / listens"),
-        SlowFeature("log_tenure_days", "log(1 + days)", "ever before D", "days from the first listen to D"),
-        SlowFeature("log_recency_days", "log(1 + days)", "ever before D", "days from the latest listen to D"),
-        *(
-            SlowFeature(
-                f"hour_{hour:02d}_share",
-                "share of listens",
-                window,
-                f"played_at between {hour:02d} and {hour + 1:02d} h UTC",
-            )
-            for hour in range(24)
-        ),
-        *(
-            SlowFeature(f"weekday_{day}_share", "share of listens", window, "weekday of played_at, UTC")
-            for day in _WEEKDAYS
-        ),
-    ]
-
-
-SLOW_FEATURES = _features()
-HABITS = tuple(feature.name for feature in SLOW_FEATURES)
-"""Names of the habits, in order."""
+HABITS = (
+    "known",
+    *("log_listens", "log_skips", "log_likes", "log_saves", "log_repeats", "log_distinct_tracks"),
+    *("log_distinct_artists", "repeat_share", "log_tenure_days", "log_recency_days"),
+    *(f"hour_{hour:02d}_share" for hour in range(24)),
+    *(f"weekday_{day}_share" for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")),
+)
+"""Names of the habits, in order; docs/slow_features.md says what each is made of."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +41,3 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.user)
-
-    def of_kind(self, kind: str) -> Events:
-        """Return the events of one kind."""
-        mask = self.kind == KINDS.index(kind)
-        return Events(self.user[mask], self.track[mask], self.artist[mask], self.kind[mask], self.played_at[mask])

@@ -71,23 +71,23 @@ class Anomalies:
     """How surprising users are, the most surprising one first."""
 
     user: NDArray[np.int64]
-    """[U]"""
+    """[U] index of each user."""
     nll: NDArray[np.float64]
     """[U] mean reconstruction error of the latest listens [nats]."""
     listens: NDArray[np.int64]
-    """[U] over how many."""
+    """[U] number of listens that this is the mean over."""
     score: NDArray[np.float64]
-    """[U] how far that is above the median user, in robust standard deviations (1.4826 times the median deviation)."""
+    """[U] distance above the median user, in robust standard deviations (1.4826 times the median deviation)."""
 
 
 def anomalies(user_N: NDArray[np.int64], nll_N: NDArray[np.float64], latest: int, least: int) -> Anomalies:
     """Return the users by the mean reconstruction error of their latest listens.
 
     Args:
-        user_N: whose each listen is, ascending, the listens of a user in order of time.
-        nll_N: its reconstruction error.
-        latest: so many of a user's last listens count.
-        least: a user with fewer listens is left out: the mean of a few is chance.
+        user_N: user of each listen, ascending, the listens of a user in order of time.
+        nll_N: reconstruction error of each listen.
+        latest: number of a user's last listens that count.
+        least: number of listens below which a user is left out: the mean of a few is chance.
     """
     users, count = np.unique(user_N, return_counts=True)
     from_end = np.repeat(np.cumsum(count), count) - np.arange(len(user_N))

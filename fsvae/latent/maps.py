@@ -88,8 +88,8 @@ def neighbours(mean_NZ: NDArray[np.float32], user_N: NDArray[np.int64], k: int) 
 
     Args:
         mean_NZ: the states.
-        user_N: whose they are.
-        k: how many to look for.
+        user_N: user of each state.
+        k: number of neighbours.
     """
     distance_NN = cdist(mean_NZ, mean_NZ, "sqeuclidean")
     distance_NN[user_N[:, None] == user_N[None, :]] = np.inf
@@ -103,9 +103,9 @@ def agreement(
     """Return the share of neighbours that are alike, and the share of all pairs of two users' states that are.
 
     Args:
-        alike_NN: which states have the same taste, hour, ...
-        user_N: whose the states are.
-        neighbours_NK: of each state.
+        alike_NN: whether two states have the same taste, hour, ...
+        user_N: user of each state.
+        neighbours_NK: neighbours of each state.
     """
     others_NN = user_N[:, None] != user_N[None, :]
     near = np.take_along_axis(alike_NN, neighbours_NK, axis=1)

@@ -77,7 +77,7 @@ def encode(
         positions: [N] flat positions, ascending.
         slow: read the slow features.
         fast: read the recent listens.
-        request_R: what all of them see as the time of the request; None: each that of its listen.
+        request_R: features of the request that all states see; None: each sees that of its listen.
         done: told of the progress.
     """
     assert (np.diff(positions) > 0).all(), "positions are ascending"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from fsvae.errors import UserError
+from fsvae.errors import UserError, nearest
 from fsvae.logs.checks import check_rows
 from fsvae.logs.source import Chunk
 from fsvae.logs.source_config import SourceConfig
@@ -67,6 +67,11 @@ def read_listens(
     """
     config = replace(config or SourceConfig(), reader=source)
     config.columns = {**config.columns, **columns}
+    if unknown := [field for field in columns if field not in _FIELDS]:
+        raise UserError(
+            f"{unknown[0]} is not a field of a listen; the fields are {', '.join(_FIELDS)}."
+            + nearest(unknown[0], _FIELDS)
+        )
     return checked_listens(log, config, rejects).to_pandas()
 
 

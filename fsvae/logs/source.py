@@ -34,4 +34,4 @@ class Chunk:
     member: str = ""
     """Which file of an archive the lines are of."""
     dimension: int = 0
-    """Of embeddings: the length of the log's first, which all must have."""
+    """Length of the log's first embedding, which all must have; 0: there is none."""

@@ -72,7 +72,7 @@ class FSVAE(NeuralRecommender):
         return model
 
     def save(self, path: str | Path) -> None:
-        """Write the model as a bundle, which `fsvae.load` opens and `fsvae serve` serves.
+        """Write the model as a bundle, which `fsvae.load` opens: safetensors, JSON and Parquet.
 
         Args:
             path: a folder, made if it is missing.

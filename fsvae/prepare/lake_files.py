@@ -112,18 +112,12 @@ class LakeFiles:
         schema = SIDE_TABLES[table].schema
         return self._write(table, [in_schema(rows, schema)], schema)
 
-    def read_playlists(self) -> pl.DataFrame:
-        """Return all playlists; of equal (playlist, position) the first that came stays."""
-        return self._read_side("playlists").unique(SIDE_TABLES["playlists"].key, keep="first", maintain_order=True)
-
     def read_embeddings(self) -> pl.DataFrame:
         """Return all track embeddings; of a track the last that came stays."""
-        return self._read_side("embeddings").unique(SIDE_TABLES["embeddings"].key, keep="last", maintain_order=True)
-
-    def _read_side(self, table: str) -> pl.DataFrame:
-        empty = pl.DataFrame(pl.from_arrow(SIDE_TABLES[table].schema.empty_table()))
-        files = (pq.read_table(self.open(entry)) for entry in getattr(self.manifest, table))
-        return pl.concat([empty, *(pl.DataFrame(pl.from_arrow(file)) for file in files)])
+        empty = pl.DataFrame(pl.from_arrow(SIDE_TABLES["embeddings"].schema.empty_table()))
+        files = (pq.read_table(self.open(entry)) for entry in self.manifest.embeddings)
+        rows = pl.concat([empty, *(pl.DataFrame(pl.from_arrow(file)) for file in files)])
+        return rows.unique(SIDE_TABLES["embeddings"].key, keep="last", maintain_order=True)
 
     def read_day(self, day: str) -> pl.DataFrame | None:
         """Return a day's events in lake order, or None where there are none."""

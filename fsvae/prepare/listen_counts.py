@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fsvae.features.clock import utc_text
 from fsvae.files import write_parquet
 from fsvae.prepare.lake_files import LakeFiles
 from fsvae.storage import Folder, read_frame
@@ -72,7 +72,7 @@ class DayCounts:
 
     def tracks(self, until_us: int) -> pl.DataFrame:
         """Return every track that was listened to, with its listens before a time: track_id, train_count."""
-        midnight = datetime.fromtimestamp(until_us / 1e6, UTC).strftime("%Y-%m-%d")
+        midnight = utc_text(until_us, "%Y-%m-%d")
         frames = [pl.DataFrame(_COUNTS.empty_table())]
         for day, name in zip(self._days, self._names, strict=True):
             counts = read_frame(self._cache.open(name))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fsvae.evaluation.latent_use import DIMENSION_KINDS
 from fsvae.evaluation.result import SPACE_METRICS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.verdicts import verdict
@@ -52,9 +53,7 @@ def latent_findings(results: MatrixResults) -> list[str]:
     for variant, trials in results.trials.items():
         uses = [use for trial in trials if (use := trial.latent()) is not None]
         if uses:
-            kinds = {"active": [use.active for use in uses], "collapsed": [use.collapsed for use in uses]}
-            kinds["not used yet"] = [use.unused for use in uses]
-            counts = ", ".join(f"{_range(of_seeds)} {kind}" for kind, of_seeds in kinds.items())
+            counts = ", ".join(f"{_range([use.count(kind) for use in uses])} {kind}" for kind in DIMENSION_KINDS)
             nats = np.mean([use.kl_Z.sum() for use in uses])
             lines.append(f"{variant}: of {len(uses[0].kl_Z)} dimensions {counts}; KL {nats:.2f} nats")
     return lines

@@ -33,11 +33,11 @@ class Matrix:
     """Models to be compared."""
 
     name: str
-    """Of its file in configs/ablation/, or of the user's own."""
+    """Name of its file in configs/ablation/, or of the user's own."""
     command: str
     """What was typed."""
     config: Config
-    """Of the matrix as a whole."""
+    """Settings of the matrix as a whole."""
     variants: list[Variant]
 
     @property

@@ -12,7 +12,7 @@ from fsvae.storage import Folder
 from pipelines.ablation.findings import findings, latent_findings, notes
 from pipelines.ablation.matrix_plots import plots
 from pipelines.ablation.matrix_results import MatrixResults
-from pipelines.ablation.matrix_tables import EFFORT_HEADINGS, effort_rows, figure_tables, markdown
+from pipelines.ablation.matrix_tables import effort_table, figure_tables, markdown, settings_table
 from pipelines.reports.page import page
 
 REPORT = "report.html"
@@ -39,9 +39,7 @@ def _html(results: MatrixResults) -> str:
         findings=[*findings(results), *latent_findings(results)],
         tables=figure_tables(results),
         plots=plots(results),
-        settings=[(variant["name"], " ".join(variant["settings"])) for variant in results.record["variants"]],
-        effort_headings=EFFORT_HEADINGS,
-        effort=effort_rows(results),
+        below=[settings_table(results), effort_table(results)],
     )
 
 

@@ -27,7 +27,7 @@ class MatrixResults:
     record: dict[str, Any]
     """`matrix.json`."""
     dataset: Dataset
-    """Of the reference."""
+    """The dataset of the reference."""
     trials: dict[str, list[StoredTrial]]
     """Variant → its runs that are done, in the order of the matrix."""
     evaluations: dict[str, list[EvaluationResult]]

@@ -15,6 +15,7 @@ from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import ALL, MEANINGS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.verdicts import LOWER_IS_BETTER, MARKS, verdict
+from pipelines.reports.table import Table
 
 _HEADINGS = {**COLUMNS, **LIST_COLUMNS}
 _INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]
@@ -72,22 +73,22 @@ def figure_tables(results: MatrixResults) -> list[FigureTable]:
     ]
 
 
-def effort_rows(results: MatrixResults) -> list[tuple[str, ...]]:
-    """Return what each variant took: runs, epochs, seconds to fit and to evaluate; means over seeds."""
+def effort_table(results: MatrixResults) -> Table:
+    """Return what each variant took: runs, epochs, seconds to fit and to evaluate."""
     rows = []
     for variant, trials in results.trials.items():
         summaries = [trial.summary() for trial in trials]
-        means = [
-            sum(summary[name] for summary in summaries) / len(summaries)
-            for name in ("epochs", "fit_seconds", "evaluate_seconds")
-        ]
-        rows.append(
-            (variant, str(len(trials)), f"{means[0]:.1f}" if means[0] else "", *(f"{m:.1f}" for m in means[1:]))
-        )
-    return rows
+        names = ("epochs", "fit_seconds", "evaluate_seconds")
+        epochs, *seconds = (sum(summary[name] for summary in summaries) / len(summaries) for name in names)
+        rows.append((variant, f"{len(trials)}", f"{epochs:.1f}" if epochs else "", *(f"{m:.1f}" for m in seconds)))
+    headings = ("variant", "seeds", "epochs", "fit [s]", "evaluate [s]")
+    return Table("What it took", headings, rows, "Means over seeds, on one core each.")
 
 
-EFFORT_HEADINGS = ("variant", "seeds", "epochs", "fit [s]", "evaluate [s]")
+def settings_table(results: MatrixResults) -> Table:
+    """Return the settings in which the variants differ."""
+    rows = [(variant["name"], " ".join(variant["settings"])) for variant in results.record["variants"]]
+    return Table("What differs", ("", ""), rows, "Settings of each variant, beside those of the command.", texts=(1,))
 
 
 def markdown(results: MatrixResults) -> str:

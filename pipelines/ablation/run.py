@@ -31,7 +31,7 @@ class Plan:
     trials: dict[str, list[Trial]]
     """Variant → one for each seed, or a single one where nothing is random."""
     folder: Path
-    """Of what is said of the matrix as a whole."""
+    """Folder of what is said of the matrix as a whole."""
 
     @property
     def to_run(self) -> list[Trial]:

@@ -80,7 +80,7 @@ def delete_old_datasets(datasets: Folder, keep: int) -> None:
 
 
 FOLDER = ".variants"
-"""Of the datasets of variants, within that of all datasets."""
+"""Folder of the datasets of variants, within that of all datasets."""
 
 
 def _config(variant: Variant, current: dict[str, Any]) -> DatasetConfig | None:

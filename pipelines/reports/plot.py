@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 ACCENT = "#1db954"
 GREY = "#8b949e"
-"""Between light and dark: it shows on both."""
+"""A colour that shows on light and on dark."""
 _WIDTH = 6.4
 """Inches."""
 _DOTS_PER_INCH = 200
-"""Of what is drawn as pixels in an SVG."""
+"""Resolution of what is drawn as pixels in an SVG."""
 _SCREEN_DOTS_PER_INCH = 100
 _INK = "#010203"
 """A colour that no plot has otherwise: in its place the page's text colour is put."""
@@ -38,7 +38,7 @@ class Plot:
     height: float = 3.0
     """Inches."""
     panels: int = 0
-    """Of a plot as wide as the page; 0: it is half as wide, and has one."""
+    """Number of panels of a plot as wide as the page; 0: it is half as wide, and has one."""
 
     @property
     def wide(self) -> bool:

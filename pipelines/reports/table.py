@@ -15,8 +15,8 @@ class Table:
     rows: Sequence[tuple[str, ...]]
     note: str = ""
     bars: Sequence[float] = ()
-    """For each row a length from 0 to 1 to be drawn behind it, or none at all."""
+    """Length of the bar behind each row, from 0 to 1; empty: there are none."""
     texts: Collection[int] = ()
-    """Other columns than the first that are texts, not numbers."""
+    """Columns, other than the first, that are texts, not numbers."""
     best: Collection[tuple[int, int]] = ()
     """(row, column) of the figures that are best in their column."""

@@ -1,16 +1,20 @@
-"""Numbers in sentences and tables."""
+"""Numbers and tracks in texts and tables."""
 
 from __future__ import annotations
 
 import math
 
+import polars as pl
+
 NONE = "-"
 """What stands where there is no number."""
+TRACK_LABEL = pl.coalesce(pl.concat_str("title", "artist_name", separator=" · "), "title", "track_id")
+"""What to call a row of `schema.TRACKS`: its title and artist, or its id where the title is not known."""
 
 
-def count(number: int, one: str, more: str = "") -> str:
-    """Return a number and what it counts: ``1 row``, ``1,200 rows``; `more` where the plural is not one + s."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+def count(number: int, one: str) -> str:
+    """Return a number and what it counts: ``1 row``, ``1,200 rows``."""
+    return f"{number:,} {one if number == 1 else one + 's'}"
 
 
 def percent(share: float | None) -> str:

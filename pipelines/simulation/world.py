@@ -36,7 +36,6 @@ class World:
     """First artist of each genre, and the number of artists at the end."""
     hour_genre: Floats
     """How well each genre suits each hour of the day."""
-    artist_genre: Ints
     artist_popularity: Floats
     artist_first: Ints
     """First track of each artist, and the number of tracks at the end."""
@@ -83,7 +82,6 @@ def build_world(seed: np.random.SeedSequence, config: SimulateConfig) -> World:
         genre_popularity=genre_popularity,
         genre_first=np.searchsorted(artist_genre, np.arange(genres + 1)),
         hour_genre=_hours(genres),
-        artist_genre=artist_genre,
         artist_popularity=artist_popularity,
         artist_first=np.concatenate([[0], np.cumsum(artist_tracks)]),
         artist_ids=draw_ids(rng, "a", 4, artists),

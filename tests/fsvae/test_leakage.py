@@ -242,19 +242,17 @@ def test_no_snapshot_or_feature_before_t_reads_an_event_from_t_on(
     for future in ([], one, other):
         rows = [row for row in past if row[1] < t] + [row for row in future if row[1] >= t]
         events = arrays(rows)
-        listens = events.of_kind("listen")
-        offsets = np.searchsorted(listens.user, np.arange(4)).astype(np.int64)
-        before = listens.played_at < t_us
-        previous = previous_times(offsets, listens.played_at)
+        is_listen = events.kind == KINDS.index("listen")
+        listener, track, at = events.user[is_listen], events.track[is_listen], events.played_at[is_listen]
+        before = at < t_us
+        previous = previous_times(np.searchsorted(listener, np.arange(4)).astype(np.int64), at)
         heard = np.full(len(before), 0.5, dtype=np.float32)
         worlds.append(
             (
                 habits(events, user, day)[until_t].tobytes(),
-                DaySums.of(listens.user, listens.track.astype(np.int32), listens.played_at, VECTORS)
-                .taste(user, day)[until_t]
-                .tobytes(),
-                listen_features(listens.played_at, previous, heard)[before].tobytes(),
-                request_features(listens.played_at, previous)[before].tobytes(),
+                DaySums.of(listener, track.astype(np.int32), at, VECTORS).taste(user, day)[until_t].tobytes(),
+                listen_features(at, previous, heard)[before].tobytes(),
+                request_features(at, previous)[before].tobytes(),
             )
         )
     assert worlds[0] == worlds[1] == worlds[2]

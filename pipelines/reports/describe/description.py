@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from fsvae.schema import KINDS, TRACKS
 from pipelines.reports.describe.drift import Drift, Span
 from pipelines.reports.describe.statistics import Histories, Statistics, describe
+from pipelines.reports.words import TRACK_LABEL
 
 Ints = NDArray[np.int64]
 
 DAYS: dict[str, Any] = {"day": pl.Date, **dict.fromkeys(KINDS, pl.Int64), "users": pl.Int64}
 """Columns of `Description.days`."""
 SAMPLE_LISTENS = 2_000_000
-"""Sessions and repeats are of whole users with about so many listens, the first by their hash."""
+"""Number of listens, about, of the users that sessions and repeats are read off, the first by their hash."""
 _SIDE = [name for name in TRACKS.names if name != "track_id"]
 
 
@@ -40,7 +41,7 @@ class Sample:
     """What is read off the histories of some users, or of all."""
 
     share: float
-    """Of all listens, those of these users."""
+    """Share of all listens that these users have."""
     statistics: Statistics
     session_lengths: Ints
     """[sessions] listens in each."""
@@ -87,7 +88,7 @@ class Description:
     labels: dict[int, str]
     """Names of the tracks of `drift.movers`."""
     periods: list[Period] = field(default_factory=list)
-    """Of a dataset."""
+    """Periods of a dataset; none of a lake."""
     catalogue: int | None = None
     """Tracks of a dataset that have a vector."""
 
@@ -141,9 +142,7 @@ def labels_of(found: Drift | None, ids: pl.Series, known: pl.DataFrame) -> dict[
         {"row": movers, "track_id": ids.gather(movers)}, schema={"row": pl.Int64, "track_id": pl.String}
     )
     named = wanted.join(known.select("track_id", "title", "artist_name"), on="track_id", how="left")
-    label = pl.concat_str("title", "artist_name", separator=" · ")
-    named = named.select("row", pl.coalesce(label, "title", "track_id").alias("label"))
-    return dict(named.iter_rows())
+    return dict(named.select("row", TRACK_LABEL.alias("label")).iter_rows())
 
 
 def descending(counts: Ints) -> Ints:

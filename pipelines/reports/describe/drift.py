@@ -12,9 +12,9 @@ from scipy.spatial.distance import jensenshannon
 Ints = NDArray[np.int64]
 
 SHOWN_TRACKS = 500
-"""So many of the tracks that are heard most in both spans together are kept for a plot."""
+"""Number of tracks, those heard most in both spans together, that are kept for a plot."""
 MOVERS = 5
-"""So many tracks whose share grew most are named, and as many whose share fell most."""
+"""Number of tracks whose share grew most that are named, and of those whose share fell most."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Distance:
 
     measured: float
     chance: float
-    """Of two random samples, as large as these, of what both are together. Listens of one user are more alike than
+    """Distance of two random samples, as large as these, of both together. Listens of one user are more alike than
     random ones: a log that does not drift lies a little above it."""
 
 
@@ -69,7 +69,7 @@ class Drift:
     new_users: float
     """Share of the latest listens by users who had not listened before."""
     movers: list[Mover]
-    """By change of share, the largest gain first."""
+    """Tracks whose share changed most, the largest gain first."""
     shares: NDArray[np.float64]
     """[2, at most SHOWN_TRACKS] of the listens, before and after, of the tracks heard most."""
 

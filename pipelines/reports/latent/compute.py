@@ -39,6 +39,7 @@ from pipelines.reports.latent.figures import (
     Maps,
     Walk,
 )
+from pipelines.reports.words import TRACK_LABEL
 
 
 def latent_figures(
@@ -113,9 +114,8 @@ def users_of(dataset: Dataset, user_ids: Sequence[str]) -> NDArray[np.int64]:
 
 
 def track_labels(tracks: pl.DataFrame) -> list[str]:
-    """Return what to call each track: its title and artist, or its id where the title is not known."""
-    label = pl.concat_str("title", "artist_name", separator=" · ")
-    return tracks.select(pl.coalesce(label, "title", "track_id")).to_series().to_list()
+    """Return what to call each track."""
+    return tracks.select(TRACK_LABEL).to_series().to_list()
 
 
 def _maps(model: FSVAENetwork, dataset: Dataset, labels: list[str], states: States, space: Space, seed: int) -> Maps:

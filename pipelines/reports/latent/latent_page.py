@@ -43,12 +43,12 @@ def headline(what: LatentFigures) -> list[tuple[str, str]]:
     if what.model.latent == "gaussian":
         kl, of_mean = float(use.kl_Z.sum()), float(what.kl_of_mean_Z.sum())
         found = [
-            (f"{use.collapsed}", "collapsed onto the prior"),
-            (f"{use.unused}", "not used yet"),
+            (f"{use.count('collapsed')}", "collapsed onto the prior"),
+            (f"{use.count('not used yet')}", "not used yet"),
             (decimal(kl), f"nats of KL: {decimal(of_mean)} for the means, {decimal(kl - of_mean)} for the variances"),
         ]
     return [
-        (f"{use.active} of {len(use.kl_Z)}", "dimensions active"),
+        (f"{use.count('active')} of {len(use.kl_Z)}", "dimensions active"),
         *found,
         *(
             (percent(near), f"of the {NEAREST_STATES} nearest states share the {name} (by chance {percent(chance)})")

@@ -10,7 +10,7 @@ from pipelines.reports.latent.figures import LatentFigures
 from pipelines.reports.plot import ACCENT, GREY, Plot, legend_above
 
 _BEGIN, _END = "#3a6ea5", "#d1495b"
-_UNUSED, _COLLAPSED = "#7b5ea7", "#d1495b"
+_KIND_COLOURS = {"active": ACCENT, "not used yet": "#7b5ea7", "collapsed": "#d1495b"}
 _FAINT = 0.4
 
 
@@ -28,14 +28,9 @@ def kl_plots(what: LatentFigures) -> list[Plot]:
 def _kl(axes: Any, what: LatentFigures) -> None:
     """Draw a group of bars for each thing that dimensions can be; what is paid for the mean is below in a bar."""
     use, of_mean_Z = what.use, what.kl_of_mean_Z
-    groups = (
-        ("active", use.is_active, ACCENT),
-        ("not used yet", use.is_unused, _UNUSED),
-        ("collapsed", use.is_collapsed, _COLLAPSED),
-    )
     begin = 0
-    for label, inside_Z, colour in groups:
-        shown = use.by_kl[inside_Z[use.by_kl]]
+    for label, colour in _KIND_COLOURS.items():
+        shown = use.by_kl[use.kinds[use.by_kl] == label]
         if not len(shown):
             continue
         place, of_mean = np.arange(begin, begin + len(shown)), of_mean_Z[shown]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,15 +67,10 @@ def median_step(one: Path, unit: float) -> float:
 def walk_table(what: LatentFigures) -> Table:
     """Return the tracks on the way from one user to another."""
     walk = what.walk
-    last = len(walk.tracks) - 1
-    rows = []
-    for stop, track in enumerate(walk.tracks):
-        to_next = _turn(walk.to_next[stop]) if stop < last else NONE
-        at = (_turn(walk.to_begin[stop]), _turn(walk.to_end[stop]), to_next)
-        rows.append((track, f"{100 * stop / last:.0f} %", *at))
+    rows = [(track, f"{100 * stop / (len(walk.tracks) - 1):.0f} %") for stop, track in enumerate(walk.tracks)]
     return Table(
         f"Tracks met from {walk.begin} to {walk.end}",
-        ("nearest track", "of the way", f"turn from {walk.begin}", f"from {walk.end}", "to the next stop"),
+        ("nearest track", "of the way"),
         rows,
         f"{count(len(set(walk.tracks)), 'track')} on the way; both states are those before the users' last listens",
     )
@@ -117,8 +110,3 @@ def listen_table(what: LatentFigures) -> Table:
 
 def _figure(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else NONE
-
-
-def _turn(cosine: float) -> str:
-    """Return the angle that a cosine is of."""
-    return f"{math.degrees(math.acos(min(max(cosine, -1.0), 1.0))):.1f}°"

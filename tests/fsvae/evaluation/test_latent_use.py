@@ -17,7 +17,7 @@ def test_a_dimension_is_active_when_its_mean_varies_between_states() -> None:
     use = States(np.arange(2), mean, np.zeros_like(mean), kl, kl).use
     np.testing.assert_allclose(use.variance_Z, [1, 0, 0.0081], rtol=1e-5)
     assert use.kl_Z == pytest.approx([1.5, 3, 0.6])
-    assert use.is_active.tolist() == [True, False, False] and use.active == 1
+    assert use.kinds.tolist() == ["active", "not used yet", "not used yet"] and use.count("active") == 1
     assert use.by_kl.tolist() == [1, 0, 2]
 
 
@@ -26,13 +26,13 @@ def test_a_dimension_has_collapsed_when_its_mean_stays_and_its_posterior_is_abou
     initial = (np.exp(-5) - 1 + 5) / 2
     assert initial == pytest.approx(2.003, abs=1e-3)
     use = LatentUse(np.array([0.01, 0.09, initial, 0.0, 0.11]), np.array([0.02, 0.01, 0.0, 0.0, 0.0]), np.ones(5))
-    assert (use.active, use.collapsed, use.unused) == (1, 2, 2)
+    assert use.kinds.tolist() == ["active", "collapsed", "not used yet", "collapsed", "not used yet"]
 
 
 def test_a_narrow_posterior_tells_users_apart_by_less() -> None:
     """A mean that varies by .005: more than a posterior's variance of .001, less than one of .006."""
     use = LatentUse(np.array([3.0, 2.0, 0.0]), np.array([0.005, 0.005, 0.005]), np.array([0.001, 0.006, 0.0]))
-    assert use.is_active.tolist() == [True, False, False]
+    assert use.kinds.tolist() == ["active", "not used yet", "collapsed"]
 
 
 def test_without_kl_the_dimensions_are_in_order_of_variance() -> None:

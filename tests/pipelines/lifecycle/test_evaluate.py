@@ -39,7 +39,13 @@ from pipelines.lifecycle.train import Run, train
 from pipelines.prepare.prepare import prepare
 
 MODEL = ModelConfig(
-    **PLAIN, history=16, slow_hidden=16, slow_dim=8, fast_hidden=16, latent_dim=8, decoder_hidden=16, softmax_weight=5.0
+    **{**PLAIN, "softmax_weight": 5.0},
+    history=16,
+    slow_hidden=16,
+    slow_dim=8,
+    fast_hidden=16,
+    latent_dim=8,
+    decoder_hidden=16,
 )
 TRAIN = TrainConfig(max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
 

@@ -32,15 +32,13 @@ from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
 
 SEED = 3
 MODEL = ModelConfig(
-    **PLAIN,
+    **{**PLAIN, "softmax_weight": 1.0, "slow_dropout": 0.2},
     history=16,
     slow_hidden=16,
     slow_dim=8,
     fast_hidden=16,
     latent_dim=8,
     decoder_hidden=16,
-    softmax_weight=1.0,
-    slow_dropout=0.2,
     fast_dropout=0.2,
 )
 TRAIN = TrainConfig(max_epochs=3, batch_listens=2048, optimiser=OptimiserConfig(learning_rate=5e-3))

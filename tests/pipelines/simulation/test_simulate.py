@@ -58,7 +58,7 @@ def plays(events: pl.DataFrame, world: World) -> pl.DataFrame:
         {
             "track_id": world.track_ids,
             "track": np.arange(CONFIG.tracks),
-            "genre": world.artist_genre[world.track_artist],
+            "genre": world.track_genre.astype(np.int64),
             "release": world.track_release,
         }
     )
