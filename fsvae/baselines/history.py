@@ -52,7 +52,7 @@ def tracks_before(listens: Listens, steps: int) -> NDArray[np.int64]:
     """Return the track that the same user heard `steps` listens before each listen, or NO_KEY, [N]."""
     before = np.full(len(listens), NO_KEY, dtype=np.int64)
     before[steps:] = listens.track[: len(listens) - steps]
-    return np.where(listens.position >= steps, before, NO_KEY)
+    return np.where(listens.n_before >= steps, before, NO_KEY)
 
 
 def joint_key(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

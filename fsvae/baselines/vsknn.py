@@ -50,7 +50,7 @@ class VSKNN(ScoreBasedBaseline):
         track, begins, occurrences = listens.track.astype(np.int64), session_begins(listens), Occurrences(listens.user)
 
         def score(targets: NDArray[np.int64]) -> sp.csr_array:
-            at_start = (begins[targets] == targets) & (listens.position[targets] > 0)
+            at_start = (begins[targets] == targets) & (listens.n_before[targets] > 0)
             begin = begins[np.where(at_start, targets - 1, targets)]
             earlier = occurrences.before(targets, config.session_length)
             present = earlier.position >= begin[earlier.row]

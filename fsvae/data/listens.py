@@ -43,7 +43,7 @@ class Listens:
         return previous_times(self.offsets, self.played_at)
 
     @cached_property
-    def position(self) -> NDArray[np.int64]:
+    def n_before(self) -> NDArray[np.int64]:
         """Return how many listens of the same user come before, [N]."""
         return np.arange(len(self)) - self.offsets[self.user]
 

@@ -1,4 +1,4 @@
-"""Outcomes in files, so that a later report needs no model: `positions.parquet` in the folder of an evaluation."""
+"""Results in files, so that a later report needs no model: `positions.parquet` in the folder of an evaluation."""
 
 from __future__ import annotations
 

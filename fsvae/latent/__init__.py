@@ -1,1 +1,1 @@
-"""What a trained model's latent space looks like: states, maps, paths, surprises."""
+"""What a trained model's latent space looks like: states, maps, paths, anomalies."""

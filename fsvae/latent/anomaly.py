@@ -68,7 +68,7 @@ def _reconstruction_error(model: FSVAENetwork, prediction: Prediction, target_N:
 
 @dataclass(frozen=True)
 class Anomalies:
-    """How surprising users are, the most surprising one first."""
+    """How anomalous users are, the most anomalous one first."""
 
     user: NDArray[np.int64]
     """[U] index of each user."""

@@ -119,7 +119,7 @@ def _kl_of_mean(posterior: Posterior, prior: Prior | None) -> Tensor:
 
 def _anchors(listens: Listens, positions: NDArray[np.int64], history: int) -> NDArray[np.int64]:
     """Return the flat position from which the fast state before each position is run."""
-    within = listens.position[positions]
+    within = listens.n_before[positions]
     return np.asarray(positions - within + anchor(within, history), dtype=np.int64)
 
 

@@ -22,5 +22,5 @@ def last_heard(dataset: Dataset, positions: NDArray[np.int64]) -> NDArray[np.flo
     """Return the vector of the same user's listen before each one, [N, D]; 0: there is none, or it has no vector."""
     listens, vectors = dataset.listens, dataset.vectors
     track_N = listens.track[np.maximum(positions - 1, 0)]
-    known_N = (listens.position[positions] > 0) & (track_N < len(vectors))
+    known_N = (listens.n_before[positions] > 0) & (track_N < len(vectors))
     return vectors[np.where(known_N, track_N, 0)] * known_N[:, None].astype(np.float32)

@@ -54,7 +54,7 @@ class UserStates:
 
 @dataclass(frozen=True)
 class Rings:
-    """The `stepping.Ring` of U users, user after user."""
+    """The `online_state.Ring` of U users, user after user."""
 
     offsets: NDArray[np.int64]
     """[U + 1]"""

@@ -100,7 +100,7 @@ def test_the_latent_space_is_walked_through(folder: Path) -> None:
     path = folder / "03_latent_space.ipynb"
     said = shown(path)
     assert pictures(path) == 3 + 1 + 3 + 1 + 1  # maps, dimensions, drift, between two, anomalies
-    for title in ("By taste", "KL per dimension", "How far they went", "Most surprising users"):
+    for title in ("By taste", "KL per dimension", "How far they went", "Most anomalous users"):
         assert f"**{title}.**" in said, title
 
 

@@ -33,7 +33,7 @@ LATEST = 50
 LEAST = 10
 """Number of listens below which a user has no score."""
 ANOMALIES_SHOWN = 10
-"""Number of users and of listens that are named as surprising."""
+"""Number of users and of listens that are named as anomalous."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def sections(what: LatentFigures) -> list[Section]:
             [latent_tables.walk_table(what)],
         ),
         Section(
-            "Surprises",
+            "Anomalies",
             "The reconstruction error of a listen is its negative log likelihood, given the state before it.",
             latent_plots.anomaly_plots(what),
             [latent_tables.user_table(what), latent_tables.listen_table(what)],
@@ -107,5 +107,5 @@ def summary(what: LatentFigures) -> list[str]:
             lines.append(f"{user.user_id}, a day's step (1: two random states): {', '.join(steps)}")
     most = zip(what.anomalies.user[:3], what.anomalies.score, strict=False)
     if named := [f"{what.user_ids[user]} ({score:+.1f})" for user, score in most]:
-        lines.append(f"most surprising users: {', '.join(named)}")
+        lines.append(f"most anomalous users: {', '.join(named)}")
     return lines

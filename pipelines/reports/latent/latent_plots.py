@@ -1,4 +1,4 @@
-"""The dimensions of a latent space, the way between two users, and the users that surprise, as plots."""
+"""The dimensions of a latent space, the way between two users, and the most anomalous users, as plots."""
 
 from __future__ import annotations
 

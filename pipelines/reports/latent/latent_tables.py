@@ -77,14 +77,14 @@ def walk_table(what: LatentFigures) -> Table:
 
 
 def user_table(what: LatentFigures) -> Table:
-    """Return the users that surprise most."""
+    """Return the users that are most anomalous."""
     found = what.anomalies
     rows = [
         (what.user_ids[found.user[row]], f"{found.score[row]:+.1f}", f"{found.nll[row]:.1f}", f"{found.listens[row]}")
         for row in range(min(ANOMALIES_SHOWN, len(found.user)))
     ]
     return Table(
-        "Most surprising users",
+        "Most anomalous users",
         ("user", "score", "mean error [nats]", "listens"),
         rows or [(NONE, NONE, NONE, NONE)],
         f"over the latest {LATEST} listens of users with {LEAST} or more; the score counts robust standard deviations "
@@ -93,14 +93,14 @@ def user_table(what: LatentFigures) -> Table:
 
 
 def listen_table(what: LatentFigures) -> Table:
-    """Return the listens that surprise most."""
+    """Return the listens that are most anomalous."""
     rows = [
         (one.track, one.user_id, utc_text(one.played_at), f"{one.nll:.1f}", f"{one.heard}", one.expected)
         for one in what.anomalous
     ]
     nll = what.errors.nll
     return Table(
-        "Most surprising listens",
+        "Most anomalous listens",
         ("track", "user", "when (UTC)", "error [nats]", "heard before", "expected"),
         rows,
         f"of {len(nll):,} listens with a mean error of {nll.mean():.1f} nats" if len(nll) else "",

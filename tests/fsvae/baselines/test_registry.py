@@ -50,7 +50,7 @@ def answers(model: Recommender, dataset: Dataset, begin_us: int) -> dict[tuple[s
     for part in model.predict(dataset, begin_us, np.iinfo(np.int64).max):
         scores = part.vectors @ VECTORS.T if part.scores is None else part.scores
         for n, target in enumerate(part.targets.tolist()):
-            key = dataset.user_ids[dataset.listens.user[target]], int(dataset.listens.position[target])
+            key = dataset.user_ids[dataset.listens.user[target]], int(dataset.listens.n_before[target])
             found[key] = Answer(part.vectors[n], scores[n if len(scores) > 1 else 0])
     return found
 

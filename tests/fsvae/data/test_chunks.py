@@ -68,9 +68,9 @@ def test_every_training_listen_is_a_target_once_with_a_short_and_once_with_a_lon
     short = Counter(flat for flat, within in found if within < history)
     long = Counter(flat for flat, within in found if within >= history)
     assert short == Counter(expected.tolist())
-    assert long == Counter(expected[listens.position[expected] >= history].tolist())
+    assert long == Counter(expected[listens.n_before[expected] >= history].tolist())
     for flat, within in found:
-        n = int(listens.position[flat])
+        n = int(listens.n_before[flat])
         assert within <= n
         if within >= history or n < history:
             assert n - within == max(0, (n // history - 1) * history)
@@ -97,7 +97,7 @@ def test_every_evaluated_listen_is_a_target_once_behind_its_own_anchor(
     expected = np.flatnonzero((listens.played_at >= begin) & (listens.played_at < end))
     assert sorted(flat for flat, _ in found) == expected.tolist()
     for flat, within in found:
-        n = int(listens.position[flat])
+        n = int(listens.n_before[flat])
         assert n - within == max(0, (n // history - 1) * history)
         assert within >= min(n, history)
 

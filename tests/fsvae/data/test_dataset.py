@@ -31,7 +31,7 @@ def test_the_arrays_are_those_of_the_files(small_dataset: Dataset, copy: Path) -
         times = rows["played_at"][user].dt.timestamp("us").to_list()
         assert data.listens.played_at[span].tolist() == times == sorted(times)
         assert (data.listens.user[span] == user).all()
-        assert data.listens.position[span].tolist() == list(range(len(times)))
+        assert data.listens.n_before[span].tolist() == list(range(len(times)))
     days = data.snapshots.day[data.slow_row]
     assert np.array_equal(days, data.listens.played_at // DAY_US)
     assert np.array_equal(data.snapshots.user[data.slow_row], data.listens.user)

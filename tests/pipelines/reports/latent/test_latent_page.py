@@ -69,7 +69,7 @@ def test_the_terminal_has_the_first_figures_the_drift_and_the_most_surprising_us
     assert lines[:5] == [f"{value} {label}" for value, label in headline(what)]
     assert lines[5:] == [
         "ann, a day's step (1: two random states): both 1.00",
-        "most surprising users: bob (+4.0), ann (-1.0)",
+        "most anomalous users: bob (+4.0), ann (-1.0)",
     ]
 
 
