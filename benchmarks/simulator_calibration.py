@@ -129,7 +129,7 @@ def main() -> None:
 def figures(log: Histories) -> Figures:
     """Return the figures of a log; None where it does not tell."""
     user, track, at, counts = log.user, log.track, log.at, log.counts
-    old, early = log.since > RECENT, (log.position < FIRST_LISTENS) & (counts[user] >= FIRST_LISTENS)
+    old, early = log.since > RECENT, (log.n_before < FIRST_LISTENS) & (counts[user] >= FIRST_LISTENS)
     of_track = np.sort(np.bincount(track))[::-1]
     of_track = of_track[of_track > 0]
     of_hour = np.bincount(at // HOUR_US % 24, minlength=24)
@@ -143,7 +143,7 @@ def figures(log: Histories) -> Figures:
         "listens_p90": float(np.quantile(counts, 0.9)),
         "listens_gini": gini(counts),
         "repeat_share_first": mean((log.since > 0)[early]),
-        "start_old": mean(old[(log.position >= RECENT) & log.starts]),
+        "start_old": mean(old[(log.n_before >= RECENT) & log.starts]),
         "new_tracks": mean(~np.isin(track[~log.train], track[log.train])),
         "zipf": zipf_exponent(of_track),
         "top_tenth": float(of_track[: -(-len(of_track) // 10)].sum() / len(track)),

@@ -114,7 +114,7 @@ def sample_of(listens: pl.DataFrame, of: int) -> Sample:
     """Return what the histories of some users tell, whose listens are some of so many; see `Histories.of`."""
     log = Histories.of(listens)
     lengths = np.diff(np.append(np.flatnonzero(log.starts), len(log.starts)))
-    return Sample(len(listens) / of, describe(log), lengths, log.position, log.since > 0)
+    return Sample(len(listens) / of, describe(log), lengths, log.n_before, log.since > 0)
 
 
 def accounting(logs: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Histories:
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     @cached_property
-    def position(self) -> Ints:
+    def n_before(self) -> Ints:
         """Return how many listens of the same user come before, [N]."""
         return np.arange(len(self.track)) - self.offsets[self.user]
 
@@ -129,7 +129,7 @@ def describe(log: Histories) -> Statistics:
         session_p90=float(np.quantile(lengths, 0.9)),
         session_single=float((lengths == 1).mean()),
         repeat_share=float((log.since > 0).mean()),
-        repeat_old=mean((log.since > RECENT)[log.position >= RECENT]),
+        repeat_old=mean((log.since > RECENT)[log.n_before >= RECENT]),
         same_again=mean(log.track[follows] == log.track[follows - 1]) or 0.0,
         follower_global=follower_hits(log.track[follows - 1], log.track[follows], log.train[follows]) or 0.0,
         hour_peak_to_trough=peak_to_trough(np.bincount(log.at // HOUR_US % 24, minlength=24)),
