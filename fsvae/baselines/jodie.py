@@ -38,7 +38,7 @@ class JODIENetwork(SequenceNetwork):
         self.projection = nn.Linear(1, config.hidden, bias=False)
 
     def before(self, batch: ChunkBatch) -> Tensor:
-        """Return the state before each position, [B, T, 2 H + D + 1]; before the first listen there is no last track."""
+        """Return the state before each position, [B, T, 2 H + D + 1]; the first position has no last track."""
         told_BTI = self.heard(batch.track_BT)
         user_BTH, item_BTH = self.dynamics(batch.track_BT, told_BTI, batch.features_BTF)
         pause = REQUEST_FEATURES.index("log_gap")

@@ -1,7 +1,7 @@
 """Names of the ranking metrics, and the headings of all metrics."""
 
 CUTOFFS = (1, 10, 20, 100)
-"""Lengths of the lists in which a target is looked for."""
+"""Lengths of the lists in which a target counts as found."""
 RANKING_METRICS = (*(f"recall@{k}" for k in CUTOFFS), "ndcg@10", "mrr")
 COLUMNS = {
     "l2": "L2 ↓",
@@ -13,7 +13,7 @@ COLUMNS = {
     "ndcg@10_all": "NDCG@10 (all)",
     "mrr_all": "MRR (all)",
 }
-"""Metric → heading; an arrow down marks what is better when lower."""
+"""Metric → heading; an arrow down marks metrics that are better when lower."""
 
 
 def over_all(metric: str) -> str:

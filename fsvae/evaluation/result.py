@@ -1,4 +1,4 @@
-"""What one model made of the targets of a period, target by target, and the means of it."""
+"""The result of one model on the targets of a period, target by target, and its means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fsvae.evaluation.metric_names import RANKING_METRICS
 from fsvae.evaluation.metrics import MISS, ndcg, recall, reciprocal_rank
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
-"""Measured in the track space: no figure of one space is comparable with one of another."""
+"""Metrics measured in the track space: figures of different spaces are not comparable."""
 COVERAGE = f"coverage@{LIST_LENGTH}"
 TARGET_METRICS = (
     "l2",
@@ -26,14 +26,14 @@ TARGET_METRICS = (
     f"novelty@{LIST_LENGTH}",
     f"diversity@{LIST_LENGTH}",
 )
-"""The metrics that are means over targets; all but coverage, which is one of all lists together."""
+"""Metrics that are means over targets: all but coverage, which is over all lists together."""
 INSIDE_METRICS = ("l2", "cosine", *RANKING_METRICS)
-"""Those that are over the targets in the catalogue; the others are over all targets."""
+"""Metrics over the targets in the catalogue; the others are over all targets."""
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What one model made of the targets of a period.
+    """The result of one model on the targets of a period.
 
     Distances are over the targets in the catalogue, as the others have no vector. Ranking metrics come twice, over
     those and, as ``name_all``, over all targets with the others as misses. The lists' metrics are over all targets.
@@ -41,37 +41,37 @@ class EvaluationResult:
 
     model: str
     dataset: str
-    """Fingerprint of the dataset in the track space of the model, which it tells too."""
+    """Fingerprint of the dataset in the track space of the model; it names the space too."""
     positions: str
     """`listens_checksum` of the targets of the whole period."""
     n_catalogue: int
-    """How many tracks the model could recommend."""
+    """Number of tracks that the model could recommend."""
     targets: NDArray[np.int64]
     """[N] flat positions, ascending."""
     ranks: NDArray[np.int64]
     """[N] rank over the model's catalogue, or MISS."""
     l2: NDArray[np.float64]
-    """[N] NaN where the target is outside the catalogue."""
+    """[N] L2 distance of prediction and target; NaN where the target is outside the catalogue."""
     cosine: NDArray[np.float64]
-    """[N] likewise."""
+    """[N] cosine distance of prediction and target; NaN where the target is outside the catalogue."""
     recommended: NDArray[np.int32]
-    """[N, K] indices of the tracks that were recommended, best first."""
+    """[N, K] track indices of the recommended tracks, best first."""
     novelty: NDArray[np.float64]
-    """[N] in bits, `lists.novelty`."""
+    """[N] novelty of each list [bits], `lists.novelty`."""
     diversity: NDArray[np.float64]
-    """[N] `lists.diversity`."""
+    """[N] diversity of each list, `lists.diversity`."""
     uncertainty: NDArray[np.float32] | None = None
     """[N] `Predictions.uncertainty`, where the model has one."""
 
     def ranking(self, name: str) -> NDArray[np.float64]:
-        """Return a ranking metric of each target, by the name it has in `metrics`; misses count as 0."""
+        """Return a ranking metric of each target, by its name in `metrics`; misses count as 0."""
         if name == "mrr":
             return reciprocal_rank(self.ranks)
         kind, k = name.split("@")
         return {"recall": recall, "ndcg": ndcg}[kind](self.ranks, int(k))
 
     def values(self, metric: str) -> NDArray[np.float64]:
-        """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
+        """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS are undefined outside the catalogue."""
         if metric.removesuffix("_all") in RANKING_METRICS:
             return self.ranking(metric.removesuffix("_all"))
         return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
@@ -88,14 +88,14 @@ class EvaluationResult:
         return {**means, COVERAGE: coverage(self.recommended, self.n_catalogue)}
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
-        """Return the result of some of the targets, [N] true for those that stay."""
+        """Return the result over some of the targets; `chosen` [N] is true for those that stay."""
         arrays = ("targets", "ranks", "l2", "cosine", "recommended", "novelty", "diversity")
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 
 
 def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:
-    """Return what names the listens at some flat positions by user and time, equal for datasets of other vectors."""
+    """Return a checksum of the users and times of the listens at some flat positions; vectors do not change it."""
     users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
     digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
     digest.update(counts.astype(np.int64).tobytes())
@@ -104,7 +104,7 @@ def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:
 
 
 def check_listens(result: EvaluationResult, dataset: Dataset) -> None:
-    """Check that an result is over listens of a dataset.
+    """Check that a result is over listens of a dataset.
 
     Raises:
         UserError: the dataset has other listens at its positions.
@@ -121,7 +121,7 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
     """Check that results can be compared target by target.
 
     Raises:
-        UserError: they are over different listens, or other targets are in the catalogue.
+        UserError: they are over different listens, or their catalogues hold different targets.
     """
     for result in results[1:]:
         first = results[0]
