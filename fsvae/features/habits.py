@@ -45,8 +45,8 @@ class Past:
     last_listen_U: Ints
     """[U] day of each user's latest listen; -1 where there is none."""
     user_G: Ints
-    """[G] users of the (user, day) pairs, sorted, with events from 27 days before the user's latest listen on or, without
-    a listen, in the last 28 days; `day_G` holds their days."""
+    """[G] users of the (user, day) pairs, sorted, with events from 27 days before the user's latest listen on, or in
+    the last 28 days for a user without a listen; `day_G` holds their days."""
     day_G: Ints
     counts_CG: NDArray[np.int32]
     """[C, G] counts of each of those days (DAY_COUNTS)."""

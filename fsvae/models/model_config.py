@@ -1,4 +1,4 @@
-"""What FS-VAE is made of: its sizes, and the switches of its ablations."""
+"""Settings of FS-VAE: its sizes, and the switches of its ablations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fsvae.limits import Count, OneOf, Share, Size, Weight
 
 @dataclass
 class ModelConfig:
-    """What the model is made of."""
+    """Sizes and switches of the model."""
 
     history: Annotated[int, Interval(ge=1, le=100_000)] = 128
     """L: the fast state sees between L and 2 L of the latest listens."""
     slow: bool = True
     """Read the slow features."""
     fast: Annotated[str, OneOf(("on", "off", "shuffled"))] = "on"
-    """Recent listens: on, off, or shuffled (the paper's ablation: which they are is kept, their order is not)."""
+    """Recent listens: on, off, or shuffled (the paper's ablation: the same listens in random order)."""
     request_time: bool = True
-    """Let the latent see the hour, the weekday and the pause at the time of the request."""
+    """Let the latent read the hour, the weekday and the pause at the time of the request."""
     slow_hidden: Size = 256
     """Hidden units of the slow encoder."""
     slow_dim: Size = 128
@@ -34,21 +34,21 @@ class ModelConfig:
     track_table: Annotated[str, OneOf(("frozen", "finetuned"))] = "frozen"
     """Vectors that the LSTM reads and the softmax searches: frozen, or finetuned from the track space."""
     latent: Annotated[str, OneOf(("gaussian", "deterministic"))] = "gaussian"
-    """gaussian, or deterministic (a plain autoencoder)."""
+    """Kind of latent: gaussian, or deterministic (a plain autoencoder)."""
     latent_dim: Size = 64
     """Dimensions of the latent."""
     prior: Annotated[str, OneOf(("standard", "slow"))] = "standard"
-    """p(z): standard normal, or given by the slow features: then the KL tells how far the mood is from the taste."""
+    """Prior p(z): standard normal, or given by the slow features, so that the KL measures mood against taste."""
     decoder_hidden: Size = 256
     """Hidden units of the decoder."""
     likelihood: Annotated[str, OneOf(("gaussian", "cosine", "track_softmax"))] = "gaussian"
-    """Of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track itself)."""
+    """Likelihood of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track)."""
     softmax_weight: Weight = 0.0
-    """Weight of a track softmax beside the likelihood, which trains a query of its own; 0: as in the paper."""
+    """Weight of a track softmax beside the likelihood, which trains a separate query; 0: none, as in the paper."""
     softmax_tracks: Annotated[Count, Interval(ge=2)] = 1024
-    """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
+    """Number of tracks in the softmax: all, or as many drawn for each batch where the catalogue is larger."""
     repeat_head: bool = False
-    """Mix the track softmax with a pointer at the recent listens, for what is played again."""
+    """Mix the track softmax with a pointer at the recent listens, for repeats."""
     repeat_dim: Size = 64
     """Size of the pointer's keys."""
     beta: Weight = 0.02
@@ -56,16 +56,16 @@ class ModelConfig:
     beta_warmup_epochs: Weight = 2.0
     """Epochs over which beta rises from 0."""
     free_bits: Weight = 0.0
-    """KL in nats that each latent dimension has for nothing."""
+    """KL of each latent dimension that is not penalised [nats]."""
     initial_log_variance: Annotated[float, Interval(ge=-12.0, le=12.0)] = -5.0
-    """Where the posterior's log variance starts."""
+    """Log variance of the posterior at the start of the training."""
     slow_dropout: Share = 0.1
-    """Share of training chunks in which the slow features are taken away."""
+    """Share of training chunks in which the slow features are dropped."""
     fast_dropout: Share = 0.05
-    """Share of training chunks in which the recent listens are taken away."""
+    """Share of training chunks in which the recent listens are dropped."""
     target_share: Annotated[float, Interval(ge=0.001, le=1.0)] = 1.0
-    """Share of its targets that a training batch learns from, drawn anew each time. With fast=shuffled each of them
-    runs the LSTM by itself."""
+    """Share of its targets that a training batch learns from, drawn anew each time. With fast=shuffled each target
+    takes its own run of the LSTM."""
 
     def __post_init__(self) -> None:
         """Check switches together.
