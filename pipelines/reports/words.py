@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 NONE = "-"
-"""What stands where there is no number."""
+"""Text in place of a missing number."""
 
 
 def count(number: int, one: str, more: str = "") -> str:
-    """Return a number and what it counts: ``1 row``, ``1,200 rows``; `more` where the plural is not one + s."""
+    """Return a number with its noun: ``1 row``, ``1,200 rows``; `more` is the plural if it is not `one` + s."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def percent(share: float | None) -> str:
-    """Return a share as per cent with one decimal, two where little is missing to nothing or to all."""
+    """Return a share as per cent with one decimal, or two where it is close to 0 or 100 %."""
     if share is None:
         return NONE
     if 0 < share < 0.0001:
@@ -25,7 +25,7 @@ def percent(share: float | None) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """Return a number with one decimal, none where that is 0."""
+    """Return a number with one decimal, or without it where it is 0."""
     if value is None or not math.isfinite(value):
         return NONE
     return f"{value:,.1f}".removesuffix(".0")
