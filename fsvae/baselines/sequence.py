@@ -32,7 +32,7 @@ class SequenceNetwork(Network):
 
         Args:
             config: sizes and weights.
-            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
+            vectors_VD: [V, D] vectors of the catalogue and, after it, of tracks with an imputed one.
             n_catalogue: number of tracks in the catalogue, the first ones.
             state_dim: H, size of the state that the decoder reads.
         """

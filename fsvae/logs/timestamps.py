@@ -46,7 +46,7 @@ def time_us(dtype: pl.DataType, unit: str, origin: str) -> pl.Expr:
         UserError: the unit or the origin is not one that is known.
     """
     column = pl.col("played_at")
-    if isinstance(dtype, pl.Datetime | pl.Date):  # the number behind a time with a zone is in UTC; without one it is
+    if isinstance(dtype, pl.Datetime | pl.Date):  # the number of a time with a zone is in UTC; without one it is
         number, step = column.to_physical().cast(pl.Int64), _us_per_step(dtype)  # taken to be
         return _scaled(number, step, 0) if step else number // 1_000
     if unit == "iso":

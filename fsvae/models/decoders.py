@@ -1,4 +1,4 @@
-"""From the latent to the next track, as a point in the track space (paper, section 3)."""
+"""The decoder from the latent to the next track, as a point in the track space (paper, section 3)."""
 
 from __future__ import annotations
 
