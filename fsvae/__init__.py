@@ -1,6 +1,6 @@
 """FS-VAE: a sequential music recommender with a slow and a fast clock (Fazelnia et al., WSDM 2022).
 
-What a notebook needs is here; each name is imported when it is asked for, as torch takes its time.
+This module holds the public names of notebooks. Each is imported on first use, as importing torch takes seconds.
 """
 
 from __future__ import annotations

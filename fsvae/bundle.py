@@ -38,13 +38,13 @@ _FEATURES = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model, its catalogue, and its users behind their last listens in its dataset."""
+    """A model, its catalogue, and the states of its users after their last listens in its dataset."""
 
     model: FSVAENetwork
     tracks: pl.DataFrame
-    """`schema.DATASET_TRACKS` of all tracks with a vector, in order of track index; the catalogue comes first."""
+    """All tracks with a vector (`schema.DATASET_TRACKS`), in order of track index; the catalogue comes first."""
     info: dict[str, Any]
-    """What the model is and what it was made from."""
+    """Settings and origin of the model, as `bundle.json` holds them."""
     _users: dict[str, int]
     _n_listens: NDArray[np.int64]
     _last_played_at: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Bundle:
     _states: NDArray[np.float32]
     _rings: Rings
     _snapshots: dict[int, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
-    """User, by row → the day that was asked for last, and the slow snapshot as of it: requests of a day share one."""
+    """Row of a user → the day asked for last, and the slow snapshot as of it: requests of one day share it."""
 
     @property
     def track_ids(self) -> list[str]:
@@ -69,7 +69,7 @@ class Bundle:
         return list(self._users)
 
     def learned_until(self, period: str) -> int:
-        """Return the time [us] before which listens have shaped the model; for the test period, its selection too."""
+        """Return the time [us] before which listens have shaped the model (for the test period, its selection too)."""
         return int(self.info["train_until_us" if period == "validation" else "validation_until_us"])
 
     def last_played_at(self, user_id: str) -> int | None:
@@ -80,8 +80,8 @@ class Bundle:
     def user(self, user_id: str, at: int) -> tuple[UserState, NDArray[np.float32]] | None:
         """Return a user's fast state and slow snapshot [slow features], or None for a user that is not known.
 
-        The snapshot is the one that evaluation would read for the user's next listen, were it at `at` [us]: that as of
-        00:00 UTC of its day. Before the day of the last listen it is the snapshot of that day, as none older is kept.
+        The snapshot is the one that evaluation would read for a listen at `at` [us]: that as of 00:00 UTC of its day.
+        Before the day of the last listen it is the snapshot of that day, as no older one is kept.
         """
         row = self._users.get(user_id)
         if row is None:
@@ -99,7 +99,7 @@ class Bundle:
         return state, made[1].copy()
 
     def _snapshot(self, row: int, day: int) -> NDArray[np.float32]:
-        """Return the slow snapshot of a user, by row, as of a day behind that of the last listen."""
+        """Return the slow snapshot of a user, by row, as of a day after that of the last listen."""
         recent, rows = self._recent, self._recent.rows(row)
         played_on = np.repeat(recent.day_G[rows], recent.listens[rows])
         track = self._recent_track[self._recent_offsets[rows.start] : self._recent_offsets[rows.stop]]
@@ -108,7 +108,7 @@ class Bundle:
 
     @property
     def last_listen_at(self) -> int:
-        """Return the time [us] of the last listen of all."""
+        """Return the time [us] of the last listen of all users."""
         return int(self._last_played_at.max())
 
     @property
@@ -122,7 +122,7 @@ class Bundle:
 
 
 def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[str, Any]) -> None:
-    """Write a bundle: the model, its catalogue, and the state of every user of the dataset behind its last listen.
+    """Write a bundle: the model, its catalogue, and the state of every user of the dataset after the last listen.
 
     Args:
         path: a folder, made if it is missing.
@@ -142,7 +142,7 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
     first, last = listens.offsets[:-1], listens.offsets[1:] - 1
     day_offsets = np.searchsorted(recent.user_G, np.arange(len(dataset.user_ids) + 1))
     track_offsets = _offsets(recent.listens)[day_offsets]
-    # A user's recent days hold the last ones of the user's listens.
+    # A user's recent days hold the last of the user's listens.
     recent_track = listens.track[_ends(listens.offsets, np.diff(track_offsets))]
     pl.DataFrame(
         {
@@ -181,17 +181,17 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
 
 
 def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """Return where each of some runs begins that stand one behind the other, and where the last one ends."""
+    """Return the begins of consecutive runs, and the end of the last one."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
 
 def _ends(offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions of the last `counts` elements of each run, one run behind the other."""
+    """Return the indices of the last `counts` elements of each run, run after run."""
     return np.arange(counts.sum()) + np.repeat(offsets[1:] - np.cumsum(counts), counts)
 
 
 def _narrow(counts: NDArray[np.int32]) -> NDArray[Any]:
-    """Return numbers from 0 on in the fewest bytes that hold them: most are small, and a bundle is kept in memory."""
+    """Return numbers from 0 on in the smallest type that holds them, as a bundle is kept in memory."""
     return counts.astype(np.min_scalar_type(counts.max(initial=0)))
 
 
@@ -248,5 +248,5 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def _flat(column: pl.Series) -> NDArray[Any]:
-    """Return the elements of all lists of a column, one list behind the other."""
+    """Return the elements of all lists of a column, list after list."""
     return column.explode(empty_as_null=False).to_numpy()

@@ -1,4 +1,4 @@
-"""The one error that is meant for the person at the keyboard."""
+"""The error that is shown to users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something the user can mend: bad input, a missing file, a wrong option.
+    """An error that the user can fix: bad input, a missing file, a wrong option.
 
     The message says what is wrong, where (file, row, field) and what to do next. The command line
     prints it without a traceback; everything else that is raised is a defect.

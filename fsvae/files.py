@@ -1,4 +1,4 @@
-"""Writing Parquet, and naming what is in files and values."""
+"""Writing Parquet, and checksums of files and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an event can be."""
+"""The kinds of events."""
 
 KINDS = ("listen", "skip", "like", "unlike", "save", "dislike", "undislike")
-"""Only ``listen`` is a position in a sequence; the others are, or may become, slow features."""
+"""Kinds of events: only ``listen`` is part of a sequence; the others are, or may become, slow features."""

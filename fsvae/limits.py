@@ -1,4 +1,4 @@
-"""Limits of configuration fields: each stands in its field's type (``Annotated[int, Ge(1)]``), pydantic checks them."""
+"""Limits of configuration fields, written in the field's type (``Annotated[int, Ge(1)]``) and checked by pydantic."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Size = Annotated[int, Interval(ge=1, le=1_000_000)]
-"""A number of units, layers, neighbours, ..."""
+"""Number of units, layers, neighbours, ..."""
 Count = Annotated[int, Interval(ge=1, le=10**9)]
-"""A number of things that may be many."""
+"""Number of things that may be many."""
 Share = Annotated[float, Interval(ge=0.0, le=1.0)]
 Weight = Annotated[float, Interval(ge=0.0, le=1e9)]
 HalfLife = Annotated[float, Interval(ge=1e-6, le=1e9)]
@@ -28,7 +28,7 @@ Seed = Annotated[int, Interval(ge=0, le=2**31 - 1)]
 
 @dataclass(frozen=True)
 class OneOf:
-    """A limit: the value is one of some words."""
+    """The limit that a value is one of some words."""
 
     words: tuple[str, ...]
 
@@ -48,7 +48,7 @@ class OneOf:
 
 
 class Distinct:
-    """A limit: a list has one value or more, and none twice."""
+    """The limit that a list has at least one value, and none twice."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return pydantic's check."""
@@ -64,15 +64,15 @@ class Distinct:
 
 
 def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
-    """Return a configuration dataclass made of plain values.
+    """Return a configuration dataclass made from plain values.
 
     Args:
         kind: the dataclass; nested ones come as mappings.
         values: a value for each field.
-        prefix: what stands before a field's name in a message, such as ``model.``.
+        prefix: prefix of a field's name in a message, such as ``model.``.
 
     Raises:
-        UserError: a value has the wrong type or is outside the limits of its field, or fields do not go together.
+        UserError: a value has the wrong type or is outside the limits of its field, or fields do not fit together.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -83,7 +83,7 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def check(config: Any, prefix: str = "") -> None:
-    """Check a configuration dataclass that was made in Python, where nothing checks its fields' limits.
+    """Check a configuration dataclass that was made in Python, where its fields' limits are not checked.
 
     Raises:
         UserError: as `validated`.

@@ -1,4 +1,4 @@
-"""The recommender behind the endpoint: a bundle, and one model step for each listen. Knows no HTTP and no Ray."""
+"""The recommender behind the endpoint: a bundle, and one model step for each listen, without HTTP or Ray."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from fsvae.retrieval import TrackIndex, highest
 
 @dataclass(frozen=True)
 class RecentListen:
-    """A listen that the caller tells of."""
+    """A recent listen given in a request."""
 
     track_id: str
     played_at: int | None = None
-    """Microseconds since 1970 UTC."""
+    """Time of the listen [us since 1970 UTC]."""
     played_fraction: float = 1.0
 
 
 @dataclass(frozen=True)
 class RecommendedTrack:
-    """One track of an answer."""
+    """A recommended track of an answer."""
 
     track_id: str
     score: float
-    """Cosine similarity of the track and the query, from -1 to 1; of a model with a repeat head its probability."""
+    """Cosine similarity of the track and the query, from -1 to 1; its probability for a model with a repeat head."""
     title: str | None
     artist: str | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of a request."""
+    """The answer of the model to a request."""
 
     tracks: list[RecommendedTrack]
     known_user: bool
     recent_used: int
-    """Recent listens that the prediction read; those that the user's stored history covers already are not counted."""
+    """Number of recent listens that the prediction read, without those that the user's stored history covers."""
     unknown_tracks: list[str]
-    """Ids among the recent listens of which the model has no vector; they count as listens, but tell no taste."""
+    """Ids among the recent listens without a vector; they count as listens, but carry no taste."""
     uncertainty: float | None
     """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
 
 
 def check_servable(bundle: Bundle) -> None:
-    """Refuse a model that cannot go on from one listen to the next.
+    """Refuse a model that cannot be updated listen by listen.
 
     Raises:
         UserError: the model reads its listens in another order for each target.
@@ -88,11 +88,11 @@ class OnlineRecommender:
         self._artists = bundle.tracks["artist_name"].to_list()
 
     def last_heard(self, user_id: str) -> int | None:
-        """Return the time [us] of the last listen that the bundle knows of a user, or None for one it does not know."""
+        """Return the time [us] of a user's last listen in the bundle, or None for an unknown user."""
         return self._bundle.last_played_at(user_id)
 
     def now(self, user_id: str | None) -> int:
-        """Return the time [us] of a request that names none: now, but no earlier than what is known of the user.
+        """Return the time [us] of a request without one: now, but no earlier than the user's last listen.
 
         A log may be ahead of this machine's clock.
         """
@@ -104,18 +104,18 @@ class OnlineRecommender:
         """Recommend k tracks to follow a user's history and the recent listens.
 
         Args:
-            user_id: whose stored state to go on from; None, or an id that is not known, starts from nothing.
+            user_id: user whose stored state is continued; None, or an unknown id, starts a new one.
             recent: listens in order of time; those no later than the stored history are in it already.
-            k: how many tracks.
-            at: time of the request, in microseconds since 1970 UTC.
+            k: number of tracks.
+            at: time of the request [us since 1970 UTC].
 
         Raises:
-            UserError: the user's stored history goes beyond the time of the request; what it was then is not stored.
+            UserError: the user's stored history goes beyond the time of the request; earlier states are not stored.
         """
         prediction, known, used, unknown = self._predict(user_id, recent, at)
         if self._tracks is not None:
             best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
-        else:  # every track has a probability, so none is passed over
+        else:  # every track has a probability, so none is skipped
             best, scores = highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
         spread = prediction.posterior.log_variance
         return Answer(
@@ -142,7 +142,7 @@ class OnlineRecommender:
     def _predict(
         self, user_id: str | None, recent: list[RecentListen], at: int
     ) -> tuple[Prediction, bool, int, list[str]]:
-        """Return the prediction, whether the user is known, the recent listens that it read, and unknown tracks."""
+        """Return the prediction, whether the user is known, the number of recent listens read, and unknown tracks."""
         known = self._bundle.user(user_id, at) if user_id is not None else None
         state, slow = known if known is not None else (new_user(self._model), None)
         covered = state.last_played_at
@@ -167,9 +167,9 @@ class OnlineRecommender:
 
 
 def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:
-    """Return a time for every recent listen: its own, or else counted back from the next one, or from the request.
+    """Return a time for every recent listen: its own, or one counted back from the next listen or the request.
 
-    A time that is made up is never before the listen ahead of it, nor before what the stored history covers.
+    A time counted back is never before the previous listen, nor before the end of the stored history.
     """
     times: list[int] = []
     following = at

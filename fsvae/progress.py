@@ -1,10 +1,10 @@
-"""Types of the functions that long work reports its progress to."""
+"""Types of the functions that report progress of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Done = Callable[[int, int], None]
-"""Called with (what is done, what there is to do in all)."""
+"""Function called with (number of things done, number of all)."""
 Stage = Callable[[str, float], None]
-"""Called with (what is being done, the share of the whole that is done)."""
+"""Function called with (name of the stage, share of the whole that is done)."""

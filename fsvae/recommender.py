@@ -1,4 +1,4 @@
-"""What every model can do, FS-VAE and baselines alike: learn from a dataset, be evaluated, and recommend."""
+"""The interface of every model, FS-VAE and baselines alike: learning from a dataset, evaluation, recommendations."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ class Predictions(NamedTuple):
     targets: NDArray[np.int64]
     """[N] flat positions."""
     vectors: NDArray[np.float32]
-    """[N, D] predicted points of the track space: distances are measured from them."""
+    """[N, D] predicted points of the track space, from which distances are measured."""
     queries: NDArray[np.float32] | None = None
-    """[N, D] points whose nearest tracks are recommended, where they are not `vectors`."""
+    """[N, D] points whose nearest tracks are recommended; None: `vectors`."""
     scores: NDArray[np.float32] | None = None
-    """[N, C] or [1, C] scores of the catalogue, where the model does not rank by nearness to a point."""
+    """[N, C] or [1, C] scores of the catalogue; None: the model ranks by nearness to a point."""
     uncertainty: NDArray[np.float32] | None = None
-    """[N] how unsure the model is of each prediction, larger is less sure; in a unit of its own."""
+    """[N] uncertainty of each prediction, in a unit of the model's own; larger is less sure."""
 
 
 class Predictor(Protocol):
-    """What can be evaluated."""
+    """A model that can be evaluated."""
 
     name: str
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us), in one pass over each history.
 
-        A prediction uses only what is before its target in the order (played_at, position in the source), and the
+        A prediction uses only listens before its target in the order (played_at, position in the source), and the
         time of the request.
         """
         ...
 
 
 class Recommender(ABC):
-    """Learns from a dataset's training period, predicts positions from what came before them, and recommends.
+    """A model that learns from a dataset's training period, predicts its listens from earlier ones, and recommends.
 
-    What is recommended is what the model would be evaluated by, were the next listen at the time of the request.
+    Recommendations are the predictions that would be evaluated if the next listen were at the time of the request.
 
     Examples:
         >>> import fsvae, pandas as pd
@@ -97,7 +97,7 @@ class Recommender(ABC):
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us), in one pass over each history.
 
-        A prediction uses only what is before its target in the order (played_at, position in the source), and the
+        A prediction uses only listens before its target in the order (played_at, position in the source), and the
         time of the request. The dataset must be in the track space of the one that was learned from (`view`).
         """
 
@@ -127,7 +127,7 @@ class Recommender(ABC):
         return pd.concat(found or [_EMPTY], ignore_index=True)[_EMPTY.columns]
 
     def next_tracks(self, recent: Sequence[str] | pd.DataFrame, k: int = 10, at: Time | None = None) -> pd.DataFrame:
-        """Return the tracks to follow what somebody has heard of whom nothing else is known, best first.
+        """Return the next tracks for an unknown listener with some recent listens, best first.
 
         Args:
             recent: track ids, oldest first, taken to have begun 3.5 minutes apart; or a frame with the columns
@@ -174,7 +174,7 @@ class Recommender(ABC):
         return self._best(requests_of_users(self._dataset, users, at), k, at)
 
     def _answer_to_listener(self, tracks: list[str], played_at: NDArray[np.int64], k: int, at: int) -> Answer:
-        """Return the best tracks at a time [us] for somebody who has heard some tracks."""
+        """Return the best tracks at a time [us] for a listener who has heard some tracks."""
         return self._best(request_of_listener(self._dataset, tracks, played_at, at), k, at)[0]
 
     def _best(self, asked: Dataset, k: int, at: int) -> list[Answer]:

@@ -1,6 +1,6 @@
-"""Every model of the comparison by its name in configurations. A new one is its file and one line here.
+"""The models of the comparison by their names in configurations. A new model needs its file and one line here.
 
-Nothing is imported before it is asked for: what can be set is known without torch.
+Models are imported on first use, so that settings are known without torch.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from fsvae.models.model_config import ModelConfig
 
 
 class Entry(NamedTuple):
-    """A model that a configuration can name."""
+    """A registered model."""
 
     path: str
     """Module and class, ``fsvae.baselines.markov:Markov``."""
     settings: type = NoSettings
     """Dataclass of its settings."""
     neural: bool = False
-    """Whether it is a network that the trainer trains, so that a seed makes a difference."""
+    """Whether it is a network that the trainer trains, so that its result depends on the seed."""
 
     def load(self) -> Any:
         """Return the class."""
@@ -59,7 +59,7 @@ MODELS = {
     "sasrec": Entry("fsvae.baselines.sasrec:SASRecNetwork", SASRecConfig, neural=True),
 }
 
-if TYPE_CHECKING:  # its fields are known when the program runs
+if TYPE_CHECKING:  # the fields are known at run time only
     BaselinesConfig = Any
 else:
     BaselinesConfig = make_dataclass(

@@ -1,6 +1,6 @@
-"""Requests as evaluation reads them: a dataset of histories, each followed by the listen that is asked for.
+"""Requests in the form that evaluation reads: a dataset of histories, each followed by the requested listen.
 
-So what a model recommends is what it would be measured by, were the next listen at that time.
+So a model's recommendations are the predictions that would be evaluated if the next listen were at that time.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from fsvae.features.taste import DaySums
 from fsvae.schema import EARLIEST, LATEST
 
 Time: TypeAlias = str | datetime | pd.Timestamp
-"""A point in time; without a time zone it is UTC."""
+"""Point in time; without a time zone it is UTC."""
 
 PAUSE_US = 210 * 1_000_000
-"""Where recent listens come without a time they are taken to have begun this far apart, 3.5 minutes."""
+"""Assumed time between the begins of recent listens without times: 3.5 minutes [us]."""
 
 
 def time_us(time: Time) -> int:
     """Return a time in microseconds since 1970 UTC.
 
     Raises:
-        UserError: it is no time, or not between 1970 and 2100.
+        UserError: the value is not a time, or not between 1970 and 2100.
     """
     try:
         stamp = pd.Timestamp(time)
@@ -72,7 +72,7 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
     """Return the histories of some users, each followed by a listen at `at` [us] to no known track.
 
     Raises:
-        UserError: a user is not in the dataset, or has listens after `at`: what is recommended must not know them.
+        UserError: a user is not in the dataset, or has listens after `at`, which recommendations must not use.
     """
     index = {user_id: user for user, user_id in enumerate(dataset.user_ids)}
     if unknown := [user_id for user_id in user_ids if user_id not in index]:
@@ -107,9 +107,9 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
 
 
 def request_of_listener(dataset: Dataset, tracks: Sequence[str], played_at: NDArray[np.int64], at: int) -> Dataset:
-    """Return the listens of somebody who is not in the dataset, followed by one at `at` [us] to no known track.
+    """Return the listens of a listener who is not in the dataset, followed by one at `at` [us] to no known track.
 
-    A track that the dataset does not know counts as a listen, but tells no taste.
+    A track that the dataset does not know counts as a listen, but carries no taste.
     """
     index = {track_id: track for track, track_id in enumerate(dataset.tracks["track_id"])}
     track = np.array([index.get(track_id, len(index)) for track_id in tracks], dtype=np.int32)
@@ -125,7 +125,7 @@ def request_of_listener(dataset: Dataset, tracks: Sequence[str], played_at: NDAr
 
 
 def _flat(first: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return n consecutive numbers from each first one on, one run behind the other."""
+    """Return n consecutive numbers from each first one on, run after run."""
     return np.arange(n.sum()) + np.repeat(first - np.cumsum(n) + n, n)
 
 

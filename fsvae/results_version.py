@@ -1,11 +1,11 @@
-"""The version of the code that results come from: no result of an older version is taken for one of this."""
+"""The version of the code that results come from, so that results of older versions are not reused."""
 
 from __future__ import annotations
 
 RESULTS_VERSION = 1
-"""Part of the names of training runs and of the variants of ablation matrices, beside their settings.
+"""Version that is part of the names of training runs and of the variants of ablation matrices.
 
-To be raised by hand with every change that moves what the same dataset, settings and seed lead to: a model, a baseline,
-a loss, the training, the evaluation, the files of a bundle. What was made before stays on disk, and is made anew.
-tests/fsvae/models/test_golden.py holds losses and figures to the version, so that a change is noticed.
+Raise it by hand with every change to the results of the same dataset, settings and seed: in a model, a baseline, a
+loss, the training, the evaluation, the files of a bundle. Older results stay on disk, and are computed anew.
+tests/fsvae/models/test_golden.py fixes losses and figures of the version, so that a change is noticed.
 """

@@ -1,4 +1,4 @@
-"""From a query to tracks: nearest neighbours in the track space, exact unless the catalogue is very large."""
+"""Search of the tracks nearest to a query in the track space, exact unless the catalogue is very large."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _HNSW_BREADTH = 128
 
 
 class TrackIndex:
-    """Finds the tracks nearest to a query; for unit vectors nearest by cosine, L2 and dot product are the same."""
+    """An index that finds the tracks nearest to a query; with unit vectors, cosine, L2 and dot product agree."""
 
     def __init__(self, vectors: NDArray[np.float32], approximate_from: int) -> None:
-        """Index [C, D] unit vectors: exact search, or HNSW (Malkov and Yashunin, 2018) from a size of catalogue on.
+        """Index [C, D] unit vectors: exact search, or HNSW (Malkov and Yashunin, 2018) from a number of tracks on.
 
         Raises:
-            UserError: the catalogue is that large and faiss is not installed.
+            UserError: the catalogue has that many tracks and faiss is not installed.
         """
         self._vectors = vectors
         self._graph: Any = None
@@ -51,7 +51,7 @@ class TrackIndex:
 
 
 def highest(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return where the k highest of some scores [C] are, and the scores there, best first; ties by place."""
+    """Return the indices of the k highest of some scores [C], and these scores, best first; ties by index."""
     k = min(k, len(scores))
     worst = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
     candidates = np.flatnonzero(scores >= worst)

@@ -9,13 +9,13 @@ import pyarrow as pa
 from fsvae.kinds import KINDS as KINDS
 
 SCHEMA_VERSION = 2
-"""Written into every manifest; a reader refuses any other version."""
+"""Version written into every manifest; a reader refuses any other."""
 
 MAX_ID_LENGTH = 256
-"""Longest user or track id that is taken, in characters."""
+"""Length of the longest user or track id that is accepted, in characters."""
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-"""Times are between these; what lies outside is a slip, such as a wrong unit."""
+"""Limits of valid times; a time outside is a mistake, such as a wrong unit."""
 
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -31,11 +31,11 @@ EVENTS = pa.schema(
         pa.field("context", pa.string()),
     ]
 )
-"""The lake: one file a day, sorted by (bucket, user_id, played_at, position in the source)."""
+"""Events of the lake: one file a day, sorted by (bucket, user_id, played_at, position in the source)."""
 
 LAKE_EVENTS = EVENTS.append(pa.field("artist_id", pa.string())).append(pa.field("bucket", pa.int16(), nullable=False))
-"""EVENTS as they lie in the lake. `artist_id` is what the log said of the track when it was played, so that what is
-learned of artists later moves nothing; `bucket` is the stable hash of the user: per-user work is a map over buckets."""
+"""EVENTS as stored in the lake. `artist_id` is the track's artist as known when the event was ingested, so that later
+metadata changes nothing; `bucket` is the stable hash of the user: per-user work is a map over buckets."""
 
 TRACKS = pa.schema(
     [
@@ -47,7 +47,7 @@ TRACKS = pa.schema(
         pa.field("duration_ms", pa.int32()),
     ]
 )
-"""What is known of a track; only the id is required."""
+"""Metadata of a track; only the id is required."""
 
 PLAYLISTS = pa.schema(
     [
@@ -64,13 +64,13 @@ TRACK_EMBEDDINGS = pa.schema(
         pa.field("embedding", pa.list_(pa.float32()), nullable=False),
     ]
 )
-"""What somebody else knows of a track, as a vector (audio embeddings); all of one log are equally long."""
+"""External embeddings of tracks (audio embeddings); all of one log have the same length."""
 
 RAW_EVENTS = pa.schema([*EVENTS, *[field for field in TRACKS if field.name not in EVENTS.names]])
-"""A row of a listening log: an event and, where the log has it, what it says of the track."""
+"""Rows of a listening log: an event and, where the log has it, metadata of the track."""
 
 RAW_PLAYLISTS = pa.schema([*PLAYLISTS, *[field for field in TRACKS if field.name not in PLAYLISTS.names]])
-"""A row of a log of playlists: a track at its place and, where the log has it, what it says of the track."""
+"""Rows of a log of playlists: a track at its position and, where the log has it, metadata of the track."""
 
 REJECTS = pa.schema(
     [
@@ -81,7 +81,7 @@ REJECTS = pa.schema(
         pa.field("row", pa.string(), nullable=False),
     ]
 )
-"""Rows that were not taken: file, line (1 = the first line or row), the field at fault, why, and the row as JSON."""
+"""Rejected rows: file, line (1 = the first line or row), field at fault, reason, and the row as JSON."""
 
 DATASET_TRACKS = pa.schema(
     [
@@ -103,7 +103,7 @@ SEQUENCES = pa.schema(
         pa.field("played_fraction", pa.list_(pa.float32()), nullable=False),
     ]
 )
-"""One row a user; the list columns are the user's listens in order of (played_at, position in the source)."""
+"""Sequences, one row a user; the list columns are the user's listens by (played_at, position in the source)."""
 
 SLOW = pa.schema(
     [
@@ -112,10 +112,10 @@ SLOW = pa.schema(
         pa.field("habits", pa.list_(pa.float32()), nullable=False),
     ]
 )
-"""Slow snapshots: `user_index` is the row of the user in the sequences of the same part, `day` counts days since
+"""Slow snapshots: `user_index` is the row of the user in the sequences of the same shard, `day` counts days since
 1970-01-01 UTC and the snapshot holds events before its 00:00.
 
-`habits` are the named features of `fsvae.features.slow.HABITS`. The taste is made of sequences and vectors on reading.
+`habits` are the features of `fsvae.features.slow.HABITS`. The taste is computed from sequences and vectors on reading.
 """
 
 RECENT_DAYS = pa.schema(
@@ -125,8 +125,8 @@ RECENT_DAYS = pa.schema(
         pa.field("counts", pa.list_(pa.int32()), nullable=False),
     ]
 )
-"""The days with events from 27 days before each user's latest listen on, of which snapshots as of any later day are
-made: `user_index` and `day` as in SLOW, `counts` as named by `fsvae.features.recent_days.RECENT_COUNTS`."""
+"""Days with events from 27 days before each user's latest listen on, from which snapshots as of any later day are
+computed: `user_index` and `day` as in SLOW, `counts` as named by `fsvae.features.recent_days.RECENT_COUNTS`."""
 
 EVALUATION_RESULTS = pa.schema(
     [
@@ -144,6 +144,6 @@ EVALUATION_RESULTS = pa.schema(
         pa.field("uncertainty", pa.float32()),
     ]
 )
-"""An evaluation, one row a model and target: the target's flat position in the dataset, its rank and distances (null:
-a miss), the `track_index` of the recommended tracks, best first, and their novelty and diversity
-(`fsvae.evaluation.result.EvaluationResult`). `uncertainty` is null where the model tells none."""
+"""Results of an evaluation, one row a model and target: the target's flat position in the dataset, its rank and
+distances (null: a miss), the `track_index` of the recommended tracks, best first, and their novelty and diversity
+(`fsvae.evaluation.result.EvaluationResult`). `uncertainty` is null where the model gives none."""

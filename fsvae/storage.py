@@ -1,6 +1,6 @@
 """Folders on any filesystem that pyarrow knows (a local path, s3://, gs://): the lake's and the datasets' files.
 
-A file appears whole or not at all: locally it is written beside its place and renamed; for an object store it is
+A file appears complete or not at all: locally it is written beside its place and renamed; for an object store it is
 written to this machine's temporary folder and uploaded when it is complete. Nothing here relies on renaming a folder,
 which object stores cannot do.
 """
@@ -28,13 +28,13 @@ from fsvae.errors import UserError
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, or the name of one that is not there yet. It can be sent to other processes."""
+    """A folder, which need not exist yet. It can be sent to other processes."""
 
     fs: pafs.FileSystem
     path: str
-    """Within the filesystem."""
+    """Path within the filesystem."""
     scheme: str = ""
-    """Of the URL it was opened by; empty: a local path."""
+    """Scheme of the URL from which it was opened; empty: a local path."""
 
     @classmethod
     def at(cls, where: str | Path | Folder) -> Folder:
@@ -69,11 +69,11 @@ class Folder:
 
     @property
     def local(self) -> Path | None:
-        """Return the path on this machine's disk, or None elsewhere."""
+        """Return the path on this machine's disk, or None for an object store."""
         return Path(self.path) if isinstance(self.fs, pafs.LocalFileSystem) else None
 
     def exists(self, name: str) -> bool:
-        """Return whether there is such a file."""
+        """Return whether a file exists."""
         return bool(self.fs.get_file_info(f"{self.path}/{name}").type == pafs.FileType.File)
 
     def files(self) -> list[str]:
@@ -82,7 +82,7 @@ class Folder:
         return sorted(info.path.removeprefix(f"{self.path}/") for info in infos if info.type == pafs.FileType.File)
 
     def folders(self) -> list[str]:
-        """Return the names of the folders right within this one, in order."""
+        """Return the names of the folders directly in this one, in order."""
         infos = self.fs.get_file_info(pafs.FileSelector(self.path, allow_not_found=True))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
 
@@ -109,17 +109,17 @@ class Folder:
             return bytes(stream.read())
 
     def read_json(self, name: str) -> Any:
-        """Return what a JSON file holds."""
+        """Return the value of a JSON file."""
         return json.loads(self.read(name))
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a file, which takes its place when the context ends well; after an exception nothing has changed."""
+        """Write a file, which appears when the context ends normally; after an exception nothing has changed."""
         target = f"{self.path}/{name}"
         local = self.local
         if local is None:
-            # Not an output stream of the store: one that is let go of is closed, which publishes what was written so
-            # far. The copy is a single call that no exception of this process interrupts.
+            # Not an output stream of the store: when that is released it is closed, which publishes a partial file.
+            # The copy is a single call that no exception of this process interrupts.
             with tempfile.NamedTemporaryFile(prefix="fsvae-") as spool:
                 yield spool.file
                 spool.flush()
@@ -147,16 +147,16 @@ class Folder:
         self.write(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
     def delete(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it exists."""
         with suppress(FileNotFoundError):
             self.fs.delete_file(f"{self.path}/{name}")
 
     def delete_all(self) -> None:
-        """Delete the folder and all that is in it, if it is there."""
+        """Delete the folder and its contents, if it exists."""
         try:
             self.fs.delete_dir(self.path)
         except (FileNotFoundError, OSError):
-            for name in self.files():  # something else wrote or deleted there meanwhile, or a store without folders
+            for name in self.files():  # another process wrote or deleted there meanwhile, or the store has no folders
                 self.delete(name)
 
     def checksum(self, name: str) -> str:
@@ -166,12 +166,12 @@ class Folder:
 
 
 def read_frame(file: pa.NativeFile, columns: list[str] | None = None) -> pl.DataFrame:
-    """Return a Parquet file, or some columns of it, as `Folder.open` opened it."""
+    """Return the frame of a Parquet file opened by `Folder.open`, or some columns of it."""
     return pl.DataFrame(pl.from_arrow(pq.read_table(file, columns=columns)))
 
 
 def stream_checksum(stream: IO[bytes] | pa.NativeFile) -> str:
-    """Return the xxh3-128 checksum of what is left of a stream."""
+    """Return the xxh3-128 checksum of the rest of a stream."""
     digest = xxhash.xxh3_128()
     while block := stream.read(1 << 22):
         digest.update(block)
@@ -179,6 +179,6 @@ def stream_checksum(stream: IO[bytes] | pa.NativeFile) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """Return a URL without user, password and parameters, in which keys of object stores are handed over."""
+    """Return a URL without user, password and parameters, which can hold keys of object stores."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"

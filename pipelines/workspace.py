@@ -1,4 +1,4 @@
-"""Where everything of one working folder lies."""
+"""The places of everything in one working folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.prepare.datasets import open_in_use
 
 @dataclass(frozen=True)
 class Workspace:
-    """A working folder and the configuration of what is done in it."""
+    """A working folder and its configuration."""
 
     config: Config
 
@@ -44,7 +44,7 @@ class Workspace:
 
     @property
     def variants(self) -> Path:
-        """Return the folder of what matrices have run: a folder for each variant and seed. Workers may be elsewhere."""
+        """Return the folder of the trials of matrices, one folder for each variant and seed; absolute for workers."""
         return self.root.absolute() / "variants"
 
     @property
@@ -54,16 +54,16 @@ class Workspace:
 
     @cached_property
     def tracker(self) -> Tracker:
-        """Return the MLflow store; opening it takes seconds, so it is opened when it is first asked for."""
+        """Return the MLflow store, opened on first use, as that takes seconds."""
         return Tracker(self.config.tracking, self.root)
 
     @property
     def override(self) -> str:
-        """Return what a command must have behind it to work in this folder too: nothing, for the default one."""
+        """Return the setting that a command needs to work in this folder too; empty for the default one."""
         return "" if self.config.workdir == Config.workdir else f" {shlex.quote(f'workdir={self.config.workdir}')}"
 
     def trained(self) -> Workspace:
-        """Return this workspace, for a command that only reads models: it is not to make a store where there is none.
+        """Return this workspace for a command that only reads models and must not create a store.
 
         Raises:
             UserError: no model has been trained here.

@@ -48,7 +48,7 @@ class Listen(BaseModel):
 
 
 def _listen(value: Any) -> Any:
-    """Take a bare id for a listen here, as a union would complain of both its branches wherever one is wrong."""
+    """Accept a bare id as a listen; a union of types would report errors of both its branches."""
     if isinstance(value, str):
         return {"track_id": value}
     if isinstance(value, dict | Listen):
@@ -111,10 +111,10 @@ def create_app(
     """Return the routes.
 
     Args:
-        recommender: gives the recommender; called at each request.
-        model_version: named in every answer.
-        token: the bearer token that requests to /v1 must carry; None: none is asked for.
-        clock_skew_s: how much later than its request a recent listen may be [s].
+        recommender: function that returns the recommender; called at each request.
+        model_version: version named in every answer.
+        token: bearer token that requests to /v1 must carry; None: none is required.
+        clock_skew_s: largest time by which a recent listen may be later than its request [s].
     """
     app = FastAPI(title="FS-VAE", description="Next tracks from slow taste and fast mood.", version=model_version)
 
@@ -129,14 +129,14 @@ def create_app(
             return JSONResponse({"detail": "a Content-Length header is required"}, 411)
         if length is not None and int(length) > MAX_BODY_BYTES:
             return JSONResponse({"detail": f"the body is larger than {MAX_BODY_BYTES} bytes"}, 413)
-        # Any web page may have a browser post a body of another type here, but not one of this type.
+        # Any web page can make a browser post a body of another type here, but not one of this type.
         if request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
             return JSONResponse({"detail": "send Content-Type: application/json"}, 415)
         return await call_next(request)
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
-        # without the input itself, which may be what JSON cannot say (NaN, half a surrogate pair)
+        # without the input itself, which JSON may not be able to represent (NaN, half a surrogate pair)
         return JSONResponse(
             {
                 "detail": [

@@ -32,7 +32,7 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
     Args:
         config: address, replicas, CPUs.
         bundle: folder of the bundle.
-        model_version: named in every answer.
+        model_version: version named in every answer.
 
     Raises:
         UserError: the address is not loopback and no token is set, the port is taken, or the bundle cannot be
@@ -48,19 +48,19 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
         raise UserError(f"serve.host={config.host}: IPv6 is not served; use an IPv4 address such as 127.0.0.1.")
     if config.replicas > config.num_cpus:
         raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
-    check_servable(load_bundle(bundle))  # what is wrong with it is told here, not by a replica that fails to start
+    check_servable(load_bundle(bundle))  # raise its errors here, not in a replica that fails to start
     port = config.port or _free_port(config.host)
     _check_free(config.host, port)
-    # Ray reads these when it is imported; with them a request costs a tenth of the time (docs/decisions.md).
+    # Ray reads these on import; with them a request takes a tenth of the time (docs/decisions.md).
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Serve shuts down by killing its own controller, of which Ray tells as of a failure, from a thread of its own.
+    # Serve shuts down by killing its own controller, which Ray reports as a failure, from a separate thread.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"ServeController\.graceful_shutdown")
-    # HAProxy's own pages would be on fixed ports, of which a second endpoint on the machine would die.
+    # HAProxy's own pages would be on fixed ports, which would make a second endpoint on the machine fail.
     os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_PORT", str(_free_port("0.0.0.0")))
     os.environ.setdefault("RAY_SERVE_HAPROXY_STATS_PORT", str(_free_port("0.0.0.0")))
-    # How long a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
+    # Time that a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     import ray
     from ray import serve
@@ -93,7 +93,7 @@ def wait() -> None:
     """Return when a supervisor asks the process to end (SIGTERM).
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; a second one does not disturb the shutting down.
+        KeyboardInterrupt: Ctrl-C; a second one does not interrupt the shutdown.
     """
     asked = threading.Event()
     asked_by: list[int] = []
@@ -117,9 +117,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _free_port(host: str) -> int:
-    """Return a port that is free, and none of those that systems hand out by themselves (from 32768 on) or Ray takes.
+    """Return a free port that neither the system hands out by itself (from 32768 on) nor Ray takes.
 
-    Ray opens many ports between this and the start of HAProxy, so one of those might be taken by then.
+    Ray opens many ports between this call and the start of HAProxy, so one of those might be taken by then.
     """
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ def next_track_app(bundle: str, model_version: str, token: str | None, config: S
         from fsvae.online_recommender import OnlineRecommender
         from serving.api import create_app
 
-        torch.set_num_threads(1)  # requests run side by side; one model step is too small to share
+        torch.set_num_threads(1)  # requests run in parallel; one model step is too small for several threads
         recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from)
         return create_app(lambda: recommender, model_version, token, config.clock_skew_s)
 

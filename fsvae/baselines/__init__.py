@@ -1,4 +1,4 @@
-"""The models that FS-VAE is compared with, behind the same protocol. `fsvae.registry` names them all."""
+"""The baselines that FS-VAE is compared with, behind the same protocol. `fsvae.registry` names all models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a model when it is asked for: a configuration needs none of them."""
+    """Import a model on first use: a configuration needs none of them."""
     if name.islower():  # a module, which Python looks for next
         raise AttributeError(name)
     from importlib import import_module

@@ -1,7 +1,7 @@
 """GRU4Rec (Hidasi et al., ICLR 2016; Hidasi and Karatzoglou, CIKM 2018): a GRU over the tracks heard.
 
-Kept: the GRU, that tracks are all it is told (no times), dropout, a softmax over drawn tracks. Different: its
-track embeddings start as the track space, and it goes on over the pauses between sessions.
+Kept: the GRU, tracks as the only input (no times), dropout, a softmax over drawn tracks. Different: track embeddings
+start as the track space, and the state is not reset between sessions.
 
 Shape suffixes as in `fsvae.baselines.sequence`.
 """
@@ -16,7 +16,7 @@ from fsvae.data.chunks import ChunkBatch
 
 
 class GRU4RecNetwork(SequenceNetwork):
-    """The state is the GRU's hidden one, zero before the first listen."""
+    """A network whose state is the GRU's hidden state, zero before the first listen."""
 
     name = "GRU4Rec"
 

@@ -1,4 +1,4 @@
-"""What came before each position of a history, for all positions at once: the as-of side of counts and neighbours."""
+"""The listens before each position of a history, for all positions at once: the past of counts and neighbours."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fsvae.data.listens import Listens
 from fsvae.features.sessions import is_session_start
 
 NO_KEY = -1
-"""The key of a position that has nothing before it."""
+"""Key of a position that has nothing before it."""
 
 
 class Earlier(NamedTuple):
     """P pairs of a target and an earlier position with its key."""
 
     row: NDArray[np.int64]
-    """[P] index of the target in its block, ascending."""
+    """[P] indices of the targets in their block, ascending."""
     position: NDArray[np.int64]
-    """[P] the earlier position; the latest one of each target first."""
+    """[P] earlier positions; the latest one of each target first."""
     age: NDArray[np.int64]
-    """[P] 0 for the latest one of its target, 1 for the one before, …"""
+    """[P] ages: 0 for the latest position of its target, 1 for the one before, …"""
 
 
 class Occurrences:
-    """Finds the positions before a position that have the same key, such as the same user and last track."""
+    """An index of positions by key (such as user and last track), which finds earlier positions of the same key."""
 
     def __init__(self, key: NDArray[np.int64]) -> None:
         """Sort the positions of a log by their key, [N]; keys of different users differ."""

@@ -1,7 +1,7 @@
 """item-kNN: tracks that are heard together with the user's recent ones (Sarwar et al., WWW 2001).
 
-Two tracks are as near as the cosine of their columns in the training period's table of sessions (or users) by tracks.
-A track is its own nearest neighbour, so recent tracks are recommended again: repeats stay in.
+The similarity of two tracks is the cosine of their columns in the training period's table of sessions (or users) by
+tracks. A track is its own nearest neighbour, so recent tracks are recommended again: repeats stay in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fsvae.limits import check
 
 
 class ItemKNN(ScoreBasedBaseline):
-    """Scores a track by its cosine to each of the user's listens, the latest ones counting most."""
+    """A baseline that scores a track by its cosine to each of the user's listens, the latest ones counting most."""
 
     name = "item-kNN"
 

@@ -1,12 +1,12 @@
 """JODIE (Kumar, Zhang and Leskovec, KDD 2019): two RNNs that update each other, and a user projected through time.
 
-Kept: a listen updates the dynamic embedding of the user by that of the track and the other way round; the user's is
-projected by the elapsed time, (1 + w * pause) * u; the next track's vector is predicted from the projected user and
-from the static and dynamic embeddings of the track heard last, by a linear layer with a squared loss. Different: the
-static embedding of a track starts as its vector; its dynamic one starts from that, anew for each chunk, and only the
-chunk's own listens update it, so that chunks can be trained in any order; users have no static embedding, as a one-hot
-code knows no new user; the terms that keep embeddings from moving fast are left out; there is a second linear layer,
-for the query.
+Kept: a listen updates the user's dynamic embedding from the track's and the track's from the user's; the user's is
+projected by the elapsed time, (1 + w * pause) * u; a linear layer with a squared loss predicts the next track's vector
+from the projected user and from the static and dynamic embeddings of the track heard last. Different: the static
+embedding of a track starts as its vector; its dynamic one starts from that, anew for each chunk, and only the chunk's
+own listens update it, so that chunks can be trained in any order; users have no static embedding, as a one-hot code
+cannot represent new users; the terms that keep embeddings from moving fast are left out; there is a second linear
+layer, for the query.
 
 Shape suffixes as in `fsvae.baselines.sequence`; H is the size of each dynamic embedding, F listen features.
 """
@@ -23,7 +23,7 @@ from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 
 
 class JODIENetwork(SequenceNetwork):
-    """The state is the projected user beside the last track's dynamic embedding and its vector."""
+    """A network whose state joins the projected user, the last track's dynamic embedding and its vector."""
 
     name = "JODIE"
 
@@ -38,7 +38,7 @@ class JODIENetwork(SequenceNetwork):
         self.projection = nn.Linear(1, config.hidden, bias=False)
 
     def before(self, batch: ChunkBatch) -> Tensor:
-        """Return the state before each position, [B, T, 2 H + D + 1]; no track is heard last before the first."""
+        """Return the state before each position, [B, T, 2 H + D + 1]; the first position has no last track."""
         told_BTI = self.heard(batch.track_BT)
         user_BTH, item_BTH = self.dynamics(batch.track_BT, told_BTI, batch.features_BTF)
         pause = REQUEST_FEATURES.index("log_gap")
@@ -48,7 +48,7 @@ class JODIENetwork(SequenceNetwork):
 
     def dynamics(self, track_BT: Tensor, told_BTI: Tensor, features_BTF: Tensor) -> tuple[Tensor, Tensor]:
         """Return the dynamic embeddings of the user and of the track heard, [B, T, H] each, after each listen."""
-        # an item's embedding is kept at the position where it is heard first
+        # a track's embedding is kept at the position where it is heard first
         slot_BT = (track_BT[:, :, None] == track_BT[:, None, :]).int().argmax(dim=-1)
         items_BTH = self.first_item(told_BTI)
         user_BH = self.first_user.expand(len(track_BT), -1)

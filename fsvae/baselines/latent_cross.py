@@ -1,9 +1,9 @@
-"""Latent Cross (Beutel et al., WSDM 2018): a GRU whose input and state are multiplied by what is known of the context.
+"""Latent Cross (Beutel et al., WSDM 2018): a GRU whose input and state are multiplied by embeddings of the context.
 
 Kept: the element-wise product with 1 + the sum of context embeddings, before the GRU (the context of a listen) and
-behind it (that of the request). The contexts here are pause, session start, hour, weekday and played share, and behind
-the GRU also the slow features, in the place of the paper's user and device. Different: contexts are numbers, so that
-their embeddings are linear maps, of the slow features an MLP; track embeddings start as the track space.
+after it (that of the request). The contexts here are pause, session start, hour, weekday and played share, and after
+the GRU also the slow features, in place of the paper's user and device. Different: contexts are numbers, so their
+embeddings are linear maps, that of the slow features an MLP; track embeddings start as the track space.
 
 Shape suffixes as in `fsvae.baselines.sequence`.
 """
@@ -25,7 +25,7 @@ from fsvae.models.slow_moments import slow_moments
 
 
 class LatentCrossNetwork(SequenceNetwork):
-    """The state is the GRU's, times 1 + the embeddings of the request's context."""
+    """A network whose state is the GRU's, times 1 + the embeddings of the request's context."""
 
     name = "LatentCross"
 
@@ -37,9 +37,9 @@ class LatentCrossNetwork(SequenceNetwork):
         Args:
             config: sizes.
             vectors_VD: [V, D] track vectors.
-            n_catalogue: how many of the tracks, the first ones, are the catalogue.
+            n_catalogue: number of tracks in the catalogue, the first ones.
             slow_mean: [slow features] means over the training period's snapshots.
-            slow_std: likewise, standard deviations.
+            slow_std: [slow features] standard deviations over the same snapshots.
         """
         super().__init__(config, vectors_VD, n_catalogue, config.hidden)
         self.project = nn.Linear(vectors_VD.shape[1] + 1, config.hidden)

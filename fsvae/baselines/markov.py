@@ -1,9 +1,8 @@
-"""Markov transitions: which track followed the last one, for everybody in training and for the user so far.
+"""Markov transitions: which track followed the last one, for all users in training and for the user so far.
 
-`MarkovGlobal` is the first-order chain of all users. `MarkovBlended` blends it with counts of the user's own: what
-followed the last track, what followed the last two, and what was heard at all. The chain of all is frozen after
-training; the user's own counts at a position hold every listen of the user before it, in the test period too, and never
-the target.
+`MarkovGlobal` is the first-order chain of all users. `MarkovBlended` blends it with the user's own counts: followers of
+the last track, followers of the last two, and all tracks heard. The global chain is frozen after training; the user's
+own counts at a position hold every listen of the user before it, in the test period too, and never the target.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ class _Chain:
         self._counts = sparse(row, column, np.ones(len(row)), (self._unseen + 1, dataset.n_catalogue))
 
     def after(self, last: NDArray[np.int64]) -> sp.csr_array:
-        """Return the counts of what followed each of N tracks, [N, C]."""
+        """Return the counts of the followers of each of N tracks, [N, C]."""
         return self._counts[np.where((last == NO_KEY) | (last > self._unseen), self._unseen, last)]
 
 
 class MarkovGlobal(ScoreBasedBaseline):
-    """What most often followed the last track in training."""
+    """A baseline that scores tracks by how often they followed the last track in training."""
 
     name = "Markov, global"
 
@@ -52,12 +51,12 @@ class MarkovGlobal(ScoreBasedBaseline):
 
 
 class MarkovBlended(ScoreBasedBaseline):
-    """Global and personal transitions and the user's own frequencies, blended."""
+    """A baseline that blends global and personal transitions and the user's own track frequencies."""
 
     name = "Markov, blended"
 
     def __init__(self, config: MarkovConfig | None = None) -> None:
-        """Blend by a config."""
+        """Take the config."""
         self._config = config or MarkovConfig()
 
     def _learn(self, dataset: Dataset) -> None:

@@ -21,7 +21,7 @@ class _MeanOfListens(Recommender):
     _window: int | None
 
     def _fit(self, dataset: Dataset) -> None:
-        """Learn the point to give to users without a listen."""
+        """Learn the point to predict for users without a listen."""
         self._fallback = popular_point(dataset)
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
@@ -71,7 +71,7 @@ class AggregateSequence(_MeanOfListens):
 
 
 class LastTrack(_MeanOfListens):
-    """The last track itself; recommended are its nearest neighbours, itself first: repeats stay in."""
+    """The last track itself; its nearest neighbours are recommended, itself first: repeats stay in."""
 
     name = "Last track"
     _window = 1

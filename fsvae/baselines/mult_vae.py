@@ -1,10 +1,10 @@
 """VAE-CF, or Mult-VAE (Liang et al., WWW 2018): a variational autoencoder of the bag of listens.
 
 Kept: the L2-normalised bag with dropout, an encoder with one tanh layer, a Gaussian latent whose KL term is annealed
-from 0 to a weight below 1 (section 2.2.2), the multinomial likelihood (a softmax over tracks). Different: the bag is of
-the chunk's listens before a position, repeats counted, and the track that comes next is predicted instead of the bag
-itself, at all positions in one pass: the first layer of a bag is a running sum of its tracks' rows. Tracks outside the
-catalogue are left out of the bag.
+from 0 to a weight below 1 (section 2.2.2), the multinomial likelihood (a softmax over tracks). Different: the bag holds
+the chunk's listens before a position, repeats counted, and the next track is predicted instead of the bag itself, at
+all positions in one pass: the first layer of a bag is a running sum of its tracks' rows. Tracks outside the catalogue
+are left out of the bag.
 
 Shape suffixes as in `fsvae.baselines.sequence`; H hidden units of the encoder, Z latent.
 """
@@ -23,7 +23,7 @@ from fsvae.models.posterior import Latent, Posterior
 
 
 class MultVAENetwork(SequenceNetwork):
-    """The state is the latent of the bag of listens before a position."""
+    """A network whose state is the latent of the bag of listens before a position."""
 
     name = "VAE-CF"
 
@@ -43,7 +43,7 @@ class MultVAENetwork(SequenceNetwork):
         row_BT = track_BT.clamp(max=self.n_catalogue)
         same_BTT = row_BT[:, :, None] == row_BT[:, None, :]
         inside_BT = (row_BT < self.n_catalogue).float()
-        # a track's count goes from n to n + 1, and the sum of squared counts up by 2 n + 1
+        # a track's count goes from n to n + 1, so the sum of squared counts grows by 2 n + 1
         before_BT = same_BTT.tril(diagonal=-1).sum(dim=-1)
         norm_BT = ((2 * before_BT + 1) * inside_BT).cumsum(dim=1).sqrt()
         if self.training:

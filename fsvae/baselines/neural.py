@@ -1,4 +1,4 @@
-"""The neural baselines as recommenders; their networks are in modules of their own."""
+"""The neural baselines as recommenders; each network is in its own module."""
 
 from __future__ import annotations
 

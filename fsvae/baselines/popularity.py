@@ -1,4 +1,4 @@
-"""Popularity, of the whole training period or of its end: the same answer for everyone."""
+"""Popularity, over the whole training period or weighted to its end: the same answer for everyone."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _mean_vector(weights: NDArray[np.float64], dataset: Dataset) -> NDArray[np.f
 
 
 class _Constant(Recommender):
-    """Ranks by a weight that each track has after training; its point is the weighted mean of their vectors."""
+    """A baseline that ranks by one fixed weight for each track; its point is the weighted mean of their vectors."""
 
     @abstractmethod
     def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
         """Return the weight of each track of the catalogue, [C]."""
 
     def _fit(self, dataset: Dataset) -> None:
-        """Count."""
+        """Set the weights and the point."""
         weights = self._weights(dataset)
         self._scores, self._point = weights.astype(np.float32), _mean_vector(weights, dataset)
 
@@ -44,7 +44,7 @@ class _Constant(Recommender):
 
 
 class Popularity(_Constant):
-    """Ranks by listens in the training period; its point is the mean of all training listens."""
+    """A baseline that ranks by listens in the training period; its point is the mean of all training listens."""
 
     name = "Popularity"
 
@@ -56,23 +56,23 @@ class Popularity(_Constant):
 
 
 class RecentPopularity(_Constant):
-    """Ranks by listens in the training period, the later ones counting more.
+    """A baseline that ranks by listens in the training period, the later ones counting more.
 
-    It is frozen when training ends, as every model of the comparison is: what others hear in the test period is not
-    seen, so the answer is as old as the validation period is long.
+    It is frozen when training ends, as every model of the comparison is. It does not see listens of the validation and
+    test periods, so its counts are at least as old as the validation period is long.
     """
 
     name = "Recent popularity"
 
     def __init__(self, config: RecentPopularityConfig | None = None) -> None:
-        """Fade as a config says."""
+        """Take the config."""
         self._half_life_us = (config or RecentPopularityConfig()).half_life_days * DAY_US
 
     def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
         listens = dataset.listens
         counted = (listens.played_at < dataset.period("train")[1]) & (listens.track < dataset.n_catalogue)
         played_at = listens.played_at[counted]
-        # ages from the last training listen instead of the period's end: the same but for a factor, which could be 0
+        # ages count from the last training listen, not the period's end: the weights differ by a factor that could be 0
         weights = 0.5 ** ((played_at.max() - played_at) / self._half_life_us)
         sums = np.bincount(listens.track[counted], weights, minlength=dataset.n_catalogue)
         return np.asarray(sums, dtype=np.float64)

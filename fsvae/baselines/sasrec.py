@@ -1,9 +1,9 @@
 """SASRec (Kang and McAuley, ICDM 2018): causal self-attention over the tracks heard.
 
-Kept: learned positions, blocks of causal attention and a feed-forward part, dropout, and that order is all it knows of
-time. Different: its track embeddings start as the track space and are projected, it normalises before each part (as
-later work does), compares with drawn tracks by a softmax instead of with one by a logistic loss, and counts positions
-from the anchor of the chunk on, so that one pass predicts every position.
+Kept: learned positions, blocks of causal attention and a feed-forward part, dropout, and order as the only information
+on time. Different: track embeddings start as the track space and are projected, normalisation comes before each part
+(as in later work), the loss is a softmax over drawn tracks instead of a logistic loss with one, and positions count
+from the anchor of the chunk, so that one pass predicts every position.
 
 Shape suffixes as in `fsvae.baselines.sequence`.
 """
@@ -20,7 +20,7 @@ from fsvae.limits import check
 
 
 class SASRecNetwork(SequenceNetwork):
-    """The state before a position attends to a beginning of its own and to all listens before."""
+    """A network whose state before a position attends to a learned start vector and to all listens before."""
 
     name = "SASRec"
 

@@ -1,9 +1,9 @@
-"""The common side of baselines that score tracks: sparse scores become ranks and a point of the track space.
+"""The common code of baselines that score tracks: sparse scores become ranks and a point of the track space.
 
 A row of scores, divided by its sum, is taken as the distribution of the next track. The point is its mean vector,
-which has the least expected squared distance to the next track. Popularity has a share of it so small that it does
-little but order tracks of equal score, those without a score among them; where a model says nothing at all (nothing
-was heard before), popularity is the whole answer.
+which has the least expected squared distance to the next track. A small share of popularity is mixed in: it orders
+tracks of equal score, those without a score included. Where a model gives no score at all (nothing was heard before),
+popularity is the whole answer.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ POPULARITY_SHARE = 1e-3
 Recall@10 of the global chain from .114 (without ties broken) to .130; on that of Last.fm from .472 to .477."""
 
 _HALF_LIVES = 10
-"""Past so many, a weight is below 0.001 and left out."""
+"""Number of half-lives after which an occurrence is left out: its weight is below 0.001."""
 _PAIRS_AT_ONCE = 1 << 20
-"""Earlier occurrences that are looked at together; a hundred bytes each."""
+"""Number of earlier occurrences that are read together, a hundred bytes each."""
 
 Score = Callable[[NDArray[np.int64]], sp.csr_array]
-"""Flat positions [N] → scores [N, C], none below 0."""
+"""Function from flat positions [N] to scores [N, C], none below 0."""
 
 
 class ScoreBasedBaseline(Recommender):
     """A baseline that scores tracks from what came before each position."""
 
     rows_at_once = 2048
-    """Positions that are scored at once, or fewer where the catalogue is large."""
+    """Number of positions that are scored at once; fewer where the catalogue is large."""
 
     def _fit(self, dataset: Dataset) -> None:
         """Learn from the training period."""
@@ -48,11 +48,11 @@ class ScoreBasedBaseline(Recommender):
 
     @abstractmethod
     def _learn(self, dataset: Dataset) -> None:
-        """Learn what is the model's own from the training period."""
+        """Learn the model's own statistics from the training period."""
 
     @abstractmethod
     def _scorer(self, dataset: Dataset) -> Score:
-        """Return what scores positions of a dataset from what came before them."""
+        """Return the function that scores positions of a dataset from the listens before them."""
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us)."""
@@ -88,10 +88,10 @@ def decayed_counts(
     """Return how often each track was heard where the key of each target occurred before, [N, C].
 
     Args:
-        occurrences: of the key.
+        occurrences: index of the key.
         targets: [N] flat positions.
         track: the track of every position.
-        half_life: an occurrence counts half when so many have come since.
+        half_life: number of later occurrences after which an occurrence counts half.
         n_tracks: C, the size of the catalogue.
     """
     at_most = ceil(_HALF_LIVES * half_life)

@@ -1,6 +1,6 @@
-"""What the neural baselines share with FS-VAE and each other: the track space, both heads, the loss of next tracks.
+"""The parts that neural baselines share with FS-VAE and each other: track space, both heads, loss of next tracks.
 
-Only what lies between the listens and the state before a position is a baseline's own.
+A baseline adds only the map from the listens to the state before a position.
 
 Shape suffixes: B chunks, T positions, N targets, I heard track, H state, V tracks with a vector, C catalogue, D track
 space.
@@ -25,16 +25,16 @@ from fsvae.recommender import Predictions
 
 
 class SequenceNetwork(Network):
-    """A state before each position, and a decoder from it to the expected track vector and the query."""
+    """A network with a state before each position, decoded to the expected track vector and the query."""
 
     def __init__(self, config: SequenceConfig, vectors_VD: Tensor, n_catalogue: int, state_dim: int) -> None:
-        """Build what all share.
+        """Build the shared parts.
 
         Args:
             config: sizes and weights.
-            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
-            n_catalogue: how many of the tracks, the first ones, are the catalogue.
-            state_dim: H, what the decoder reads.
+            vectors_VD: [V, D] vectors of the catalogue and, after it, of tracks with an imputed one.
+            n_catalogue: number of tracks in the catalogue, the first ones.
+            state_dim: H, size of the state that the decoder reads.
         """
         super().__init__(vectors_VD, n_catalogue, finetuned=config.track_table == "finetuned")
         self._history = config.history
@@ -56,7 +56,7 @@ class SequenceNetwork(Network):
 
     @abstractmethod
     def before(self, batch: ChunkBatch) -> Tensor:
-        """Return the state before each position, [B, T, H]: of the listens before it, and the time of the request."""
+        """Return the state before each position, [B, T, H], from the listens before it and the time of the request."""
 
     def forward(self, batch: ChunkBatch) -> tuple[Tensor, Tensor]:
         """Return the expected track vectors and the queries [N, D] of a batch's targets, in row-major order."""
@@ -64,7 +64,7 @@ class SequenceNetwork(Network):
         return y_ND, query_ND
 
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
-        """Return the `loss` -log p(y | state), with that of the track softmax, as means over the targets [nats]."""
+        """Return the `loss` -log p(y | state), the track softmax's included, as means over the targets [nats]."""
         y_ND, query_ND = self(batch)
         return self.next_track_loss(y_ND, query_ND, batch)
 
@@ -87,7 +87,7 @@ class SequenceNetwork(Network):
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors of a batch's targets and what ranks the catalogue."""
+        """Return the expected vectors of a batch's targets and the queries that rank the catalogue."""
         y_ND, query_ND = self(batch)
         return Predictions(
             batch.listen_BT[batch.target_BT].numpy(),

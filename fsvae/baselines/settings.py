@@ -1,4 +1,4 @@
-"""Settings of the baselines. They stand apart from the models, so that a configuration is read without torch."""
+"""Settings of the baselines, apart from the models, so that a configuration can be read without torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoSettings:
 
 @dataclass
 class RecentPopularityConfig:
-    """How fast popularity fades; 14 days have the highest MRR on the validation periods of both real logs."""
+    """Speed at which popularity fades; 14 days have the highest MRR on the validation periods of both real logs."""
 
     half_life_days: HalfLife = 14.0
     """Days before the end of the training period at which a listen counts half."""
@@ -26,15 +26,15 @@ class RecentPopularityConfig:
 
 @dataclass
 class AggregateSequenceConfig:
-    """What is averaged."""
+    """Settings of the aggregate sequence."""
 
     window: Size = 10
-    """Number of the latest listens."""
+    """Number of the latest listens that are averaged."""
 
 
 @dataclass
 class MarkovConfig:
-    """The blend; the defaults were chosen by MRR on the validation period of the Last.fm fragment (.472).
+    """Weights of the blend; the defaults were chosen by MRR on the validation period of the Last.fm fragment (.472).
 
     Tried there one at a time: without each part (.431 to .464), half and double of each weight, half-lives of 2 to 20
     transitions and 20 to 300 listens, shrinkage of 0 to 5: none is better by more than .001. A chain of all users over
@@ -42,19 +42,19 @@ class MarkovConfig:
     """
 
     global_weight: Weight = 1.0
-    """Weight of what followed the last track in the training period, for all users."""
+    """Weight of the followers of the last track in the training period, for all users."""
     personal_weight: Weight = 1.0
-    """Weight of what followed the last track in the user's own history."""
+    """Weight of the followers of the last track in the user's own history."""
     pair_weight: Weight = 1.0
-    """Weight of what followed the last two tracks in the user's own history."""
+    """Weight of the followers of the last two tracks in the user's own history."""
     frequency_weight: Weight = 1.0
     """Weight of the user's own listens."""
     transition_half_life: HalfLife = 2.0
-    """Occurrences of a context after which a follower counts half."""
+    """Number of occurrences of a context after which a follower counts half."""
     frequency_half_life: HalfLife = 50.0
-    """Listens after which a listen counts half."""
+    """Number of listens after which a listen counts half."""
     shrinkage: Weight = 1.0
-    """Counts that a context needs for half of its weight: n counts have n / (n + shrinkage) of it."""
+    """Number of counts at which a context has half of its weight: n counts have n / (n + shrinkage) of it."""
 
 
 @dataclass
@@ -68,39 +68,39 @@ class ItemKNNConfig:
     together: Annotated[str, OneOf(("session", "user"))] = "session"
     """Span in which tracks are heard together: a session, or all listens of a user."""
     neighbours: Size = 100
-    """Nearest tracks of each track; all others are at cosine 0."""
+    """Number of nearest tracks kept for each track; all others are at cosine 0."""
     half_life: HalfLife = 3.0
-    """Listens after which a listen of the user counts half."""
+    """Number of listens after which a listen of the user counts half."""
 
 
 @dataclass
 class VSKNNConfig:
-    """The neighbourhood, as large as in the paper before it (Jannach and Ludewig, RecSys 2017).
+    """The neighbourhood, as large as in the earlier paper (Jannach and Ludewig, RecSys 2017).
 
     On the validation period of the Last.fm fragment 50 to 1000 neighbours, samples of 500 to 5000 and lengths of 5 to
     100 have an MRR of .245 to .254, the defaults .252.
     """
 
     neighbours: Size = 500
-    """k: most similar sessions, which vote."""
+    """k: number of most similar sessions, which vote."""
     sample: Size = 1000
-    """m: latest sessions that share a track, among which they are."""
+    """m: number of latest sessions that share a track, of which the most similar are chosen."""
     session_length: Size = 30
-    """Latest listens of the present session that count."""
+    """Number of latest listens of the present session that count."""
 
 
 @dataclass
 class SequenceConfig:
-    """What every neural baseline is made of."""
+    """Settings that all neural baselines share."""
 
     history: Size = 128
     """L: a state sees between L and 2 L of the latest listens."""
     decoder_hidden: Annotated[int, Interval(ge=0, le=1_000_000)] = 256
     """Hidden units of the decoder; 0: a linear one."""
     softmax_weight: Weight = 20.0
-    """Weight of a track softmax beside the Gaussian likelihood, which trains a query of its own; 0: points only."""
+    """Weight of a track softmax beside the Gaussian likelihood, which trains a separate query; 0: points only."""
     softmax_tracks: Annotated[Count, Interval(ge=2)] = 1024
-    """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
+    """Number of tracks in the softmax: all, or as many drawn for each batch where the catalogue is larger."""
     track_table: Annotated[str, OneOf(("frozen", "finetuned"))] = "finetuned"
     """Vectors that tracks are read as and searched in: frozen, or finetuned from the track space."""
 
@@ -114,7 +114,7 @@ class LatentCrossConfig(SequenceConfig):
     slow_hidden: Size = 256
     """Hidden units between the slow features and their embedding."""
     dropout: Share = 0.1
-    """Share of the states that is taken away in training."""
+    """Dropout of the states in training."""
 
 
 @dataclass
@@ -136,7 +136,7 @@ class MultVAEConfig(SequenceConfig):
     latent_dim: Size = 64
     """Dimensions of the latent."""
     dropout: Share = 0.5
-    """Share of a chunk's tracks that are taken out of its bags in training."""
+    """Share of a chunk's tracks that are dropped from its bags in training."""
     beta: Weight = 0.2
     """Weight of the KL term once it is annealed."""
     beta_warmup_epochs: Weight = 4.0
@@ -154,7 +154,7 @@ class GRU4RecConfig(SequenceConfig):
     layers: Size = 1
     """Layers of the GRU."""
     dropout: Share = 0.1
-    """Share of the inputs and of the states that is taken away in training."""
+    """Dropout of the inputs and of the states in training."""
 
 
 @dataclass
@@ -164,16 +164,16 @@ class SASRecConfig(SequenceConfig):
     hidden: Size = 128
     """Units of each position; a multiple of `heads`."""
     blocks: Size = 2
-    """Blocks of attention and a feed-forward part."""
+    """Number of blocks, each of attention and a feed-forward part."""
     heads: Size = 2
-    """Heads of attention."""
+    """Number of attention heads."""
     feedforward: Size = 256
     """Hidden units of the feed-forward part."""
     dropout: Share = 0.1
-    """Share that is taken away in training: of the inputs, the attention, and what each part adds."""
+    """Dropout in training: of the inputs, the attention, and the output of each part."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not go together.
+        """Refuse sizes that do not fit together.
 
         Raises:
             UserError: `hidden` is not a multiple of `heads`.

@@ -1,12 +1,12 @@
-"""V-SKNN: what was heard in the training sessions that are most like the present one.
+"""V-SKNN: tracks of the training sessions that are most like the present one.
 
 Ludewig and Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018: the present session is a
 vector of tracks, 1 for the last one and less, linearly, for those before it; its similarity to a training session is
-the dot product with that session's tracks. Only the latest sessions that share a track are looked at, and the most
+the dot product with that session's tracks. Only the latest sessions that share a track are compared, and the most
 similar of those vote for their tracks with their similarity. Tracks of the present session stay in.
 
-At the start of a session, where nothing of it is known, the user's session before stands in for it; without one,
-popularity does (`ScoreBasedBaseline`). Training sessions are frozen when training ends: one that goes on is cut there.
+At the start of a session the user's previous session takes its place; without one, popularity does
+(`ScoreBasedBaseline`). Training sessions are frozen when training ends: one that goes on is cut there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fsvae.data.dataset import Dataset
 
 
 class VSKNN(ScoreBasedBaseline):
-    """Session-based nearest neighbours with a recency-weighted present session."""
+    """A baseline of session-based nearest neighbours with a recency-weighted present session."""
 
     name = "V-SKNN"
 
@@ -42,7 +42,7 @@ class VSKNN(ScoreBasedBaseline):
         shape = (len(last_at), dataset.n_catalogue)
         self._sessions = sparse(newest_first[session], track, np.ones(len(track)), shape)
         self._sessions.data[:] = 1.0
-        # A session among the latest that share one of some tracks is among the latest of each of these that it has
+        # A session among the latest that share any of some tracks is among the latest of each of those it contains
         self._latest_with = first_of_rows(sp.csr_array(self._sessions.T), self._config.sample)
 
     def _scorer(self, dataset: Dataset) -> Score:

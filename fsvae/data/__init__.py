@@ -1,1 +1,1 @@
-"""Prepared datasets in memory, and how training and evaluation cut them."""
+"""Prepared datasets in memory, and the chunks that training and evaluation read."""

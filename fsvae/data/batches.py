@@ -1,4 +1,4 @@
-"""Which chunks go together: batches of about as many listens, shuffled for training, in one pass for the rest."""
+"""Batches of chunks with similar numbers of listens: shuffled for training, in one pass otherwise."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 
 
 class ShuffledBatches:
-    """Batches of about as many listens, in an order that depends on (seed, epoch) alone; chunks of like length meet."""
+    """Batches with similar numbers of listens and chunks of like length; the order depends on (seed, epoch) alone."""
 
     _POOL = 50
 
     def __init__(self, length: NDArray[np.int64], batch_listens: int, seed: int) -> None:
-        """Remember the chunk lengths [C] and how many listens a batch has at least, but for a small log's only one."""
+        """Take the chunk lengths [C] and the least listens of a batch (a small log has a single, smaller one)."""
         self._length = length
         self._batches = _batches_of(length, batch_listens)
         self._seed = seed
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; Lightning calls this before each epoch."""
+        """Set the epoch whose order is drawn; Lightning calls this before each epoch."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -44,23 +44,23 @@ class ShuffledBatches:
 
 
 def ordered_batches(length: NDArray[np.int64], batch_listens: int) -> list[NDArray[np.int64]]:
-    """Return batches of chunk rows with about as many listens, long chunks first; every chunk once.
+    """Return batches of chunk rows with similar numbers of listens, long chunks first; every chunk once.
 
     Args:
-        length: [C] of the chunks.
-        batch_listens: a batch has so many, or more where a single chunk has more.
+        length: [C] listens of each chunk.
+        batch_listens: number of listens of a batch; more where a single chunk has more.
     """
     order = np.argsort(-length, kind="stable")
     return _split(order, length, _batches_of(length, batch_listens))
 
 
 def _batches_of(length: NDArray[np.int64], batch_listens: int) -> int:
-    """Return how many batches have at least `batch_listens` each, and at least the listens of the longest chunk."""
+    """Return the number of batches with at least `batch_listens` each, and at least those of the longest chunk."""
     return max(1, int(length.sum()) // max(batch_listens, int(length.max(initial=1)))) if len(length) else 0
 
 
 def _part(length: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
-    """Return the part of each of the chunks in order, where all parts have about as many listens.
+    """Return the part of each chunk, in order, where all parts have similar numbers of listens.
 
     No part is empty while none would have fewer listens than the longest chunk.
     """
@@ -78,7 +78,7 @@ def one_pass(batcher: Batcher, n_scored: int = 0) -> Iterator[ChunkBatch]:
 
     Args:
         batcher: the chunks.
-        n_scored: tracks that each target has a score for; batches are so small that their scores fit in 128 MiB.
+        n_scored: number of tracks scored for each target; batches are kept small so that scores fit in 128 MiB.
     """
     most = _SCORES_AT_ONCE // n_scored if n_scored else np.iinfo(np.int64).max
     for rows in ordered_batches(batcher.chunks.length, max(1, min(_LISTENS_AT_ONCE, most))):
@@ -86,7 +86,7 @@ def one_pass(batcher: Batcher, n_scored: int = 0) -> Iterator[ChunkBatch]:
 
 
 def _some_targets(batch: ChunkBatch, most: int) -> Iterator[ChunkBatch]:
-    """Yield a batch again and again, each time with the next targets, at most so many."""
+    """Yield the same batch repeatedly, each time with the next targets, at most `most`."""
     targets = int(batch.target_BT.sum())
     if targets <= most:
         yield batch

@@ -1,7 +1,7 @@
-"""Anchored chunks: how histories are cut for training and evaluation (DESIGN: the fast state has one definition).
+"""Anchored chunks: histories cut for training and evaluation (DESIGN: the fast state has one definition).
 
 The state before a user's n-th listen (n from 0) is the LSTM run from zero over the listens a(n) .. n - 1, with
-a(n) = max(0, (n // L - 1) * L): at least L of the latest listens where there are as many, and fewer than 2 L. A chunk
+a(n) = max(0, (n // L - 1) * L): at least L of the latest listens where there are that many, and fewer than 2 L. A chunk
 is the 2 L listens from an anchor on; position j of it is predicted from its listens 0 .. j - 1.
 
 Shape suffixes: B chunks, T positions, F listen features, R request features, S snapshots, D slow features.
@@ -23,34 +23,34 @@ from fsvae.features.fast import listen_features, request_features
 
 
 class ChunkBatch(NamedTuple):
-    """Some chunks, padded to the longest, as tensors."""
+    """A batch of chunks as tensors, padded to the longest."""
 
     track_BT: Tensor
-    """int64 track index: what is predicted at a position, and what the state behind it has heard."""
+    """int64 track index: predicted at its position, and read by the state after it."""
     features_BTF: Tensor
     """`fast.LISTEN_FEATURES` of the listen at each position."""
     request_BTR: Tensor
     """`fast.REQUEST_FEATURES` of the request that the listen answers."""
     slow_SD: Tensor
-    """The slow snapshots that occur in the batch."""
+    """Slow snapshots that occur in the batch."""
     slow_index_BT: Tensor
     """int64 row of slow_SD for each position."""
     target_BT: Tensor
-    """bool: the positions to predict."""
+    """bool: positions to predict."""
     listen_BT: Tensor
     """int64 flat position in the dataset."""
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """Where chunks begin and which of their positions are targets."""
+    """The chunks of a dataset: their begins, lengths and targets."""
 
     start: NDArray[np.int64]
     """[C] flat position of the first listen."""
     length: NDArray[np.int64]
-    """[C] listens, at most 2 L."""
+    """[C] number of listens, at most 2 L."""
     first_target: NDArray[np.int64]
-    """[C] first position within the chunk that is a target; all after it are too."""
+    """[C] first position within the chunk that is a target; all later ones are targets too."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -64,7 +64,7 @@ def anchor(n: NDArray[np.int64], history: int) -> NDArray[np.int64]:
 def training_chunks(listens: Listens, until_us: int, history: int) -> Chunks:
     """Cut all listens before a time at every anchor; each position of a chunk is a target.
 
-    So a listen is a target twice: once with a short context, once with a long one.
+    Each listen is a target twice: once with a short context, once with a long one.
     """
     sizes = _listens_before(listens, until_us)
     per_user = -(-sizes // history)
@@ -96,7 +96,7 @@ class Batcher:
     """Gathers chunks of a dataset into batches."""
 
     def __init__(self, dataset: Dataset, chunks: Chunks, catalogue_targets_only: bool) -> None:
-        """Keep what batches are gathered from.
+        """Take the dataset and its chunks.
 
         Args:
             dataset: the listens and snapshots.

@@ -17,7 +17,7 @@ class ChunkDataModule(pl.LightningDataModule):
     """Batches of anchored chunks; each item of the loaders is one `ChunkBatch`."""
 
     def __init__(self, dataset: Dataset, history: int, batch_listens: int, seed: int, num_workers: int = 0) -> None:
-        """Cut the dataset; `history` is the model's L, `batch_listens` about what a batch has."""
+        """Cut the dataset; `history` is the model's L, `batch_listens` the approximate listens of a batch."""
         super().__init__()
         self._batch_listens = batch_listens
         self._seed = seed

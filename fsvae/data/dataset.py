@@ -1,4 +1,4 @@
-"""Opens a prepared dataset: the arrays that training and evaluation read, checked against the manifest."""
+"""A prepared dataset in memory: the arrays that training and evaluation read, checked against the manifest."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Snapshots:
     """Slow snapshots, sorted by (user, day)."""
 
     user: NDArray[np.int64]
-    """[S]"""
+    """[S] user of each snapshot."""
     day: NDArray[np.int64]
     """[S] days since 1970 UTC; the snapshot holds events before the day's 00:00."""
     habits: NDArray[np.float32]
-    """[S, H]: `fsvae.features.slow.HABITS`."""
+    """[S, H] habits (`fsvae.features.slow.HABITS`)."""
     sums: DaySums
-    """Sums of track vectors that the taste is made of."""
+    """Sums of track vectors from which the taste is computed."""
 
     def rows_of(self, user: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each (user, day), which must exist."""
@@ -74,16 +74,16 @@ class Dataset:
     user_ids: list[str]
     listens: Listens
     tracks: pl.DataFrame
-    """`schema.DATASET_TRACKS`, in order of track index; the first `n_catalogue` rows are the catalogue."""
+    """All tracks (`schema.DATASET_TRACKS`), in order of track index; the first `n_catalogue` rows are the catalogue."""
     vectors: NDArray[np.float32]
-    """[V, D] unit vectors of the catalogue and, behind it, of the tracks with an imputed one."""
+    """[V, D] unit vectors of the catalogue and, after it, of the tracks with an imputed one."""
     n_catalogue: int
     """Number of tracks, the first ones, that have a vector of their own and can be recommended."""
     snapshots: Snapshots
     slow_row: NDArray[np.int64]
-    """[N] the snapshot of each listen's day."""
+    """[N] row in `snapshots` of each listen's user and day."""
     recent: RecentDays
-    """Days that snapshots behind the users' latest listens are made of."""
+    """Days from which snapshots after the users' latest listens are computed."""
 
     @classmethod
     def open(cls, where: str | Path | Folder) -> Dataset:
@@ -102,24 +102,24 @@ class Dataset:
         config: DatasetConfig | None = None,
         seed: int = 1,
     ) -> Dataset:
-        """Make a dataset of a frame of listens: the very one that `fsvae ingest` and `fsvae prepare` make of them.
+        """Make a dataset of a frame of listens, identical to the one that `fsvae ingest` and `fsvae prepare` make.
 
         Args:
             listens: what `read_listens` returns, or a frame with at least its columns user_id, track_id and played_at,
                 in order of arrival; rows that fail the checks are left out with a warning.
-            tracks: what else is known of tracks, with track_id and any of title, artist_id, artist_name, album and
-                duration_ms; it goes before what the listens say.
-            config: the split, the catalogue and the track vectors, by default as `fsvae prepare` has them.
+            tracks: metadata of tracks, with track_id and any of title, artist_id, artist_name, album and duration_ms;
+                it takes precedence over that of the listens.
+            config: settings of the split, the catalogue and the track vectors; by default those of `fsvae prepare`.
             seed: seed of the track vectors.
 
         Raises:
-            UserError: a column is missing, too many rows are rejected, or the listens do not fill a training, a
-                validation and a test period.
+            UserError: a column is missing, too many rows are rejected, or the training, validation or test period has
+                no listens.
 
         Warns:
             UserWarning: rows were rejected.
         """
-        from fsvae.prepare.from_frame import make_from_frame  # what only reads datasets need not know how to make one
+        from fsvae.prepare.from_frame import make_from_frame  # here, as reading a dataset does not need it
 
         with tempfile.TemporaryDirectory(prefix="fsvae-") as temporary:
             return open_dataset(make_from_frame(listens, tracks, config, seed, Path(temporary)))
@@ -133,7 +133,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Return what names this dataset: equal for equal events, config, seed and track space."""
+        """Return the name of this dataset's content: equal for equal events, config, seed and track space."""
         return str(self.manifest["fingerprint"])
 
     def period(self, name: str) -> tuple[int, int]:
@@ -143,14 +143,14 @@ class Dataset:
         return cuts[index], [*cuts, np.iinfo(np.int64).max][index + 1]
 
     def targets(self, name: str) -> NDArray[np.int64]:
-        """Return the flat positions of all listens in a period, outside the catalogue or not."""
+        """Return the flat positions of all listens in a period, those outside the catalogue included."""
         return self.listens.between(*self.period(name))
 
     def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> Dataset:
-        """Return this dataset as a model with another catalogue sees it: its track indices, its vectors, its taste.
+        """Return this dataset in the track space of another catalogue: its track indices, vectors and taste.
 
-        The model's tracks come first; behind them each track that it lacks has an index of its own. The fingerprint
-        tells the space, `<this dataset's>@<the space's>`, so that no figure of one space is taken for one of another.
+        The model's tracks come first; after them each track that it lacks has its own index. The fingerprint names the
+        space, `<this dataset's>@<the space's>`, so that figures of different spaces are not mixed up.
 
         Args:
             tracks: `schema.DATASET_TRACKS` of the model's tracks with a vector, in order, the catalogue first.

@@ -1,4 +1,4 @@
-"""The folders of datasets: which one is whole, which is the current one, and how their files are called."""
+"""The folders of datasets: which one is complete, which is the current one, and the names of their files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fsvae.storage import Folder
 
 
 def is_prepared(folder: Folder) -> bool:
-    """Return whether a folder holds a whole dataset: its manifest is written last."""
+    """Return whether a folder holds a complete dataset: its manifest is written last."""
     return folder.exists("manifest.json")
 
 
 def current_dataset(datasets: Folder) -> Folder | None:
-    """Return the newest dataset of a folder of datasets, which its CURRENT names, or None where there is none."""
+    """Return the current dataset of a folder of datasets, which its CURRENT names, or None where there is none."""
     if not datasets.exists("CURRENT"):
         return None
     folder = datasets / datasets.read("CURRENT").decode().strip()
@@ -43,5 +43,5 @@ def find_dataset(where: str | Path | Folder) -> tuple[Folder, dict[str, Any]]:
 
 
 def shard_name(index: int) -> str:
-    """Return the file name of a part of a table that is cut by user."""
+    """Return the file name of a shard of a table that is cut by user."""
     return f"part-{index:02d}.parquet"

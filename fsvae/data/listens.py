@@ -1,4 +1,4 @@
-"""Histories of many users as flat arrays: the form that training, evaluation and the export of states share."""
+"""Histories of many users as flat arrays, shared by training, evaluation and the export of states."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Listens:
     """The listens of U users, user after user, each in order of time."""
 
     offsets: NDArray[np.int64]
-    """[U + 1]: the listens of user u are offsets[u] .. offsets[u + 1]."""
+    """[U + 1] flat positions: the listens of user u are offsets[u] .. offsets[u + 1]."""
     track: NDArray[np.int32]
-    """[N] track index; at or past the size of the catalogue it is a track without a vector."""
+    """[N] track index; outside the catalogue it is the size of the catalogue or more."""
     played_at: NDArray[np.int64]
     """[N] microseconds since 1970 UTC."""
     played_fraction: NDArray[np.float32]

@@ -1,1 +1,1 @@
-"""How models are compared: the protocol, the metrics, the report."""
+"""The comparison of models: the protocol, the metrics, the report."""

@@ -40,7 +40,7 @@ _COLUMNS = (
     "high",
     "significant",
 )
-"""The columns of `comparison`; `targets` and `users` are how many the metric is over in the slice."""
+"""Columns of `comparison`; `targets` and `users` are the numbers that the metric is over in the slice."""
 
 
 def comparison(
@@ -54,12 +54,12 @@ def comparison(
     `value` is the mean over seeds, `seed_spread` their standard deviation (n - 1). `difference` is the model's value
     minus the reference's, `low` and `high` are the ends of its interval by the paired bootstrap over users, and
     `significant` says that zero is not between them. Each target's value is averaged over the seeds first: the interval
-    tells how far the difference between the trained models at hand depends on the users. How far it depends on the
-    seeds tells `seed_margin`, half of its interval over them; a model with a single result adds nothing to that.
+    says how much the difference between these trained models depends on the users. `seed_margin`, half the width of its
+    interval over the seeds, says how much it depends on them; a model with a single result adds nothing to it.
 
-    Null where there is nothing to say: a value on an empty slice, the spread of one seed, the margin where neither
-    model has two, and the difference of the reference from itself, of coverage (which is no mean over users), and of
-    what is measured in two track spaces (SPACE_METRICS of two datasets).
+    Null where undefined: a value on an empty slice, the spread of one seed, the margin where neither model has two, and
+    the difference of the reference from itself, of coverage (which is no mean over users), and of metrics in two track
+    spaces (SPACE_METRICS of two datasets).
 
     Raises:
         UserError: there is no such reference, or results are over different targets, or those of another dataset.

@@ -21,20 +21,20 @@ def evaluate(
     reference: str | None = None,
     config: BootstrapConfig | None = None,
 ) -> pd.DataFrame:
-    """Return every metric of some fitted models on every listen of a period, with the reference's difference.
+    """Return every metric of some fitted models over all listens of a period, with differences from the reference.
 
     Args:
         models: fitted models of different names; one fitted on another dataset is evaluated in its own track space.
-        dataset: whose listens are predicted, each from what came before it.
+        dataset: dataset whose listens are predicted, each from the listens before it.
         period: ``test`` or ``validation``.
         reference: name of the model that the others are compared with; by default the first one.
-        config: bootstrap of the intervals.
+        config: settings of the bootstrap of the intervals.
 
     Returns:
         A row a model, metric and slice of the listens (all; repeat track, new track, ...): `value` is the mean over
         `targets` listens of `users` users; `difference` is that from the reference, `low` and `high` are the ends of
         its interval (95 % by default, paired bootstrap over users), `significant` says that zero is not between them.
-        Null where there is nothing to say, as for the reference itself.
+        Null where undefined, as for the reference itself.
 
     Raises:
         UserError: two models have one name, there is no such reference, or the models' catalogues differ.

@@ -1,4 +1,4 @@
-"""How much of the latent a trained FS-VAE makes use of, dimension by dimension."""
+"""The use that a trained FS-VAE makes of its latent, dimension by dimension."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.losses import kl_per_dimension
 
 ACTIVE = 0.01
-"""A dimension whose posterior mean varies more than this is active (Burda et al., ICLR 2016, section 5.2).
+"""Variance of the posterior mean above which a dimension is active (Burda et al., ICLR 2016, section 5.2).
 
-That is for posteriors about as wide as the prior. One that is much narrower tells its users apart by less: so a
-dimension is active, too, if its mean varies more than its posterior does."""
+This threshold suits posteriors about as wide as the prior. A much narrower one separates users by smaller differences,
+so a dimension is also active if its mean varies more than its posterior does."""
 COLLAPSED = 0.1
 """KL [nats] below which a posterior is about the prior: (v - 1 - log v) / 2 is 0.1 at half of its variance."""
 DIMENSION_KINDS = ("active", "collapsed", "not used yet")
@@ -28,7 +28,7 @@ is about the prior; or else it pays KL, most often for a small variance."""
 
 @dataclass(frozen=True)
 class LatentUse:
-    """What the posterior is over some targets."""
+    """Statistics of the posterior over some targets, by dimension."""
 
     kl_Z: NDArray[np.float64]
     """[Z] mean KL(q || p) of each dimension [nats]; zero for a deterministic latent."""

@@ -1,4 +1,4 @@
-"""Metrics of the lists that a model recommends, whatever was played: coverage, novelty, diversity.
+"""Metrics of the lists that a model recommends, whatever the targets: coverage, novelty, diversity.
 
 Shape suffixes: N lists, K tracks of a list, C catalogue, D track space.
 """
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import Dataset
 
 LIST_LENGTH = 10
-"""K: how many tracks a list has."""
+"""K: number of tracks in a list."""
 
 
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     """Return the k columns of highest score in each row [N, C], best first, [N, min(k, C)].
 
-    Ties are listed by column and NaN last, so that a list is the same wherever it is made. Ranks do not come from here:
-    among ties, they count against the target.
+    Ties are listed by column and NaN last, so that lists are the same on every machine. Ranks are not computed here:
+    they count ties against the target.
     """
     n_columns = scores.shape[1]
     k = min(k, n_columns)
@@ -40,7 +40,7 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
 
 
 def train_counts(dataset: Dataset) -> NDArray[np.int64]:
-    """Return how often each track of the catalogue was listened to in the training period, [C]."""
+    """Return the number of listens to each track of the catalogue in the training period, [C]."""
     track = dataset.listens.track[dataset.targets("train")]
     return np.bincount(track, minlength=dataset.n_catalogue)[: dataset.n_catalogue]
 
@@ -48,7 +48,7 @@ def train_counts(dataset: Dataset) -> NDArray[np.int64]:
 def self_information(dataset: Dataset) -> NDArray[np.float64]:
     """Return -log2 of each catalogue track's share of the training listens to the catalogue, in bits, [C].
 
-    A track without a training listen, which only another dataset's catalogue can have, counts as if it had one.
+    A track without a training listen, which only a catalogue of another dataset can have, counts as if it had one.
     """
     counts = np.maximum(train_counts(dataset), 1)
     return np.asarray(-np.log2(counts / counts.sum()))
@@ -63,7 +63,7 @@ def diversity(lists_NK: NDArray[np.int32], unit_CD: NDArray[np.float32]) -> NDAr
     """Return the mean cosine distance over the pairs of each list's tracks, [N] (Ziegler et al., WWW 2005).
 
     Args:
-        lists_NK: the lists; a list of one track has no pairs and a diversity of 0.
+        lists_NK: track indices of the lists; a list of one track has no pairs and a diversity of 0.
         unit_CD: vectors of length 1, or zero: a zero vector is at distance 1 from everything.
     """
     k = lists_NK.shape[1]

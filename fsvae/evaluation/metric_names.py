@@ -34,7 +34,7 @@ COLUMNS = {
     **{name: metric.heading for name, metric in RANKING.items()},
     **{f"{name}_all": f"{RANKING[name].heading} (all)" for name in ("recall@10", "ndcg@10", "mrr")},
 }
-"""Metric → heading; an arrow down marks what is better when lower."""
+"""Metric → heading; an arrow down marks metrics that are better when lower."""
 
 
 def over_all(metric: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MISS = np.iinfo(np.int64).max
-"""The rank of a target outside the catalogue."""
+"""Rank of a target outside the catalogue."""
 
 
 def l2_distance(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -34,7 +34,7 @@ def pessimistic_ranks(scores: NDArray[np.float32], target: NDArray[np.int64]) ->
         ascending = np.sort(scores[0])
         worse = np.where(np.isnan(of_target), 0, np.searchsorted(ascending, of_target, side="left"))
         return np.asarray(scores.shape[1] - worse, dtype=np.int64)
-    # Row by row: what a comparison leaves stays in the cache, where counting is several times faster.
+    # Row by row: the result of a comparison stays in the cache, where counting is several times faster.
     worse_N = [np.count_nonzero(row < score) for row, score in zip(scores, of_target, strict=True)]
     return np.asarray(scores.shape[1] - np.array(worse_N), dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""An evaluation for people: a Markdown table and a picture."""
+"""An evaluation as a Markdown table and a plot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult
 
 LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
-"""What the lists of ten are like: more is not better in itself."""
+"""Metrics of the lists of ten → heading; more is not better in itself."""
 LIST_CAPTION = (
     "The ten tracks recommended for each target: the share of the catalogue that is recommended at least once, the "
     "mean -log2\nof a track's share of the training listens, and the mean cosine distance between two of the ten."
@@ -20,7 +20,7 @@ LIST_CAPTION = (
 
 
 def caption(results: Sequence[EvaluationResult], min_count: int) -> str:
-    """Say what the figures are over."""
+    """Return the caption: the targets that the figures are over."""
     inside = int((results[0].ranks != MISS).sum())
     return (
         f"R@k is Recall@k. {inside:,} targets in the catalogue (tracks with at least {min_count} training listens), "
@@ -29,7 +29,7 @@ def caption(results: Sequence[EvaluationResult], min_count: int) -> str:
 
 
 def best_models(results: Sequence[EvaluationResult]) -> dict[str, set[str]]:
-    """Return the models with the best figure of each metric, as it is printed."""
+    """Return the models with the best printed figure of each metric."""
     best = {}
     for metric, heading in COLUMNS.items():
         values = {result.model: round(result.metrics()[metric], 3) for result in results}
@@ -39,7 +39,7 @@ def best_models(results: Sequence[EvaluationResult]) -> dict[str, set[str]]:
 
 
 def markdown(results: Sequence[EvaluationResult], min_count: int) -> str:
-    """Return the table of models and metrics, the best figure of each column in bold, and that of their lists."""
+    """Return the table of models and metrics, with the best figure of each column in bold, and that of their lists."""
     best = best_models(results)
     lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for result in results:

@@ -1,4 +1,4 @@
-"""The one way models are evaluated: every listen of a period is a target, ranked over the full catalogue.
+"""The evaluation protocol: every listen of a period is a target, ranked over the full catalogue.
 
 Weights are frozen after training; a user's own earlier listens are visible.
 """
@@ -22,10 +22,10 @@ _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
 def evaluate_model(
     model: Predictor, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min
 ) -> EvaluationResult:
-    """Evaluate a model that is fitted on every listen of a period, or on those of them from a time on.
+    """Evaluate a fitted model on every listen of a period, or on those from a time on.
 
-    A model that comes from another dataset is evaluated on `dataset.in_space_of` its own track space: the positions
-    are the same, and a target that its catalogue lacks is a miss.
+    A model fitted on another dataset is evaluated on `dataset.in_space_of` its own track space: the positions are the
+    same, and a target that its catalogue lacks is a miss.
     """
     begin, end = dataset.period(period)
     begin = max(begin, not_before_us)
@@ -81,9 +81,9 @@ def evaluate_model(
 
 
 def _of_equal_size(predictions: Iterable[Predictions], rows: int) -> Iterator[Predictions]:
-    """Cut predictions into parts of `rows` targets, those of points out of what many small ones hold together.
+    """Regroup predictions into parts of `rows` targets; small ones without scores are joined first.
 
-    A user's few queries at a time would read the whole catalogue for each user.
+    Searching the few queries of one user at a time would read the whole catalogue for each user.
     """
     waiting: list[Predictions] = []
     n_waiting = 0

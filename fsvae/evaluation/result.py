@@ -1,4 +1,4 @@
-"""What one model made of the targets of a period, target by target, and the means of it."""
+"""The result of one model on the targets of a period, target by target, and its means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fsvae.evaluation.metric_names import RANKING, RANKING_METRICS
 from fsvae.evaluation.metrics import MISS
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
-"""Measured in the track space: no figure of one space is comparable with one of another."""
+"""Metrics measured in the track space: figures of different spaces are not comparable."""
 COVERAGE = f"coverage@{LIST_LENGTH}"
 TARGET_METRICS = (
     "l2",
@@ -26,14 +26,14 @@ TARGET_METRICS = (
     f"novelty@{LIST_LENGTH}",
     f"diversity@{LIST_LENGTH}",
 )
-"""The metrics that are means over targets; all but coverage, which is one of all lists together."""
+"""Metrics that are means over targets: all but coverage, which is over all lists together."""
 INSIDE_METRICS = ("l2", "cosine", *RANKING_METRICS)
-"""Those that are over the targets in the catalogue; the others are over all targets."""
+"""Metrics over the targets in the catalogue; the others are over all targets."""
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What one model made of the targets of a period.
+    """The result of one model on the targets of a period.
 
     Distances are over the targets in the catalogue, as the others have no vector. Ranking metrics come twice, over
     those and, as ``name_all``, over all targets with the others as misses. The lists' metrics are over all targets.
@@ -41,21 +41,21 @@ class EvaluationResult:
 
     model: str
     dataset: str
-    """Fingerprint of the dataset in the track space of the model, which it tells too."""
+    """Fingerprint of the dataset in the track space of the model; it names the space too."""
     positions: str
     """`listens_checksum` of the targets of the whole period."""
     n_catalogue: int
-    """How many tracks the model could recommend."""
+    """Number of tracks that the model could recommend."""
     targets: NDArray[np.int64]
     """[N] flat positions, ascending."""
     ranks: NDArray[np.int64]
     """[N] rank over the model's catalogue, or MISS."""
     l2: NDArray[np.float64]
-    """[N] L2 distance of the predicted from the actual track; NaN where the target is outside the catalogue."""
+    """[N] L2 distance of prediction and target; NaN where the target is outside the catalogue."""
     cosine: NDArray[np.float64]
-    """[N] cosine distance of the same; NaN where the target is outside the catalogue."""
+    """[N] cosine distance of prediction and target; NaN where the target is outside the catalogue."""
     recommended: NDArray[np.int32]
-    """[N, K] indices of the tracks that were recommended, best first."""
+    """[N, K] track indices of the recommended tracks, best first."""
     novelty: NDArray[np.float64]
     """[N] novelty of each list in bits (`lists.novelty`)."""
     diversity: NDArray[np.float64]
@@ -81,14 +81,14 @@ class EvaluationResult:
         return {**means, COVERAGE: coverage(self.recommended, self.n_catalogue)}
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
-        """Return the result of some of the targets, [N] true for those that stay."""
+        """Return the result over some of the targets; `chosen` [N] is true for those that stay."""
         arrays = ("targets", "ranks", "l2", "cosine", "recommended", "novelty", "diversity")
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 
 
 def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:
-    """Return what names the listens at some flat positions by user and time, equal for datasets of other vectors."""
+    """Return a checksum of the users and times of the listens at some flat positions; vectors do not change it."""
     users, counts = np.unique(dataset.listens.user[targets], return_counts=True)
     digest = xxhash.xxh3_64("\0".join(dataset.user_ids[user] for user in users).encode())
     digest.update(counts.astype(np.int64).tobytes())
@@ -97,7 +97,7 @@ def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:
 
 
 def check_listens(result: EvaluationResult, dataset: Dataset) -> None:
-    """Check that an result is over listens of a dataset.
+    """Check that a result is over listens of a dataset.
 
     Raises:
         UserError: the dataset has other listens at its positions.
@@ -114,7 +114,7 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
     """Check that results can be compared target by target.
 
     Raises:
-        UserError: they are over different listens, or other targets are in the catalogue.
+        UserError: they are over different listens, or their catalogues hold different targets.
     """
     for result in results[1:]:
         first = results[0]

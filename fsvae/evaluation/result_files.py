@@ -22,7 +22,7 @@ _METADATA = b"fsvae"
 
 
 def write_results(where: str | Path | Folder, results: Sequence[EvaluationResult], dataset: Dataset) -> None:
-    """Write the results of models on one dataset, models of different names, into the folder of an evaluation.
+    """Write the results of models with different names on one dataset into the folder of an evaluation.
 
     Raises:
         UserError: they are not over the same listens of this dataset.
@@ -41,7 +41,7 @@ def write_results(where: str | Path | Folder, results: Sequence[EvaluationResult
 
 
 def read_results(evaluations: Sequence[str | Path | Folder]) -> dict[str, list[EvaluationResult]]:
-    """Return what the folders of some evaluations hold, by model; a model in several of them has as many seeds.
+    """Return the results in the folders of some evaluations, by model; a model in several folders has as many seeds.
 
     Raises:
         UserError: a folder has no such file, or they are not over the same targets.

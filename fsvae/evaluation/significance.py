@@ -1,8 +1,8 @@
-"""How sure a difference between two models is: the paired bootstrap over users, and the spread over seeds.
+"""The uncertainty of a difference between two models: the paired bootstrap over users, and the spread over seeds.
 
-A figure of a table is a mean over targets, and the targets of one user go together, so users are drawn, with all their
-targets (Field and Welsh, 2007: the cluster bootstrap). Each resample's mean is the ratio of two sums over the drawn
-users, of the differences and of the numbers of targets: the same mean over targets as in the table.
+A figure of a table is a mean over targets, and the targets of one user are dependent, so users are drawn, with all
+their targets (Field and Welsh, 2007: the cluster bootstrap). Each resample's mean is the ratio of two sums over the
+drawn users, of the differences and of the numbers of targets: the same mean over targets as in the table.
 
 Shape suffixes: U users, R resamples, M figures, G groups of figures that are over the same targets, 2 the two models.
 """
@@ -22,15 +22,15 @@ _WEIGHTS_AT_ONCE = 1 << 20  # 8 MiB of float64 weights
 
 @dataclass
 class BootstrapConfig:
-    """How intervals are made."""
+    """Settings of the bootstrap intervals."""
 
     resamples: int = 10_000
-    """Number of draws of as many users as there are, with replacement."""
+    """Number of resamples; each draws as many users as there are, with replacement."""
     level: float = 0.95
-    """Share of the resamples in the interval, which leaves equally many on both sides (Efron's percentiles)."""
+    """Share of the resamples in the interval; equally many lie on both sides (Efron's percentiles)."""
     least_users: int = 10
-    """Number of users below which there is no interval: it would be too narrow (with 10 users who listen very
-    unequally, 95 % is 87 %; with 40, 92 %)."""
+    """Least number of users for an interval; with fewer it would be too narrow (for 10 users who listen very unequally,
+    a 95 % interval covers 87 %; for 40, 92 %)."""
     seed: int = 1
     """Seed of the draws; the same for every model and figure, so that intervals can be compared."""
 
@@ -46,13 +46,13 @@ def bootstrap_ratios(
 ) -> tuple[Floats, Floats]:
     """Return the lower and upper ends [M] of the intervals of sum(sums) / sum(counts) over users.
 
-    Resamples without a single target of a group say nothing of its figures. NaN where too few users have a target.
+    Resamples without a target of a group are left out of its figures. NaN where too few users have a target.
 
     Args:
         sums_UM: each user's sum of each figure.
         counts_UG: each user's number of targets in each group.
         group_M: the group of each figure.
-        config: how intervals are made.
+        config: settings of the intervals.
     """
     n_users = len(sums_UM)
     ratios_RM = np.full((config.resamples, sums_UM.shape[1]), np.nan)
@@ -80,8 +80,8 @@ def seed_margins(spread_2M: Floats, seeds_2M: NDArray[np.int64], level: float) -
     NaN where neither model has two seeds.
 
     Args:
-        spread_2M: standard deviations over seeds (n - 1); NaN of a model with one, as if no other would change it.
-        seeds_2M: how many seeds each model has.
+        spread_2M: standard deviations over seeds (n - 1); NaN of a model with one seed, taken as a spread of 0.
+        seeds_2M: number of seeds of each model.
         level: share of such intervals that hold the true difference.
     """
     of_mean_2M = np.where(np.isnan(spread_2M), 0.0, spread_2M) ** 2 / seeds_2M

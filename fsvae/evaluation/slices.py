@@ -1,4 +1,4 @@
-"""Slices of the targets: in which situations a model is good, told from the dataset alone."""
+"""Slices of the targets by situation, computed from the dataset alone."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MEANINGS = (
     "tracks: the most popular ones that make up a third of the training listens, those of the next third, and the "
     "others."
 )
-"""What the slices are, in short, for those who read a report."""
+"""Short description of the slices for readers of a report."""
 
 Slices = dict[str, NDArray[np.bool_]]
-"""Name → [N] the targets in the slice."""
+"""Name of a slice → [N] whether each target is in it."""
 
 
 def slices(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     """Return the slices of some targets, flat positions in ascending order; those of a group do not overlap.
 
     * ``repeat track``, ``new track``: the user has listened to the track before, or never.
-    * ``session start``, ``within session``: the listen opens a session (`features.sessions`), or goes on with one.
+    * ``session start``, ``within session``: the listen opens a session (`fsvae.features.sessions`), or continues one.
     * ``light users``, ``medium users``, ``heavy users``: thirds of the users, by their listens in the training period.
       They are thirds of the users that have a target and a training listen, not of the targets; users with equally many
       listens are in the same third.
@@ -78,7 +78,7 @@ def _by_popularity(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
     count = train_counts(dataset)
     ascending = np.sort(count)
     listens_up_to = np.concatenate([[0], np.cumsum(ascending)])
-    # Listens to tracks that are more popular: equally popular tracks are in the same slice, whatever their index.
+    # Listens to more popular tracks: equally popular tracks are in the same slice, whatever their index.
     more = listens_up_to[-1] - listens_up_to[np.searchsorted(ascending, count, side="right")]
     third = np.minimum(3 * more // max(int(listens_up_to[-1]), 1), 2)
     track = dataset.listens.track[targets]

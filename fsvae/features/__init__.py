@@ -1,1 +1,1 @@
-"""Features of listens (fast) and of users (slow): pure functions that all parts share."""
+"""Features of listens (fast) and of users (slow): pure functions shared by training, evaluation and serving."""

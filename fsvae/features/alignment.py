@@ -1,12 +1,12 @@
-"""One track space across retrains: turned onto the space before it, and what of the drift is left.
+"""One track space across retrains: each is turned onto the one before it, and the remaining drift is measured.
 
-word2vec fixes a space only up to a rotation, so two trainings are comparable only after the one is turned onto the
-other (Hamilton, Leskovec and Jurafsky, "Diachronic word embeddings reveal statistical laws of semantic change", ACL
-2016, section 2.2). A rotation leaves all lengths, distances and neighbours within a space as they are; the vectors
-stay of length 1, and their common mean, which `train_track_vectors` took away before, stays near 0. So nothing is
-moved but the axes, and no mean is taken away here: the shared tracks' mean is part of where they lie.
+word2vec fixes a space only up to a rotation, so two trainings are comparable only after one is turned onto the other
+(Hamilton, Leskovec and Jurafsky, "Diachronic word embeddings reveal statistical laws of semantic change", ACL 2016,
+section 2.2). A rotation keeps all lengths, distances and neighbours within a space; the vectors keep length 1, and
+their common mean, which `train_track_vectors` has subtracted, stays near 0. No mean is subtracted here: the shared
+tracks' mean is part of their place.
 
-No vector is a row of NaN throughout.
+A track without a vector is a row of NaN.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 
 NEIGHBOURS = 10
 _MAX_QUERIES = 2_000
-"""Neighbours are compared for this many shared tracks at most: enough for two digits, and seconds at 100 000 tracks."""
+"""Most shared tracks whose neighbours are compared: enough for two digits; takes seconds at 100 000 tracks."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the shared tracks moved between two spaces; cosine distances are 1 - cosine similarity, 0 to 2."""
+    """Movement of the shared tracks between two spaces; cosine distances are 1 - cosine similarity, 0 to 2."""
 
     shared: int
-    """Tracks with a vector in both spaces."""
+    """Number of tracks with a vector in both spaces."""
     mean_before: float
     """Mean cosine distance of a track's two vectors before alignment."""
     p90_before: float
-    """90th percentile of the same."""
+    """90th percentile of that distance."""
     mean_after: float
     """Mean cosine distance after alignment: the drift that remains."""
     p90_after: float
-    """90th percentile of the same."""
+    """90th percentile of that distance after alignment."""
     neighbour_overlap: float
     """Share of a track's 10 nearest shared tracks that are the same in both spaces; no rotation changes it."""
 
@@ -58,10 +58,10 @@ def in_order_of(track_ids: list[str], old_ids: list[str], old: NDArray[np.float3
 
 
 def align(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[NDArray[np.float32], Drift | None]:
-    """Turn a new space so that the tracks it shares with the old one lie as near to their old places as can be.
+    """Turn a new space so that the tracks it shares with the old one lie as near as possible to their old places.
 
-    Orthogonal Procrustes (Schönemann, Psychometrika 1966): the rotation (or reflection) R that makes the squared
-    distances |new R - old|^2 of the shared tracks least.
+    Orthogonal Procrustes (Schönemann, Psychometrika 1966): the rotation (or reflection) R that minimises the squared
+    distances |new R - old|^2 of the shared tracks.
 
     Args:
         new: [n, D] unit vectors.
@@ -96,7 +96,7 @@ def align(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[NDArray[n
 
 
 def _neighbour_overlap(new: NDArray[np.float32], old: NDArray[np.float32]) -> float:
-    """Return the mean share of common neighbours, over tracks that are evenly spread over the rows."""
+    """Return the mean share of common neighbours, over tracks spread evenly over the rows."""
     n = len(new)
     k = min(NEIGHBOURS, n - 1)
     if k == 0:

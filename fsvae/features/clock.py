@@ -1,4 +1,4 @@
-"""Times: microseconds since 1970 UTC, the hours and days in them, and how they are written."""
+"""Times: microseconds since 1970 UTC, their hours and days, and their text form."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What track vectors are learned from: sessions or playlists as arrays of track indices, read anew for every epoch.
+"""The corpus of track vectors: sessions or playlists as arrays of track indices, read anew for every epoch.
 
-Everything here is read in chunks and can be read again, so that no more than one chunk lies in memory.
+Everything here is restartable and read in chunks, so that no more than one chunk is in memory.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Listening = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]
 """Some users' listens: offsets [U + 1], track index [N], played_at [N] in microseconds since 1970 UTC."""
 
 OpenFile = Callable[[], Any]
-"""Opens a Parquet file, wherever it lies: `partial(open, path, "rb")`, `partial(filesystem.open_input_file, name)`."""
+"""Function that opens a Parquet file: `partial(open, path, "rb")`, `partial(filesystem.open_input_file, name)`."""
 
 
 class Corpus:
-    """Corpus out of flat arrays: one array of track indices for each session or playlist.
+    """A corpus cut from flat arrays: one array of track indices for each session or playlist.
 
-    Iterate it as often as you like; each time it reads `chunks` once.
+    It can be iterated many times; each time it reads `chunks` once.
     """
 
     def __init__(self, chunks: Iterable[tuple[NDArray[np.int32], NDArray[np.int64]]]) -> None:
-        """Take chunks of whole corpus.
+        """Take chunks of whole sessions or playlists.
 
         Args:
-            chunks: restartable; pairs of [N] track indices, sentence after sentence, and [S] where each sentence
-                begins in them (ascending, the first at 0). A list with one pair will do for what is in memory.
+            chunks: restartable; pairs of [N] track indices, session after session, and [S] the index at which each
+                session begins (ascending, the first at 0). For a corpus in memory, a list with one pair.
         """
         self._chunks = chunks
 
@@ -49,7 +49,7 @@ class TrainingSessions:
     """The sessions of the training period, as chunks for `Corpus`: whole users in, whole sessions out.
 
     A session ends at a pause of more than 30 minutes (`fsvae.features.sessions`), at the user's last listen or where
-    the training period ends. Tracks outside the catalogue are left out; they do not part a session.
+    the training period ends. Tracks outside the catalogue are left out; they do not split a session.
     """
 
     def __init__(self, sequences: Iterable[Listening], train_until_us: int, n_tracks: int) -> None:
@@ -72,10 +72,10 @@ class TrainingSessions:
 
 
 class SequenceFiles:
-    """Users' listens out of Parquet files with `schema.SEQUENCES`, some users at a time."""
+    """Users' listens from Parquet files with `schema.SEQUENCES`, some users at a time."""
 
     def __init__(self, files: Sequence[OpenFile], users_per_chunk: int = 1_000) -> None:
-        """Take the files, and how many users are read at once; memory is that of their listens."""
+        """Take the files and the number of users read at once; memory is that of their listens."""
         self._files = files
         self._users = users_per_chunk
 
@@ -91,13 +91,13 @@ class SequenceFiles:
 
 
 class PlaylistFiles:
-    """Playlists out of Parquet files with `schema.PLAYLISTS`, as chunks for `Corpus`.
+    """Playlists from Parquet files with `schema.PLAYLISTS`, as chunks for `Corpus`.
 
-    The rows of a playlist stand together, in order of position. Tracks outside the catalogue are left out.
+    The rows of a playlist are consecutive, in order of position. Tracks outside the catalogue are left out.
     """
 
     def __init__(self, files: Sequence[OpenFile], track_ids: list[str], rows_per_chunk: int = 1_000_000) -> None:
-        """Take the files, the catalogue in order, and how many rows are read at once.
+        """Take the files, the catalogue in order, and the number of rows read at once.
 
         Memory is that of these rows and of the longest playlist.
         """

@@ -1,9 +1,9 @@
-"""How many different items (tracks or artists) users listened to in the window, folded over blocks of days.
+"""Number of different items (tracks or artists) that users listened to in the window, folded over blocks of days.
 
-A listen counts for the snapshots of the days behind it, until its user listens to the item again or the window has
-passed over it: so every user's items are counted once each, by the latest listen.
+A listen counts for the snapshots of the days after it, until its user listens to the item again or the listen leaves
+the window: so each of a user's items is counted once, by its latest listen.
 
-Shape suffixes: U users, W days of the block and the one behind it, P (user, item) pairs of the past, B those of the
+Shape suffixes: U users, W days of the block and the one after it, P (user, item) pairs of the past, B those of the
 block.
 """
 
@@ -23,12 +23,12 @@ _ITEM_BITS = 32
 
 @dataclass(frozen=True)
 class Latest:
-    """The latest day on which each user listened to each item."""
+    """Latest days on which each user listened to each item."""
 
     pair_P: Ints
-    """user * 2^32 + item, sorted."""
+    """[P] user * 2^32 + item, sorted."""
     day_P: Ints
-    """Days since 1970 UTC."""
+    """[P] days since 1970 UTC."""
 
     @property
     def users(self) -> Ints:
@@ -37,40 +37,40 @@ class Latest:
 
     @classmethod
     def nothing(cls) -> Latest:
-        """Return that of nobody."""
+        """Return the latest days of no users."""
         none = np.zeros(0, dtype=np.int64)
         return cls(none, none)
 
 
 @dataclass(frozen=True)
 class Distinct:
-    """What `count_distinct` finds."""
+    """The result of `count_distinct`."""
 
     items_UW: Ints
-    """Different items in the window before each day."""
+    """Number of different items in the window before each day."""
     first_user: Ints
-    """The listens that were the very first of their user to their item: the user of each, and the day."""
+    """Users of the listens that were the first of their user to their item; `first_day` holds their days."""
     first_day: Ints
     latest: Latest
-    """Latest days by the end of the block."""
+    """Latest days at the end of the block."""
 
 
 def count_distinct(latest: Latest, user: Ints, item: Ints, day: Ints, users: int, first: int, end: int) -> Distinct:
-    """Count the items of listens of the days `first` .. `end` - 1, of whose past `latest` tells.
+    """Count the items of listens of the days `first` .. `end` - 1; `latest` holds the past of them.
 
     Args:
-        latest: of the days before `first`.
-        user: below `users`, of each listen.
-        item: from 0 to 2^32 - 1.
-        day: days since 1970 UTC.
-        users: how many there are.
-        first: the first day of the block.
-        end: the day behind its last one.
+        latest: latest days before `first`.
+        user: user of each listen, below `users`.
+        item: item of each listen, from 0 to 2^32 - 1.
+        day: day of each listen, in days since 1970 UTC.
+        users: number of users.
+        first: first day of the block.
+        end: the day after its last one.
     """
     width = end - first + 1
     day_bits = width.bit_length()
     assert users < 1 << 63 - _ITEM_BITS - day_bits, "a listen's user, item and day fit into one number"
-    # One listen of a user to an item on a day is as good as many.
+    # Several listens of a user to an item on a day count as one.
     key = np.sort((user << _ITEM_BITS | item) << day_bits | (day - first))
     key = key[np.diff(key, prepend=-1) != 0]
     pair, since = key >> day_bits, key & (1 << day_bits) - 1
@@ -81,7 +81,7 @@ def count_distinct(latest: Latest, user: Ints, item: Ints, day: Ints, users: int
     known_B = np.append(latest.pair_P, -1)[place_B] == pair_B
     known_P, new_B = place_B[known_B], np.flatnonzero(~known_B)
 
-    # A listen counts until its window ends or the next one to the item; one of before the block from its beginning.
+    # A listen counts until its window ends or the item is heard again; one before the block, from the block's start.
     until_P = latest.day_P + (WINDOW_DAYS - first)
     inside_P = until_P >= 0
     until_P[known_P] = np.minimum(until_P[known_P], since_B[known_B])

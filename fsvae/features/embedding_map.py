@@ -1,7 +1,7 @@
-"""Audio embeddings mapped into the track space by ridge regression, and how well that does on tracks held out.
+"""Audio embeddings mapped into the track space by ridge regression, and the quality of the map on held-out tracks.
 
-The idea is that of van den Oord, Dieleman and Schrauwen ("Deep content-based music recommendation", NIPS 2013): learn
-what co-listening says of a track from its sound, where there is enough listening, and use it where there is none.
+Following van den Oord, Dieleman and Schrauwen ("Deep content-based music recommendation", NIPS 2013), the map from
+sound to co-listening is learned on tracks with enough listens and used on those without.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HELD_OUT_EVERY = 5
-"""Each fifth track is held out to choose the penalty and to compare with other ways to a vector."""
+"""Interval of the held-out tracks: each fifth chooses the penalty and compares the map with other imputations."""
 _PENALTIES = np.logspace(-4, 2, 7)
-"""Candidates, relative to the mean variance of the embedding's principal axes."""
+"""Candidate penalties, relative to the mean variance of the embedding's principal axes."""
 
 EmbeddingMap = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-"""A linear map from embeddings to track vectors, not of length 1: [n, E] → [n, D]."""
+"""Linear map from embeddings to track vectors, not of length 1: [n, E] → [n, D]."""
 
 
 def held_out(n: int) -> NDArray[np.bool_]:
-    """Return which of n tracks are held out, [n]; catalogues are in order of listens, so all of its range is."""
+    """Return which of n tracks are held out, [n]; catalogues are in order of listens, so they cover all its range."""
     return np.asarray(np.arange(n) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1)
 
 
 def fit_embedding_map(
     embeddings: NDArray[np.float32], vectors: NDArray[np.float32]
 ) -> tuple[EmbeddingMap, NDArray[np.float64]]:
-    """Fit the map on tracks that have both, with the penalty that does best on the tracks held out.
+    """Fit the map on tracks that have both, with the penalty that is best on the held-out tracks.
 
     Args:
         embeddings: [n, E] finite, n at least 5.
         vectors: [n, D] unit vectors of the same tracks.
 
     Returns:
-        The map, fitted on all n, and the cosine similarities of the held-out tracks' vectors with what a map fitted
-        on the others makes of them, [sum(held_out(n))].
+        The map, fitted on all n, and the cosine similarities of the held-out tracks' vectors with the output of a map
+        fitted on the others, [sum(held_out(n))].
     """
     held = held_out(len(vectors))
     candidates = [_fit(embeddings[~held], vectors[~held], penalty) for penalty in _PENALTIES]

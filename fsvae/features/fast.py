@@ -1,4 +1,4 @@
-"""Fast features: what one listen, or one request, tells beside the track itself.
+"""Fast features: the inputs that one listen, or one request, gives beside the track itself.
 
 The same two functions serve the prepared dataset, training, evaluation and the endpoint.
 """
@@ -13,7 +13,7 @@ from fsvae.features.sessions import NEVER, is_session_start
 
 LISTEN_FEATURES = ("log_gap", "new_session", "hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "played_fraction")
 REQUEST_FEATURES = LISTEN_FEATURES[:-1]
-"""A request knows when it is made and how long ago the last listen was, but not how long the next one will be heard."""
+"""Names of the features of a request: those of a listen but for the played share, which is not known yet."""
 
 _MAX_GAP_S = 28 * 86_400.0
 
@@ -26,7 +26,7 @@ def request_features(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> N
 
     Args:
         at: [...] microseconds since 1970 UTC.
-        previous_at: [...] likewise, or `sessions.NEVER`.
+        previous_at: [...] microseconds since 1970 UTC, or `sessions.NEVER`.
 
     Returns:
         [..., 6] float32.

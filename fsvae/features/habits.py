@@ -1,10 +1,10 @@
-"""The habits of slow snapshots, folded over blocks of days: what was, and a block's events, give the block's snapshots.
+"""The habits of slow snapshots, folded over blocks of days: the past and a block's events give its snapshots.
 
-So a new day needs the past's few arrays and not its events, and a rebuild block by block gives the very same numbers:
-all of them are made of whole counts. Everything is vectorised over the users.
+A new day needs the few arrays of the past and not its events, and a rebuild block by block gives identical numbers, as
+all are computed from whole counts. Everything is vectorised over the users.
 
-Shape suffixes: U users, G (user, day) pairs with events, C what is counted, S snapshots, H habits, W days of the block
-and the one behind it.
+Shape suffixes: U users, G (user, day) pairs with events, C counts, S snapshots, H habits, W days of the block and the
+one after it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COUNTED = ("listen", "skip", "like", "save")
 _REPEATS = len(_COUNTED)
 _HOURS = slice(_REPEATS + 1, _REPEATS + 25)
 DAY_COUNTS = (*_COUNTED, "repeat", *(f"hour_{hour:02d}" for hour in range(24)))
-"""What is counted on each day: events of four kinds, listens that are repeats, listens in each hour."""
+"""Names of the counts of a day: events of four kinds, listens that are repeats, listens in each hour."""
 _N_COUNTS = len(DAY_COUNTS)
 _COLUMN_OF_KIND = np.array([_COUNTED.index(kind) if kind in _COUNTED else _N_COUNTS for kind in KINDS])
 _NEVER = np.iinfo(np.int64).max
@@ -33,23 +33,23 @@ _NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Past:
-    """What the snapshots of later days need to know of the days so far.
+    """The state of the days so far that the snapshots of later days are computed from.
 
-    It holds all that a snapshot as of any day behind a user's latest listen is made of (`fsvae.features.recent_days`).
+    It suffices for a snapshot as of any day after a user's latest listen (`fsvae.features.recent_days`).
     """
 
     first_event_U: Ints
-    """Day of each user's first event; a large number where there is none."""
+    """[U] day of each user's first event; a large number where there is none."""
     first_listen_U: Ints
-    """Day of each user's first listen; a large number where there is none."""
+    """[U] day of each user's first listen; a large number where there is none."""
     last_listen_U: Ints
-    """Day of the latest listen; -1 where there is none."""
+    """[U] day of each user's latest listen; -1 where there is none."""
     user_G: Ints
-    """(user, day) pairs with events from 27 days before the user's latest listen on, or, where there is no listen, in
-    the last 28 days, sorted."""
+    """[G] users of the (user, day) pairs, sorted, with events from 27 days before the user's latest listen on, or in
+    the last 28 days for a user without a listen; `day_G` holds their days."""
     day_G: Ints
     counts_CG: NDArray[np.int32]
-    """Counts of each of those days: DAY_COUNTS."""
+    """[C, G] counts of each of those days (DAY_COUNTS)."""
     tracks: Latest
     artists: Latest
 
@@ -61,7 +61,7 @@ class Past:
         return cls(none, none, none, none, none, counts, Latest.nothing(), Latest.nothing())
 
     def with_users(self, users: int) -> Past:
-        """Return the same past of more users, of whom nothing is known."""
+        """Return the same past with more users, who have no events."""
         more = users - len(self.first_event_U)
         return replace(
             self,
@@ -77,9 +77,9 @@ def fold(
     """Return HABITS of the snapshots (user, day), and the past of the days from `end` on.
 
     Args:
-        past: of the days before `first`.
+        past: past of the days before `first`.
         events: all events of the days `first` .. `end` - 1, each user's in order of time.
-        users: how many users there are by `end`; the past may know fewer.
+        users: number of users by `end`; the past may know fewer.
         first: first day of the block [days since 1970 UTC].
         end: the day after its last one.
         user_S: users of the snapshots.
@@ -124,7 +124,7 @@ def fold(
 def _kept_days(
     past: Past, active: _ActiveDays, counts_CG: NDArray[np.int32], last_listen_U: Ints, end: int
 ) -> tuple[Ints, Ints, NDArray[np.int32]]:
-    """Return `Past.user_G`, `Past.day_G` and `Past.counts_CG` behind a block."""
+    """Return `Past.user_G`, `Past.day_G` and `Past.counts_CG` after a block."""
     older = ~active.of_past
     user_G = np.append(past.user_G[older], active.user_G)
     day_G = np.append(past.day_G[older], active.day_G)
@@ -144,7 +144,7 @@ def habits_of(
     tenure_S: Ints,
     recency_S: Ints,
 ) -> NDArray[np.float32]:
-    """Return HABITS of snapshots from what was counted in their windows: [S, len(HABITS)] float32.
+    """Return HABITS of snapshots from the counts of their windows: [S, len(HABITS)] float32.
 
     Args:
         known_S: whether the user has any event before the snapshot.
@@ -188,12 +188,12 @@ def snapshot_days(user: Ints, played_at: Ints) -> tuple[Ints, Ints]:
     day = played_at // DAY_US
     span = int(day.max(initial=0)) + 1
     keys = user * span + day
-    keys = np.unique(keys[np.diff(keys, prepend=-1) != 0])  # those of a user's day mostly stand together
+    keys = np.unique(keys[np.diff(keys, prepend=-1) != 0])  # equal keys are mostly adjacent: drop them first
     return keys // span, keys % span
 
 
 class _ActiveDays:
-    """The (user, day) pairs with events in a block or in the 28 days before it, in order: a row each."""
+    """The (user, day) pairs with events in a block or in the 28 days before it, sorted, one a row."""
 
     def __init__(self, past: Past, user: Ints, day: Ints, users: int, first: int, end: int) -> None:
         self._first = first
@@ -211,11 +211,11 @@ class _ActiveDays:
         return user * self._days + (day - self._base)
 
     def row(self, user: Ints, day: Ints) -> Ints:
-        """Return how many rows lie before each pair: its own row, where it has events."""
+        """Return the number of rows before each pair: its own row, where it has events."""
         return self._row[self._cell(user, day)]
 
     def counts(self, past: Past, events: Events, is_listen: NDArray[np.bool_], tracks: Distinct) -> NDArray[np.int32]:
-        """Return what is counted on each day, [C, G]."""
+        """Return the counts of each day, [C, G]."""
         rows = len(self.day_G)
         hour = events.played_at // HOUR_US
         row, hour = self.row(events.user, hour // 24), hour % 24
@@ -237,7 +237,7 @@ class _ActiveDays:
         return until[:, self.row(user_S, day_S)] - until[:, self.row(user_S, day_S - WINDOW_DAYS)]
 
     def last_listen(self, listens_G: NDArray[np.int32], before_U: Ints, user_S: Ints, day_S: Ints) -> Ints:
-        """Return the day of the latest listen before each snapshot: `before_U`, if it is none of these days."""
+        """Return the day of the latest listen before each snapshot: `before_U`, if none of these days has one."""
         rows = np.where(listens_G > 0, np.arange(len(listens_G)), -1)
         latest = np.append(-1, np.maximum.accumulate(rows))[self.row(user_S, day_S)]
         own = latest >= self.row(user_S, np.full(len(user_S), self._base))
@@ -245,7 +245,7 @@ class _ActiveDays:
 
 
 def _first(known_U: Ints, user: Ints, day: Ints) -> Ints:
-    """Return the first day of each user: the one that is known, or that of these events, in order of time."""
+    """Return the first day of each user: the known one, or that of these events, which are in order of time."""
     first = np.full(len(known_U), _NEVER)
     first[user[::-1]] = day[::-1]  # the earliest is written last
     return np.asarray(np.minimum(known_U, first))

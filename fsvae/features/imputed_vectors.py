@@ -1,7 +1,7 @@
-"""Imputed vectors: for new and rare tracks, from audio, album or artist, each with its origin.
+"""Imputed vectors of new and rare tracks, from audio, album or artist, each with its origin.
 
-All that is imputed comes from the catalogue's vectors, which are learned in the training period, so nothing of later
-listening leaks in.
+All imputed vectors are computed from the catalogue's, which are learned in the training period, so later listens do
+not leak in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fsvae.features.embedding_map import cosine, fit_embedding_map, held_out
 
 ORIGINS = ("trained", "embedding", "album", "artist", "none")
-"""Where a track's vector comes from, by code.
+"""Origins of a track's vector, by code.
 
 * ``trained``: learned from the sessions or playlists of the training period.
 * ``embedding``: its audio embedding, mapped into the track space (`fsvae.features.embedding_map`).
@@ -25,7 +25,7 @@ ORIGINS = ("trained", "embedding", "album", "artist", "none")
 """
 
 MIN_FIT = 50
-"""Fewer tracks than this with a vector and an embedding are too few to learn a map from."""
+"""Least number of tracks with a vector and an embedding to learn a map from."""
 
 Source = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
@@ -33,10 +33,10 @@ Source = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 def impute_vectors(
     tracks: pl.DataFrame, vectors: NDArray[np.float32], embeddings: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Return a vector for every track, its own, an imputed one, or none, and its origin.
+    """Return a vector for every track (its own, an imputed one, or none) and its origin.
 
-    The album comes first, then the artist. An embedding comes before both where, on catalogue tracks
-    held out, it is nearer to their vectors than their album or artist would be, and after both where it is not.
+    The album comes first, then the artist. An embedding comes before both where, on held-out catalogue tracks, it is
+    nearer to their vectors than their album or artist would be, and after both otherwise.
 
     Args:
         tracks: T rows with the columns of `schema.TRACKS`, the catalogue first. The artist is `artist_id`, else
@@ -69,7 +69,7 @@ def impute_vectors(
 
 
 def _codes(tracks: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return a number for each track's artist and for its album, -1 where not known, [T] each."""
+    """Return codes of each track's artist and album, -1 where not known, [T] each."""
     name = pl.when(pl.col("artist_id").is_null()).then("artist_name").alias("artist_name")
     known = pl.any_horizontal(pl.col("artist_id", "artist_name").is_not_null())
     artist, album = pl.struct("artist_id", name), pl.struct("artist_id", name, "album")
@@ -84,7 +84,7 @@ def _codes(tracks: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 class _GroupMean:
-    """The mean direction of the trained tracks of a track's group; 0 where there are none."""
+    """The mean direction of the trained tracks of each track's group; 0 where there are none."""
 
     def __init__(self, group: NDArray[np.int64], trained: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         self._group = group
@@ -96,7 +96,7 @@ class _GroupMean:
         return self._sums[self._group[track]]
 
     def of_the_others(self, track: NDArray[np.int64], own: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the same for trained tracks, as if their own vectors were not known."""
+        """Return the mean direction for trained tracks without their own vectors."""
         return self._sums[self._group[track]] - np.where(self._group[track, None] >= 0, own, 0.0)
 
 

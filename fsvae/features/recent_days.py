@@ -1,10 +1,10 @@
-"""Habits as of any day behind a user's latest listen: with no listen in between, days only leave the window.
+"""Habits as of any day after a user's latest listen: with no listen in between, days only leave the window.
 
-So a request is answered with the snapshot that an evaluation of a listen at that time would read, whether its day lies
-within the dataset or long after it. The counts of a few days a user are enough for it: of tracks and artists no more
-than on how many of them the latest listen was on each day.
+So a request is answered with the snapshot that an evaluation of a listen at that time would read, whether its day is
+within the dataset or long after it. Counts of a few days of each user suffice; tracks and artists need only the number
+of them whose latest listen was on each day.
 
-Shape suffixes: U users, P (user, item) pairs, G (user, day) pairs, C what is counted.
+Shape suffixes: U users, P (user, item) pairs, G (user, day) pairs, C counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fsvae.features.habits import DAY_COUNTS, Ints, Past, by_weekday, habits_of
 from fsvae.features.slow import WINDOW_DAYS
 
 RECENT_COUNTS = (*DAY_COUNTS, "latest_tracks", "latest_artists")
-"""What is counted on each day: DAY_COUNTS, and the tracks and the artists whose latest listen is on the day."""
+"""Names of the counts of a day: DAY_COUNTS, and the tracks and the artists whose latest listen is on the day."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class RecentDays:
     """The days with events of users with listens, from 27 days before each one's latest listen on."""
 
     user_G: Ints
-    """User of each day, ascending."""
+    """[G] user of each day, ascending."""
     day_G: Ints
-    """Days since 1970 UTC, ascending within a user."""
+    """[G] days since 1970 UTC, ascending within a user."""
     counts_GC: NDArray[Any]
-    """Counts of each day, whole numbers: RECENT_COUNTS."""
+    """[G, C] counts of each day, whole numbers (RECENT_COUNTS)."""
 
     @classmethod
     def of(cls, past: Past) -> RecentDays:
-        """Return what a past knows of them."""
+        """Return the recent days of a past."""
         kept = past.last_listen_U[past.user_G] >= 0
         user_G, day_G = past.user_G[kept], past.day_G[kept]
         latest = [_on_day(items, user_G, day_G) for items in (past.tracks, past.artists)]
@@ -49,7 +49,7 @@ class RecentDays:
         return self.counts_GC[:, 0]
 
     def rows(self, user: int) -> slice:
-        """Return where the days of a user are."""
+        """Return the rows of a user's days."""
         begin, end = np.searchsorted(self.user_G, [user, user + 1])
         return slice(int(begin), int(end))
 
@@ -57,9 +57,9 @@ class RecentDays:
         """Return HABITS of a user's snapshot, [len(HABITS)] float32.
 
         Args:
-            user: the user.
-            first_listen: the day of the user's first listen of all.
-            day: the day of the snapshot, behind the day of the latest listen.
+            user: row of the user.
+            first_listen: day of the user's first listen [days since 1970 UTC].
+            day: day of the snapshot, after the day of the latest listen [days since 1970 UTC].
         """
         rows = self.rows(user)
         day_G, counts_CG = self.day_G[rows], self.counts_GC[rows].T

@@ -11,7 +11,7 @@ SESSION_GAP_US = 30 * 60 * SECOND_US
 """A pause longer than this (30 minutes, in microseconds) starts a new session."""
 
 NEVER = np.iinfo(np.int64).min
-"""The time of the previous listen where there is none."""
+"""Time of the previous listen where there is none."""
 
 
 def previous_times(offsets: NDArray[np.int64], played_at: NDArray[np.int64]) -> NDArray[np.int64]:

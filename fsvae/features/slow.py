@@ -1,8 +1,8 @@
-"""Slow features: what a user's last 28 days look like, as of 00:00 UTC of a day.
+"""Slow features: a summary of a user's last 28 days, as of 00:00 UTC of a day.
 
-A snapshot of day D knows events of the days before D and nothing later, so it may be used for every request of day D.
-It has two sides: the habits below (`fsvae.features.habits`), which a prepared dataset holds, and the taste, decayed
-mean track vectors (`fsvae.features.taste`), which is made of the track space when it is needed.
+A snapshot of day D holds events of the days before D and nothing later, so it may be used for every request of day D.
+It has two parts: the habits below (`fsvae.features.habits`), which a prepared dataset holds, and the taste, decayed
+mean track vectors (`fsvae.features.taste`), which is computed from the track space when it is needed.
 """
 
 from __future__ import annotations

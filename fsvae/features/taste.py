@@ -1,6 +1,6 @@
 """The taste of slow snapshots: exponentially decayed means of the vectors of the tracks a user listened to.
 
-It depends on the track space, so it is not stored with a dataset: a snapshot's taste is made, when it is wanted, of the
+It depends on the track space, so it is not stored with a dataset: a snapshot's taste is computed on reading from the
 sums of each active day, of which a window holds at most 28.
 """
 
@@ -24,9 +24,9 @@ class DaySums:
     key: NDArray[np.int64]
     """[G] (user, day) as one integer, sorted."""
     total: NDArray[np.float32]
-    """[G, D]"""
+    """[G, D] sum of the track vectors of the day's listens."""
     listens: NDArray[np.int64]
-    """[G]"""
+    """[G] number of those listens."""
 
     @classmethod
     def of(
@@ -86,7 +86,7 @@ class DaySums:
         return out.reshape(len(user), -1)
 
     def taste_of(self, user: int, day: int) -> NDArray[np.float32]:
-        """Return the `taste` of a single snapshot, equal to the bit, in a small part of the time.
+        """Return the `taste` of a single snapshot, bit-identical, in a fraction of the time.
 
         Returns:
             [len(HALF_LIVES_DAYS) * D] float32.

@@ -12,12 +12,12 @@ from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 
 _LONGEST = 10_000
-"""gensim drops what a sentence has beyond this many words (MAX_SENTENCE_LEN), so longer ones are cut."""
+"""Most tracks of a session that gensim reads (its MAX_SENTENCE_LEN); longer sessions are cut."""
 _BATCH = 1_000
-"""Corpus that are turned into words together."""
+"""Number of sessions that are converted for gensim together."""
 
 _WARM_LENGTH = 3.0
-"""The length that vectors have at the end of a training, about; from there a warm start moves least (decisions.md)."""
+"""Approximate length of vectors at the end of a training; from it a warm start moves least (decisions.md)."""
 
 
 def train_track_vectors(
@@ -29,27 +29,27 @@ def train_track_vectors(
     on_epoch: Callable[[], None] | None = None,
     counts: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Learn unit vectors for tracks 0 .. n_tracks - 1 from what is played together in the training period.
+    """Learn unit vectors for tracks 0 .. n_tracks - 1 from co-occurrence in the training period.
 
     One worker and gensim's seeded generator make the result bit-identical for the same input. The mean vector, which
-    all tracks share and which tells nothing, is taken away (Mu and Viswanath, "All-but-the-top", ICLR 2018), and
-    vectors are scaled to length 1, so that L2 and cosine distance order the tracks alike and no track is near for
-    being frequent. A rotation (`fsvae.features.alignment`) keeps both.
+    carries no information on single tracks, is subtracted (Mu and Viswanath, "All-but-the-top", ICLR 2018), and vectors
+    are scaled to length 1, so that L2 and cosine distance order the tracks alike and frequent tracks are not nearer. A
+    rotation (`fsvae.features.alignment`) keeps both.
 
-    Memory: the vectors, and what `corpus` holds at a time.
+    Memory: the vectors, and the part of `corpus` that is in memory at a time.
 
     Args:
         corpus: sessions or playlists, each an array of track indices below `n_tracks`; iterated once an epoch, and
             once before if `counts` is not given.
         n_tracks: size of the catalogue.
         config: hyper-parameters.
-        seed: of the initial vectors and the sampling.
+        seed: seed of the initial vectors and the sampling.
         initial: [n_tracks, dim] unit vectors to start from (those of the last training); a row of NaN starts anew.
         on_epoch: called after each epoch, for a progress bar.
-        counts: [n_tracks] how often each track occurs in `corpus`.
+        counts: [n_tracks] number of occurrences of each track in `corpus`.
 
     Returns:
-        [n_tracks, dim] float32; a row of NaN for a track that occurs in no sentence.
+        [n_tracks, dim] float32; a row of NaN for a track that does not occur in `corpus`.
 
     Raises:
         UserError: no catalogue track occurs in the corpus.
@@ -70,7 +70,7 @@ def train_track_vectors(
         vector_size=config.dim,
         sg=1,
         min_count=1,
-        sorted_vocab=0,  # word, row and place in the vocabulary are one number, which gensim takes as it is
+        sorted_vocab=0,  # keeps the row of each track as its number in gensim
         workers=1,
         seed=seed,
         window=config.window,
@@ -99,18 +99,18 @@ def _count(corpus: Iterable[NDArray[np.int32]], n_tracks: int) -> NDArray[np.int
 
 
 def _batches(corpus: Iterable[NDArray[np.int32]]) -> Iterator[list[NDArray[np.int32]]]:
-    """Yield some corpus at a time: numpy's price of a call is that of many listens."""
+    """Yield some sessions at a time, as a numpy call costs as much as many listens."""
     iterator = iter(corpus)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
 
 
 class _Words:
-    """Corpus as gensim reads them: lists of rows of the vocabulary, anew for every epoch."""
+    """A corpus as gensim reads it: a list of rows of occurring tracks for each session, anew for every epoch."""
 
     def __init__(self, corpus: Iterable[NDArray[np.int32]], occurring: NDArray[np.int64], n_tracks: int) -> None:
         self._sentences = corpus
-        self._row = np.full(n_tracks, -1, dtype=np.int64)  # -1 is no word of the vocabulary; gensim passes over it
+        self._row = np.full(n_tracks, -1, dtype=np.int64)  # gensim skips rows of -1
         self._row[occurring] = np.arange(len(occurring))
         self.error: Exception | None = None
 
@@ -121,7 +121,7 @@ class _Words:
                 for begin, end in pairwise(accumulate(map(len, batch), initial=0)):
                     for start in range(begin, end, _LONGEST):
                         yield rows[start : min(start + _LONGEST, end)]
-        except Exception as error:  # gensim reads in a thread, and if that dies it waits for it for ever
+        except Exception as error:  # gensim reads in a thread, and waits for ever if that dies
             self.error = error
 
 

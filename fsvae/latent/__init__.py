@@ -1,1 +1,1 @@
-"""What a trained model's latent space looks like: states, maps, paths, anomalies."""
+"""The latent space of a trained model: states, maps, paths, anomalies."""

@@ -1,7 +1,7 @@
-"""Anomalies: listens and users that the model would not have expected, by reconstruction error.
+"""Anomalies: listens and users that the model did not expect, by reconstruction error.
 
 The reconstruction error of a listen is -log p(y | z) at the mean of the state before it, in nats: the likelihood that
-the model is trained with, over the whole catalogue where that is a softmax. It may be compared between listens of one
+the model is trained with, over the whole catalogue where that is a softmax. It is comparable between listens of one
 model, not between models.
 
 Shape suffixes: N targets, C catalogue.
@@ -28,7 +28,7 @@ class ReconstructionErrors:
     """The reconstruction errors of listens."""
 
     positions: NDArray[np.int64]
-    """[N] flat positions of listens to tracks of the catalogue, ascending; the others have no vector to be at."""
+    """[N] flat positions of listens to tracks of the catalogue, ascending; other tracks have no vector."""
     nll: NDArray[np.float64]
     """[N] -log p(y | z) [nats]."""
 
@@ -68,16 +68,16 @@ def _reconstruction_error(model: FSVAENetwork, prediction: Prediction, target_N:
 
 @dataclass(frozen=True)
 class Anomalies:
-    """How anomalous users are, the most anomalous one first."""
+    """Users by anomaly score, the highest first."""
 
     user: NDArray[np.int64]
     """[U] index of each user."""
     nll: NDArray[np.float64]
     """[U] mean reconstruction error of the latest listens [nats]."""
     listens: NDArray[np.int64]
-    """[U] number of listens that this is the mean over."""
+    """[U] number of those listens."""
     score: NDArray[np.float64]
-    """[U] distance above the median user, in robust standard deviations (1.4826 times the median deviation)."""
+    """[U] `nll` above that of the median user, in robust standard deviations (1.4826 times the median deviation)."""
 
 
 def anomalies(user_N: NDArray[np.int64], nll_N: NDArray[np.float64], latest: int, least: int) -> Anomalies:
@@ -85,9 +85,9 @@ def anomalies(user_N: NDArray[np.int64], nll_N: NDArray[np.float64], latest: int
 
     Args:
         user_N: user of each listen, ascending, the listens of a user in order of time.
-        nll_N: reconstruction error of each listen.
+        nll_N: its reconstruction error.
         latest: number of a user's last listens that count.
-        least: number of listens below which a user is left out: the mean of a few is chance.
+        least: least number of listens; users with fewer are left out, as the mean of a few is mostly noise.
     """
     users, count = np.unique(user_N, return_counts=True)
     from_end = np.repeat(np.cumsum(count), count) - np.arange(len(user_N))

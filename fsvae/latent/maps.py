@@ -1,4 +1,4 @@
-"""Maps of a latent space: its principal axes and its unit of distance, clusters of taste, and what neighbours share.
+"""Maps of a latent space: its principal axes and unit of distance, clusters of taste, and agreement of neighbours.
 
 Shape suffixes: N states, Z latent, C clusters, D track space, K neighbours.
 """
@@ -16,20 +16,20 @@ from fsvae.latent.states import States
 
 @dataclass(frozen=True)
 class Space:
-    """Where the states of a log lie."""
+    """Centre, principal axes and unit of distance of the states of a log."""
 
     centre_Z: NDArray[np.float64]
     """[Z] mean of the states."""
     axes_2Z: NDArray[np.float64]
     """[2, Z] the principal axes of the states' means, unit vectors."""
     explained_2: NDArray[np.float64]
-    """[2] share of the variance of the means that lies along each axis."""
+    """[2] share of the variance of the means along each axis."""
     unit: float
-    """Distance of two random states (root mean square): the unit of all distances that are shown."""
+    """Root mean square distance of two random states: the unit of all distances shown."""
 
     @classmethod
     def of(cls, states: States) -> Space:
-        """Return the space of some states, of which there are two at least."""
+        """Return the space of some states, at least two."""
         mean_NZ = states.mean_NZ.astype(np.float64)
         unit = float(np.sqrt(2 * mean_NZ.var(axis=0).sum())) or 1.0
         return cls(mean_NZ.mean(axis=0), *principal_axes(mean_NZ), unit)
@@ -42,7 +42,7 @@ class Space:
 def principal_axes(mean_NZ: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the two principal axes, unit vectors [2, Z], and the share of the variance along each, [2].
 
-    Either direction of an axis is as good: its largest component is positive.
+    The sign of an axis is arbitrary: its largest component is made positive.
     """
     _, singular, axes = np.linalg.svd(mean_NZ - mean_NZ.mean(axis=0), full_matrices=False)
     axes_2Z, explained_2 = np.zeros((2, mean_NZ.shape[1])), np.zeros(2)
@@ -53,7 +53,7 @@ def principal_axes(mean_NZ: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
 
 
 NO_TASTE = -1
-"""The cluster of a vector of zeros: nothing is known yet."""
+"""Cluster of a vector of zeros: no taste is known yet."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Clusters:
     """Clusters of tastes."""
 
     label_N: NDArray[np.int64]
-    """[N] the cluster of each vector, the largest first, or NO_TASTE."""
+    """[N] cluster of each vector, numbered from the largest, or NO_TASTE."""
     centres_CD: NDArray[np.float64]
-    """[C, D] their centres."""
+    """[C, D] centres of the clusters."""
 
 
 def taste_clusters(taste_ND: NDArray[np.float32], most: int, seed: int) -> Clusters:
@@ -87,7 +87,7 @@ def neighbours(mean_NZ: NDArray[np.float32], user_N: NDArray[np.int64], k: int) 
     """Return the k nearest states of other users for each state, nearest first, [N, K]; fewer where there are fewer.
 
     Args:
-        mean_NZ: the states.
+        mean_NZ: means of the states.
         user_N: user of each state.
         k: number of neighbours.
     """
@@ -100,7 +100,7 @@ def neighbours(mean_NZ: NDArray[np.float32], user_N: NDArray[np.int64], k: int) 
 def agreement(
     alike_NN: NDArray[np.bool_], user_N: NDArray[np.int64], neighbours_NK: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Return the share of neighbours that are alike, and the share of all pairs of two users' states that are.
+    """Return the share of neighbours that are alike, and the share of all pairs of states of two users that are.
 
     Args:
         alike_NN: whether two states have the same taste, hour, ...

@@ -1,4 +1,4 @@
-"""Paths through a latent space: from one user to another with the tracks met on the way, and of a user day by day.
+"""Paths through a latent space: from one user to another, with the nearest tracks, and of one user day by day.
 
 Shape suffixes: T days, Z latent, D track space.
 """
@@ -19,28 +19,28 @@ from fsvae.models.fsvae import FSVAENetwork
 
 @torch.inference_mode()
 def decode(model: FSVAENetwork, z: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the directions in which the model looks for tracks from latents [..., Z]: unit vectors [..., D]."""
+    """Return the directions in which the model searches tracks for latents [..., Z]: unit vectors [..., D]."""
     _, query = model.decoder(torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)))
     vectors = query.numpy().astype(np.float64)
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
 
 
 def nearest_track(model: FSVAENetwork, directions: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the track of the catalogue that lies nearest to each direction, [...]; of equals the first.
+    """Return the track of the catalogue nearest to each direction, [...]; of equals the first.
 
-    A repeat head is left out: it points at what a user has heard, whatever the latent says of the music.
+    A repeat head is left out: it points at a user's own listens and not at a place in the track space.
     """
     return np.asarray((directions @ model.search_table.detach().numpy().T).argmax(axis=-1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Path:
-    """Where a user was on each day with listens: the mean of the day's states."""
+    """The place of a user on each day with listens: the mean of the day's states."""
 
     day_T: NDArray[np.int64]
     """[T] days since 1970 UTC."""
     mean_TZ: NDArray[np.float32]
-    """[T, Z]"""
+    """[T, Z] mean of each day's states."""
 
     @property
     def steps(self) -> NDArray[np.float64]:
@@ -54,7 +54,7 @@ class Path:
 
 
 def path(listens: Listens, states: States) -> Path:
-    """Return the path of one user, of whom the states are, in order of time."""
+    """Return the path of one user from the user's states, which are in order of time."""
     day, row = np.unique(listens.played_at[states.positions] // DAY_US, return_inverse=True)
     total_TZ = np.zeros((len(day), states.mean_NZ.shape[1]))
     np.add.at(total_TZ, row, states.mean_NZ)

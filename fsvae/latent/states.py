@@ -1,9 +1,9 @@
-"""The states of users: what the model knows just before a listen, by the code that evaluates it.
+"""The states of users just before a listen, computed by the code that evaluates the model.
 
-A state may be encoded from both sides, or from one of them alone: from the slow features without the recent listens,
-or from these without those. The other side is then what it is for a user that nothing is known of, as in modality
-dropout. Every state sees the time of its request, unless the model does not; states that are compared may be asked for
-with one request, so that it is not the hour or the weekday that tells them apart.
+A state may be encoded from both sides, or from one alone: from the slow features without the recent listens, or the
+other way round. The other side is then that of an unknown user, as in modality dropout. Every state reads the time of
+its request, unless the model does not; states that are compared may share one request, so that they do not differ by
+hour or weekday.
 
 Shape suffixes: N states, Z latent, D track space, R request features.
 """
@@ -33,25 +33,25 @@ from fsvae.progress import Done
 
 @dataclass(frozen=True)
 class States:
-    """The posteriors of N listens, each from what came before it."""
+    """The posteriors of N listens, each from the listens before it."""
 
     positions: NDArray[np.int64]
     """[N] flat positions of the listens."""
     mean_NZ: NDArray[np.float32]
     """[N, Z] means of the posteriors."""
     variance_NZ: NDArray[np.float32]
-    """[N, Z] their variances; 0 for a deterministic latent."""
+    """[N, Z] variances of the posteriors; 0 for a deterministic latent."""
     kl_NZ: NDArray[np.float32]
     """[N, Z] KL to the prior [nats]; 0 for a deterministic latent."""
     kl_of_mean_NZ: NDArray[np.float32]
-    """[N, Z] the part of it that is paid for the mean; the rest is what the variance would cost around any mean."""
+    """[N, Z] part of the KL due to the mean [nats]; the rest is due to the variance, whatever the mean."""
 
     def __len__(self) -> int:
         return len(self.positions)
 
     @property
     def use(self) -> LatentUse:
-        """Return what they make of each dimension."""
+        """Return their use of each dimension."""
         return LatentUse(
             self.kl_NZ.mean(axis=0, dtype=np.float64),
             self.mean_NZ.var(axis=0, dtype=np.float64),
@@ -77,8 +77,8 @@ def encode(
         positions: [N] flat positions, ascending.
         slow: read the slow features.
         fast: read the recent listens.
-        request_R: features of the request that all states see; None: each sees that of its listen.
-        done: told of the progress.
+        request_R: request features that all of them read; None: each those of its listen.
+        done: called with the progress.
     """
     assert (np.diff(positions) > 0).all(), "positions are ascending"
     begin = _anchors(dataset.listens, positions, model.history) if fast else positions
@@ -108,7 +108,7 @@ def encode(
 
 
 def _kl_of_mean(posterior: Posterior, prior: Prior | None) -> Tensor:
-    """Return the KL that is left when the posterior's variance is the prior's, [N, Z].
+    """Return the KL of a posterior with the prior's variance, [N, Z].
 
     KL(N(m, v) || N(a, b)) = (m - a)^2 / 2b + (v/b - 1 - log v/b) / 2.
     """
@@ -126,16 +126,16 @@ def _anchors(listens: Listens, positions: NDArray[np.int64], history: int) -> ND
 def mean_request(listens: Listens, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the mean of the request features of some listens, [R].
 
-    The posterior's mean is linear in them: asked with their mean, a state is what it is on average over the requests.
+    The posterior's mean is linear in them: with their mean, a state is its average over the requests.
     """
     requests_NR = request_features(listens.played_at[positions], listens.previous_at[positions])
     return np.asarray(requests_NR.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
 def some_listens(dataset: Dataset, begin_us: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Return the flat positions of at most so many listens from a time on, drawn by chance, ascending.
+    """Return the flat positions of at most `most` listens from a time on, drawn at random, ascending.
 
-    Every user has one before any has two, and so on: a map of them is not one of a few users who listen all day.
+    Every user has one before any has two, and so on, so that a few heavy listeners do not fill a map.
     """
     since = np.flatnonzero(dataset.listens.played_at >= begin_us)
     since = np.random.default_rng(seed).permutation(since)
@@ -146,7 +146,7 @@ def some_listens(dataset: Dataset, begin_us: int, most: int, seed: int) -> NDArr
 
 
 def most_active(dataset: Dataset, days: int, count: int) -> NDArray[np.int64]:
-    """Return the users with most active days among the last ones; of equals those with more listens, then the first."""
+    """Return the users with most active days in the last `days`; of equals those with more listens, then the first."""
     recent = latest_days(dataset, np.arange(dataset.listens.n_users), days)
     user, day = dataset.listens.user[recent], dataset.listens.played_at[recent] // DAY_US
     active = np.unique(np.stack([user, day]), axis=1)[0]
@@ -156,7 +156,7 @@ def most_active(dataset: Dataset, days: int, count: int) -> NDArray[np.int64]:
 
 
 def latest_days(dataset: Dataset, users: NDArray[np.int64], days: int) -> NDArray[np.int64]:
-    """Return the flat positions of some users' listens of the last days that the dataset reaches, ascending."""
+    """Return the flat positions of some users' listens in the last `days` of the dataset, ascending."""
     first = (dataset.manifest["as_of_day"] - days) * DAY_US
     listens = dataset.listens
     spans = [np.arange(listens.offsets[user], listens.offsets[user + 1]) for user in np.sort(users)]

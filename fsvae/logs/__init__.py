@@ -1,1 +1,1 @@
-"""Listening logs: formats, sources, and the checks that each row passes."""
+"""Listening logs: formats, sources, and row checks."""

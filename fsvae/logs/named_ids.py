@@ -1,4 +1,4 @@
-"""Ids for tracks that have none of their own."""
+"""Ids for tracks without one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _BETWEEN = b"\x1f"
 
 
 def with_named_ids(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows where track_id, if it is null, is made of artist_name and title: ``name:`` + their xxh3-128.
+    """Return rows in which a null track_id is replaced by ``name:`` + the xxh3-128 of artist_name and title.
 
-    The names are taken as they are written, but for blanks around them; where either is missing, so is the id. All
-    three columns are text or UTF-8 bytes; equal names have equal ids in all logs.
+    The names are taken as written, without surrounding blanks; where either is missing, so is the id. All three columns
+    are text or UTF-8 bytes; equal names have equal ids in all logs.
     """
     without = rows["track_id"].is_null()
     names = rows.filter(without).select(pl.col("artist_name", "title").cast(pl.Binary))

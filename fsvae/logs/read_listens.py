@@ -1,6 +1,6 @@
-"""Listens in a notebook: a log of any known format, or a frame of one's own, as a pandas frame of checked rows.
+"""Listens in a notebook: a log of any known format, or a frame, as a pandas frame of checked rows.
 
-The checks, and what becomes of a row, are those of `fsvae ingest`.
+The checks and their results are those of `fsvae ingest`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def read_listens(
             pandas or polars frame.
         source: kind of log, one of `fsvae.logs.source_config.SOURCES`; a frame is always a ``table``.
         rejects: Parquet file to which rejected rows are written with their line, field and reason.
-        config: all that can be set of a source, such as its time unit; `source` and `columns` come on top.
-        **columns: name of the log's column for each field that is called otherwise (``user_id="user"``); the fields are
-            those of `fsvae.schema.RAW_EVENTS`.
+        config: settings of the source, such as its time unit; `source` and `columns` override it.
+        **columns: name of the log's column for each field with another name (``user_id="user"``); the fields are those
+            of `fsvae.schema.RAW_EVENTS`.
 
     Returns:
         A row an event with the columns of `fsvae.schema.RAW_EVENTS`: user_id, track_id, played_at (UTC), kind,
-        ms_played, duration_ms, context, title, artist_id, artist_name and album; what the log does not tell is null.
+        ms_played, duration_ms, context, title, artist_id, artist_name and album; null where the log does not tell.
 
     Raises:
         UserError: the log cannot be read, a column is missing, or more rows are rejected than
@@ -78,7 +78,7 @@ def read_listens(
 def checked_listens(
     log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig, rejects: str | Path | None = None
 ) -> pl.DataFrame:
-    """Return the rows of a log that are taken, RAW_EVENTS; see `read_listens`.
+    """Return the accepted rows of a log, RAW_EVENTS; see `read_listens`.
 
     Raises:
         UserError: the log cannot be read, or too many rows are rejected.
@@ -95,10 +95,10 @@ def checked_listens(
 
 
 def _checked(log: str | Path | pd.DataFrame | pl.DataFrame, config: SourceConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows of a log that are taken (RAW_EVENTS and `line`), and its rejects (REJECTS).
+    """Return the accepted rows of a log (RAW_EVENTS and `line`), and its rejects (REJECTS).
 
     Raises:
-        UserError: the log cannot be read, or holds something else than events.
+        UserError: the log cannot be read, or holds other rows than events.
     """
     taken = [pl.DataFrame(schema=pl.DataFrame(RAW_EVENTS.empty_table()).schema | {"line": pl.Int64})]
     bad = [pl.DataFrame(REJECTS.empty_table())]

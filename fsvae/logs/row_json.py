@@ -1,4 +1,4 @@
-"""Rows as JSON, for those that are rejected."""
+"""Rejected rows as JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fsvae.logs.timestamps import in_range
 
 
 def rows_to_json(rows: pl.DataFrame) -> list[str]:
-    """Return the rows as JSON objects; bytes that are no UTF-8 are written as \\xNN."""
+    """Return the rows as JSON objects; bytes that are not UTF-8 are written as \\xNN."""
     columns: list[list[Any]] = []
     for column in rows:
         if column.dtype == pl.Binary:
             columns.append([None if value is None else value.decode(errors="backslashreplace") for value in column])
         elif column.dtype.is_nested():
             columns.append(column.to_list())
-        elif column.dtype.is_temporal():  # one far outside our years cannot be written as a date
+        elif column.dtype.is_temporal():  # a time far outside the valid years cannot be written as a date
             number = column.to_physical()
             sane = pl.select(pl.when(in_range(number, column.dtype)).then(column).cast(pl.String)).to_series()
             columns.append(sane.fill_null(number.cast(pl.String)).to_list())

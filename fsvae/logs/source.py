@@ -1,4 +1,4 @@
-"""What every source gives."""
+"""The chunks of raw rows that every source yields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 
 class Malformed(NamedTuple):
-    """A row that could not be split into fields: its line, its text and why."""
+    """A row that could not be split into fields: its line, its text and the reason."""
 
     line: int
     text: str
@@ -18,20 +18,20 @@ class Malformed(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of a log as they were read.
+    """A chunk of rows of a log as they were read.
 
-    `rows` has a `line` column (Int64) and any of the fields of the raw schema of its `table`, in whatever type the file
-    had them (CSV: Binary, not decoded yet).
+    `rows` has a `line` column (Int64) and any of the fields of the raw schema of its `table`, in the types of the file
+    (CSV: Binary, not decoded yet).
     """
 
     rows: pl.DataFrame
     malformed: list[Malformed] = field(default_factory=list)
     table: str = "events"
-    """What the rows are: events (`fsvae.schema.RAW_EVENTS`), playlists (`RAW_PLAYLISTS`) or embeddings
+    """Table of the rows: events (`fsvae.schema.RAW_EVENTS`), playlists (`RAW_PLAYLISTS`) or embeddings
     (`TRACK_EMBEDDINGS`)."""
     time_unit: str = ""
-    """How played_at is written, where the format leaves no choice; else as `SourceConfig.time_unit` says."""
+    """Unit of played_at, where the format fixes it; empty: that of `SourceConfig.time_unit`."""
     member: str = ""
-    """Which file of an archive the lines are of."""
+    """File of an archive to which the lines belong; empty: not an archive."""
     dimension: int = 0
-    """Length of the log's first embedding, which all must have; 0: there is none."""
+    """Length of the log's first embedding, which all must have; 0 for other tables."""

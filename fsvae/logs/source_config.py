@@ -1,4 +1,4 @@
-"""How a listening log is read."""
+"""Settings of a listening log."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SOURCES = tuple(
 
 @dataclass
 class SourceConfig:
-    """Where a listening log lies and how to read it."""
+    """Place and format of a listening log."""
 
     reader: Annotated[str, OneOf(SOURCES)] = "table"
-    """File of fsvae/logs/sources that reads it."""
+    """Reader: the name of a file in fsvae/logs/sources."""
     path: str = ""
-    """A file, or a folder whose files are all read."""
+    """File, or folder whose files are all read."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Column of the log for each field that is not named as in `fsvae.schema.RAW_EVENTS`, as field: column."""
+    """Columns of the log for fields that are not named as in `fsvae.schema.RAW_EVENTS`, as field: column."""
     kinds: dict[str, Annotated[str, OneOf(KINDS)]] = field(default_factory=dict)
-    """Kind (of `fsvae.kinds.KINDS`) for each word of the log, as word: kind; for a number, source.kinds.1=like."""
+    """Kinds (of `fsvae.kinds.KINDS`) for the words of the log, as word: kind; for a number, source.kinds.1=like."""
     delimiter: str = ","
     """Character between the fields of CSV files."""
     time_unit: Annotated[str, OneOf(("iso", "s", "ms", "us"))] = "iso"
-    """How played_at is written: iso (2026-01-31T12:00:00Z), or a number since `origin` in s, ms or us."""
+    """Format of played_at: iso (2026-01-31T12:00:00Z), or a number since `origin` in s, ms or us."""
     origin: str = "1970-01-01"
     """UTC day from which numeric and invented times count."""
     user_id: str = ""
-    """User of the log, where the log does not say whose it is (a Spotify history)."""
+    """User of the log, where the log does not name one (a Spotify history)."""
     max_reject_share: Share = 0.05
-    """Largest share of rejected rows; with a larger one the run fails, and takes nothing."""
+    """Largest share of rejected rows; above it the run fails, and takes nothing."""

@@ -1,4 +1,4 @@
-"""When a row was played: numbers, ISO text or typed times → microseconds since 1970 UTC. All vectorised."""
+"""Times of rows: numbers, ISO text or typed times → microseconds since 1970 UTC. All vectorised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fsvae.features.clock import DAY_US
 from fsvae.schema import LATEST
 
 LATEST_US = int(LATEST.timestamp() * 1_000_000)
-"""Times from here on are rejected."""
+"""Time from which on rows are rejected [us since 1970 UTC]."""
 
 _ISO = (
     r"^(?<day>\d{4}-\d{2}-\d{2})"
@@ -35,18 +35,18 @@ def in_range(number: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def time_us(dtype: pl.DataType, unit: str, origin: str) -> pl.Expr:
-    """Return played_at as Int64 microseconds since 1970 UTC; null where it cannot be read, -1 where it is too far.
+    """Return played_at as Int64 microseconds since 1970 UTC; null where it cannot be read, -1 where it overflows.
 
     Args:
-        dtype: of the column as it was read.
-        unit: how it is written, if it has no type of its own: iso, or a number since `origin` in s, ms or us.
+        dtype: type of the column as it was read.
+        unit: format of a column without a time type: iso, or a number since `origin` in s, ms or us.
         origin: the UTC day from which numbers count.
 
     Raises:
         UserError: the unit or the origin is not one that is known.
     """
     column = pl.col("played_at")
-    if isinstance(dtype, pl.Datetime | pl.Date):  # the number behind a time with a zone is in UTC; without one it is
+    if isinstance(dtype, pl.Datetime | pl.Date):  # the number of a time with a zone is in UTC; without one it is
         number, step = column.to_physical().cast(pl.Int64), _us_per_step(dtype)  # taken to be
         return _scaled(number, step, 0) if step else number // 1_000
     if unit == "iso":
@@ -67,7 +67,7 @@ def origin_us(day: str) -> int:
     """Return 00:00 UTC of a day in microseconds since 1970.
 
     Raises:
-        UserError: it is not written as a day.
+        UserError: the text is not a day.
     """
     try:
         return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
@@ -83,7 +83,7 @@ def _scaled(number: pl.Expr, unit: int, origin: int) -> pl.Expr:
 
 
 def iso_us(text: pl.Series) -> pl.Series:
-    """Return ISO 8601 times as microseconds since 1970 UTC; each is read by itself, whatever stands in other rows."""
+    """Return ISO 8601 times as microseconds since 1970 UTC; each is read independently of other rows."""
     plain = text.str.strip_suffix("Z").str.strip_suffix("+00:00")
     usual = plain.str.len_bytes().is_in([19, 23, 26]) & (plain.str.slice(17, 2) != "60")  # to the second, ms or us
     between = " " if text.str.slice(10, 1).head(1).to_list() == [" "] else "T"
@@ -92,7 +92,7 @@ def iso_us(text: pl.Series) -> pl.Series:
     rest = quick.is_null() & text.is_not_null()
     if not rest.any():
         return quick
-    # The others, some forty times slower.
+    # The other formats, some forty times slower.
     slow = pl.select(_any_iso_us(pl.lit(text.filter(rest)))).to_series()
     return quick.scatter(rest.arg_true(), slow)
 

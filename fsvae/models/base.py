@@ -1,4 +1,4 @@
-"""What the trainer asks of a network, so that FS-VAE and the neural baselines are trained in one way."""
+"""The interface between trainer and network, so that FS-VAE and the neural baselines are trained in one way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fsvae.recommender import Predictions
 class Network(nn.Module, ABC):
     """A module around a track space that predicts the targets of chunks.
 
-    Its `tracks` are the vectors of the catalogue, of the tracks with an imputed one, and last a zero for all others.
+    Its `tracks` are the vectors of the catalogue, then of the tracks with an imputed one, then a zero for all others.
     """
 
     name: ClassVar[str]
@@ -28,10 +28,10 @@ class Network(nn.Module, ABC):
         """Keep a track space.
 
         Args:
-            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
-            n_catalogue: how many of the tracks, the first ones, are the catalogue.
-            finetuned: read and search tracks in a table of the network's own that starts as the track space; what is
-                expected, and distances are measured from, stays a point of the track space.
+            vectors_VD: [V, D] vectors of the catalogue and, after it, of tracks with an imputed one.
+            n_catalogue: number of tracks in the catalogue, the first ones.
+            finetuned: read and search tracks in a trained table that starts as the track space; the expected vector,
+                from which distances are measured, stays a point of the track space.
         """
         super().__init__()
         self.n_catalogue = n_catalogue
@@ -50,16 +50,16 @@ class Network(nn.Module, ABC):
 
     @property
     def track_table(self) -> Tensor:
-        """Return what tracks are read as, [V + 1, D]: their vectors, or what was made of them."""
+        """Return the table from which tracks are read, [V + 1, D]: their vectors, frozen or finetuned."""
         return self.tracks if self.table is None else self.table
 
     @property
     def search_table(self) -> Tensor:
-        """Return the unit vectors that a query is searched in, [C, D]: the catalogue's, or what was made of them."""
+        """Return the unit vectors in which a query is searched, [C, D]: the catalogue's, frozen or finetuned."""
         return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
 
     def heard(self, track: Tensor) -> Tensor:
-        """Return what is told of tracks [...]: their row, and whether it is outside the catalogue, [..., D + 1]."""
+        """Return the inputs of tracks [...]: their row, and whether they are outside the catalogue, [..., D + 1]."""
         table = self.track_table
         outside = (track >= self.n_catalogue).to(table.dtype)
         return torch.cat([table[track.clamp(max=len(table) - 1)], outside[..., None]], dim=-1)
@@ -71,7 +71,7 @@ class Network(nn.Module, ABC):
 
     @property
     def criterion(self) -> str:
-        """Return the figure of `validate` whose least value tells the best epoch."""
+        """Return the name of the figure of `validate` that is least in the best epoch."""
         return "l2"
 
     @abstractmethod
@@ -80,16 +80,16 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
-        """Return figures of a batch with targets, each a mean over them; `l2` and `cosine` are among them."""
+        """Return figures of a batch with targets, `l2` and `cosine` among them, each a mean over the targets."""
 
     @property
     def n_scored(self) -> int:
-        """Return how many tracks `predictions` scores one by one; 0 where queries are searched in the track space."""
+        """Return the number of tracks that `predictions` scores; 0 where queries are searched in the track space."""
         return 0 if self.table is None else self.n_catalogue
 
     @abstractmethod
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return what is recommended at the targets of a batch, in row-major order of target_BT, without gradients."""
+        """Return the predictions at the targets of a batch, in row-major order of target_BT, without gradients."""
 
 
 def distances(y_ND: Tensor, actual_ND: Tensor) -> dict[str, Tensor]:
@@ -98,5 +98,5 @@ def distances(y_ND: Tensor, actual_ND: Tensor) -> dict[str, Tensor]:
 
 
 def warmed_up(weight: float, epochs: float, warmup_epochs: float) -> float:
-    """Return a weight after some epochs of training, which rises from 0 over the first ones."""
+    """Return a weight after some epochs of training: it rises from 0 over `warmup_epochs`."""
     return weight * min(1.0, epochs / warmup_epochs if warmup_epochs > 0 else 1.0)

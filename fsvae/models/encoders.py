@@ -10,7 +10,7 @@ State = tuple[Tensor, Tensor]
 
 
 class SlowEncoder(nn.Module):
-    """Two-layer MLP with LeakyReLU; a user that nothing is known of is encoded as zero."""
+    """Two-layer MLP with LeakyReLU; an unknown user is encoded as zero."""
 
     mean: Tensor
     std: Tensor
@@ -30,7 +30,7 @@ class SlowEncoder(nn.Module):
 
 
 class FastEncoder(nn.Module):
-    """Two-layer LSTM over listens; its output at a listen is the fast state behind it."""
+    """Two-layer LSTM over listens; its output at a listen is the fast state after it."""
 
     def __init__(self, inputs: int, hidden: int, layers: int) -> None:
         """Build an LSTM over `inputs` features."""
@@ -44,7 +44,7 @@ class FastEncoder(nn.Module):
 
     def before(self, x_BTX: Tensor) -> Tensor:
         """Return the state before each position, [B, T, H]: zero before the first, then the LSTM run from there."""
-        after_BTH, _ = self.lstm(x_BTX)  # the last step is one too many, but an LSTM refuses to run over none
+        after_BTH, _ = self.lstm(x_BTX)  # the last step is not needed, but an LSTM refuses an empty sequence
         return torch.cat([after_BTH.new_zeros(len(x_BTX), 1, self.dim), after_BTH[:, :-1]], dim=1)
 
     def step(self, x_BX: Tensor, state: State) -> State:
@@ -53,7 +53,7 @@ class FastEncoder(nn.Module):
         return h, c
 
     def zero_state(self, batch: int) -> State:
-        """Return the state of nothing heard."""
+        """Return the state before any listen."""
         weight = next(self.lstm.parameters())
         zero = weight.new_zeros(self.lstm.num_layers, batch, self.dim)
         return zero, zero

@@ -37,21 +37,21 @@ from fsvae.recommender import Predictions
 
 
 class Prediction(NamedTuple):
-    """What the model says of N targets."""
+    """The predictions of the model for N targets."""
 
     y_ND: Tensor
-    """The expected track vectors."""
+    """Expected track vectors."""
     query_ND: Tensor
-    """What to search the nearest tracks of; the same as y_ND without a track softmax."""
+    """Queries whose nearest tracks are recommended; the same as y_ND without a track softmax."""
     posterior: Posterior
     prior: Prior | None
-    """None: the standard normal."""
+    """Prior p(z | s); None: the standard normal."""
     repeat: Repeat | None
-    """What the pointer says, of a model with a repeat head."""
+    """Output of the repeat head; None for a model without one."""
 
 
 class FSVAENetwork(Network):
-    """The model."""
+    """The FS-VAE model."""
 
     name = "FS-VAE"
 
@@ -67,13 +67,13 @@ class FSVAENetwork(Network):
 
         Args:
             config: sizes and switches.
-            vectors_VD: [V, D] vectors of the catalogue and, behind it, of tracks with an imputed one.
+            vectors_VD: [V, D] vectors of the catalogue and, after it, of tracks with an imputed one.
             slow_mean: [slow features] means over the training period's snapshots.
-            slow_std: likewise, standard deviations.
-            n_catalogue: how many of the tracks, the first ones, are the catalogue; by default all.
+            slow_std: [slow features] standard deviations over the same snapshots.
+            n_catalogue: number of tracks in the catalogue, the first ones; by default all.
 
         Raises:
-            UserError: a setting is outside its limits, or two do not go together.
+            UserError: a setting is outside its limits, or two do not fit together.
         """
         check(config, "model.")
         finetuned = config.track_table == "finetuned"
@@ -105,7 +105,7 @@ class FSVAENetwork(Network):
 
     @property
     def criterion(self) -> str:
-        """Return what tells the best epoch: the distance, or the loss of a model that learns no distance."""
+        """Return the criterion of the best epoch: the distance, or the loss of a model that learns no distance."""
         return "nll" if self.likelihood is None else "l2"
 
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class FSVAENetwork(Network):
         return torch.cat([self.heard(track), features], dim=-1)
 
     def past(self, x_BTX: Tensor, track_BT: Tensor, history_N: Tensor, position_N: Tensor) -> Past | None:
-        """Return what a repeat head looks back on before position_N of history_N, for listens `x_BTX`.
+        """Return the past of a repeat head before position_N of history_N, for listens `x_BTX`.
 
         None for a model without one.
         """
@@ -127,7 +127,7 @@ class FSVAENetwork(Network):
     ) -> Prediction:
         """Predict the next track from the fast state, the slow encoding and the time of the request.
 
-        A repeat head looks back on `past`. With `sample`, z is drawn from the posterior; else it is its mean.
+        A repeat head reads `past`. With `sample`, z is drawn from the posterior; otherwise it is its mean.
         """
         if self.config.fast == "off":
             fast_NH = torch.zeros_like(fast_NH)
@@ -153,7 +153,7 @@ class FSVAENetwork(Network):
         """Predict the targets of a batch, in row-major order of target_BT.
 
         In training mode whole chunks lose their slow or fast side at random (modality dropout), so that the model
-        can do with either; one that has a single side keeps it.
+        learns to use either alone; a model with a single side keeps it.
         """
         x_BTX = self.listen_inputs(batch.track_BT, batch.features_BTF)
         slow_SE = self.slow(batch.slow_SD)
@@ -182,9 +182,9 @@ class FSVAENetwork(Network):
         return self.fast.before(x_BTX).flatten(0, 1).index_select(0, flat_N)
 
     def scores(self, prediction: Prediction, table_CD: Tensor) -> Tensor:
-        """Return what the tracks of `search_table` are ranked by, [N, C]: cosines, or log probabilities of a mixture.
+        """Return the scores of the tracks of `search_table`, [N, C]: cosines, or log probabilities of a mixture.
 
-        Without a repeat head or a track table of its own, nearness to the query in the track space is the same.
+        Without a repeat head or a finetuned track table, nearness to the query in the track space ranks alike.
         """
         cosine_NC = normalize(prediction.query_ND, dim=-1) @ table_CD.T
         if prediction.repeat is None:
@@ -193,7 +193,7 @@ class FSVAENetwork(Network):
         return mixture_scores((self.softmax.log_scale.exp() * cosine_NC).log_softmax(dim=-1), prediction.repeat)
 
     def beta(self, epochs: float) -> float:
-        """Return the weight of the KL term after some epochs of training: it rises over the first ones."""
+        """Return the weight of the KL term after some epochs of training: it rises from 0 over the first ones."""
         return warmed_up(self.config.beta, epochs, self.config.beta_warmup_epochs)
 
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
@@ -215,7 +215,7 @@ class FSVAENetwork(Network):
         return terms | {"kl": kl, "beta": kl.new_tensor(beta), "loss": loss}
 
     def _negative_logs(self, prediction: Prediction, target_N: Tensor) -> dict[str, Tensor]:
-        """Return the `nll` of each target, [N], and that of a `softmax` beside the likelihood."""
+        """Return the `nll` of each target, [N], and the loss of a `softmax` beside the likelihood."""
         found = {}
         if self.likelihood is not None:
             found["nll"] = self.likelihood(prediction.y_ND, self.tracks[target_N])
@@ -239,12 +239,12 @@ class FSVAENetwork(Network):
 
     @property
     def n_scored(self) -> int:
-        """Return the size of the catalogue where it is not searched by nearness in the track space."""
+        """Return the size of the catalogue, or 0 where it is searched by nearness in the track space."""
         return super().n_scored if self.repeat_head is None else self.n_catalogue
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors of a batch's targets and what ranks the catalogue; z is the posterior's mean.
+        """Return the expected vectors of a batch's targets and the ranking of the catalogue; z is the posterior's mean.
 
         The uncertainty is the mean standard deviation of the posterior, as in serving.
         """

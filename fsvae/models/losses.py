@@ -15,7 +15,7 @@ from fsvae.models.prior import Prior
 
 
 class Likelihood(nn.Module, ABC):
-    """p(y | z), given a point of the track space that is decoded from z."""
+    """A likelihood p(y | z), given the point of the track space decoded from z."""
 
     @abstractmethod
     def expected(self, point_ND: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class Likelihood(nn.Module, ABC):
 
 
 class GaussianLikelihood(Likelihood):
-    """p(y | z) = N(y; y_hat, sigma^2 I) with one learned sigma, so that the terms of the loss balance."""
+    """p(y | z) = N(y; y_hat, sigma^2 I) with one learned sigma, which balances the terms of the loss."""
 
     def __init__(self, dim: int) -> None:
         """Start at the variance of a unit vector's coordinate, 1 / dim."""
@@ -71,7 +71,7 @@ class CosineLikelihood(Likelihood):
         return self.log_kappa.exp() * self.nodes + self.log_weights
 
     def expected(self, point_ND: Tensor) -> Tensor:
-        """Return the mean of the distribution around each point's direction: as long as its mean cosine."""
+        """Return the mean of the distribution around each point's direction; its length is the mean cosine."""
         mean_cosine = (self._exponents().softmax(dim=0) * self.nodes).sum()
         return mean_cosine.detach() * normalize(point_ND, dim=-1)
 
@@ -81,7 +81,7 @@ class CosineLikelihood(Likelihood):
 
 
 class TrackSoftmax(nn.Module):
-    """-log softmax over tracks of scale * cos(query, track): its direction must tell the target from the rest."""
+    """-log softmax over tracks of scale * cos(query, track): the query's direction must single out the target."""
 
     def __init__(self, max_tracks: int) -> None:
         """Compare with all tracks, or with `max_tracks` drawn anew for each batch where the catalogue is larger."""

@@ -1,4 +1,4 @@
-"""What FS-VAE is made of: its sizes, and the switches of its ablations."""
+"""Settings of FS-VAE: its sizes, and the switches of its ablations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fsvae.limits import Count, OneOf, Share, Size, Weight
 
 @dataclass
 class ModelConfig:
-    """What the model is made of; by default what recommends best (configs/model/paper.yaml: the paper's)."""
+    """Sizes and switches of the model."""
 
     history: Annotated[int, Interval(ge=1, le=100_000)] = 128
     """L: the fast state sees between L and 2 L of the latest listens."""
     slow: bool = True
     """Read the slow features."""
     fast: Annotated[str, OneOf(("on", "off", "shuffled"))] = "on"
-    """Recent listens: on, off, or shuffled (the paper's ablation: which they are is kept, their order is not)."""
+    """Recent listens: on, off, or shuffled (the paper's ablation: the same listens in random order)."""
     request_time: bool = True
-    """Let the latent see the hour, the weekday and the pause at the time of the request."""
+    """Let the latent read the hour, the weekday and the pause at the time of the request."""
     slow_hidden: Size = 256
     """Hidden units of the slow encoder."""
     slow_dim: Size = 128
@@ -34,11 +34,11 @@ class ModelConfig:
     track_table: Annotated[str, OneOf(("frozen", "finetuned"))] = "finetuned"
     """Vectors that the LSTM reads and the softmax searches: frozen, or finetuned from the track space."""
     latent: Annotated[str, OneOf(("gaussian", "deterministic"))] = "gaussian"
-    """gaussian, or deterministic (a plain autoencoder)."""
+    """Kind of latent: gaussian, or deterministic (a plain autoencoder)."""
     latent_dim: Size = 64
     """Dimensions of the latent."""
     prior: Annotated[str, OneOf(("standard", "slow"))] = "standard"
-    """p(z): standard normal, or given by the slow features: then the KL tells how far the mood is from the taste."""
+    """Prior p(z): standard normal, or given by the slow features, so that the KL measures mood against taste."""
     decoder_hidden: Size = 256
     """Hidden units of the decoder."""
     likelihood: Annotated[str, OneOf(("gaussian", "cosine", "track_softmax"))] = "gaussian"
@@ -56,16 +56,16 @@ class ModelConfig:
     beta_warmup_epochs: Weight = 2.0
     """Epochs over which beta rises from 0."""
     free_bits: Weight = 0.0
-    """KL in nats that each latent dimension has for nothing."""
+    """KL of each latent dimension that is not penalised [nats]."""
     initial_log_variance: Annotated[float, Interval(ge=-12.0, le=12.0)] = -5.0
     """Where the posterior's log variance starts."""
     slow_dropout: Share = 0.5
     """Share of training chunks in which the slow features are taken away."""
     fast_dropout: Share = 0.05
-    """Share of training chunks in which the recent listens are taken away."""
+    """Share of training chunks in which the recent listens are dropped."""
     target_share: Annotated[float, Interval(ge=0.001, le=1.0)] = 1.0
-    """Share of its targets that a training batch learns from, drawn anew each time. With fast=shuffled each of them
-    runs the LSTM by itself."""
+    """Share of its targets that a training batch learns from, drawn anew each time. With fast=shuffled each target
+    takes its own run of the LSTM."""
 
     def __post_init__(self) -> None:
         """Check switches together.

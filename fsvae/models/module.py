@@ -1,4 +1,4 @@
-"""How networks are trained, FS-VAE and the neural baselines alike: the Lightning module."""
+"""The Lightning module that trains FS-VAE and the neural baselines alike."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fsvae.models.train_config import OptimiserConfig
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains a `Network` on every target of anchored chunks."""
+    """A Lightning module that trains a `Network` on every target of anchored chunks."""
 
     def __init__(self, model: Network, optimiser: OptimiserConfig, seed: int) -> None:
-        """Wrap a network; `seed` and the epoch alone decide an epoch's noise, so that a resumed run is the same."""
+        """Wrap a network; `seed` and the epoch alone determine an epoch's noise, so that a resumed run is the same."""
         super().__init__()
         self.model = model
         self.optimiser_config = optimiser
@@ -28,20 +28,20 @@ class TrainingModule(pl.LightningModule):
         self._epoch_began = 0.0
 
     def epochs_done(self) -> float:
-        """Return how many epochs of training lie behind, with the part of the present one."""
+        """Return the number of epochs trained so far, with the fraction of the present one."""
         steps_an_epoch = self.trainer.estimated_stepping_batches / max(self.trainer.max_epochs or 1, 1)
         return self.global_step / steps_an_epoch
 
     def on_train_epoch_start(self) -> None:
-        """Begin to measure the epoch's losses and throughput."""
+        """Start measuring the epoch's losses and throughput."""
         self._epoch_targets = 0
         self._epoch_sums = {}
         self._epoch_began = time.perf_counter()
 
     def on_train_batch_start(self, batch: ChunkBatch, batch_idx: int) -> None:
-        """Seed the epoch's noise: behind the making of the loader's iterator, which draws a number of its own.
+        """Seed the epoch's noise, after the creation of the loader's iterator, which also draws a number.
 
-        In an epoch that a resumed run begins with, Lightning makes that iterator before the epoch's start.
+        In the first epoch of a resumed run, Lightning makes that iterator before the epoch's start.
         """
         if batch_idx == 0:
             torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
@@ -60,7 +60,7 @@ class TrainingModule(pl.LightningModule):
     def epoch_means(self) -> dict[str, float]:
         """Return the loss terms of the epoch so far, means over its targets [nats].
 
-        They are summed here: a call of `self.log` for each of them in every step took 8 % of the time.
+        They are summed here, as a call of `self.log` for each of them in every step took 8 % of the time.
         """
         return {f"train/{name}": float(total) / max(self._epoch_targets, 1) for name, total in self._epoch_sums.items()}
 
@@ -78,13 +78,13 @@ class TrainingModule(pl.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name == "l2", batch_size=targets)
 
     def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
-        """Return AdamW and its schedule, which moves every step."""
+        """Return AdamW and its schedule, which is updated every step."""
         config = self.optimiser_config
         optimiser = torch.optim.AdamW(
             self.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
-            fused="mixed" not in str(self.trainer.precision),  # Lightning clips no gradients of a fused one there
+            fused="mixed" not in str(self.trainer.precision),  # there Lightning does not clip gradients of a fused one
         )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warmup = max(1, int(config.warmup_share * steps))

@@ -1,4 +1,4 @@
-"""Networks as recommenders: trained when they are fitted."""
+"""Networks as recommenders."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class NeuralRecommender(Recommender):
         folder: Path | None = None,
         show_progress: bool = False,
     ) -> None:
-        """Choose how the network is built and trained.
+        """Take the settings of the network and of its training.
 
         Args:
-            config: its settings; by default its defaults.
-            train: the training, the same defaults for all networks.
+            config: settings of the network; its defaults if not given.
+            train: settings of the training; the same defaults for all networks.
             seed: seed of the weights, the order and the noise: equal seeds give equal models on one machine.
-            folder: folder of the checkpoints, from which an interrupted fit goes on; by default none are kept.
-            show_progress: draw a progress bar while it is trained.
+            folder: folder of the checkpoints, from which an interrupted fit resumes; by default none are kept.
+            show_progress: draw a progress bar during training.
         """
         entry = MODELS[self.kind]
         self._network: type[Network] = entry.load()
@@ -58,5 +58,5 @@ class NeuralRecommender(Recommender):
         self._predictor = NetworkPredictor(network)
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
-        """Predict every listen in the span; the dataset must be in the track space of the one fitted on."""
+        """Predict every listen in the span; the dataset must be in the track space of the training dataset."""
         return self._predictor.predict(dataset, begin_us, end_us)

@@ -1,4 +1,4 @@
-"""The fast state of one user, one listen at a time: what the endpoint does instead of replaying a history."""
+"""The fast state of one user, updated listen by listen: the endpoint does this instead of replaying a history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fsvae.models.fsvae import FSVAENetwork, Prediction
 
 @dataclass(frozen=True)
 class Ring:
-    """The listens since the current anchor, fewer than 2 L, that a repeat head looks back on."""
+    """The listens since the current anchor, fewer than 2 L, which a repeat head reads."""
 
     track: Tensor
     """[S] int64 track index."""
@@ -30,25 +30,25 @@ class Ring:
 
 
 NO_RING = Ring(torch.zeros(0, dtype=torch.int64), torch.zeros(0, len(LISTEN_FEATURES)))
-"""The ring of a new user, and of all users of a model without a repeat head."""
+"""Ring of a new user, and of all users of a model without a repeat head."""
 
 
 @dataclass(frozen=True)
 class UserState:
-    """All that is kept of a user's history: a count, a time, two LSTM states, and what a repeat head looks back on."""
+    """The stored state of a user's history: a count, a time, two LSTM states, and the ring of a repeat head."""
 
     n_listens: int
     last_played_at: int
-    """Microseconds since 1970 UTC, or `sessions.NEVER`."""
+    """Time of the last listen [us since 1970 UTC], or `sessions.NEVER`."""
     current: State
-    """h and c [layers, 1, H] from the anchor of the next listen: what a prediction reads."""
+    """h and c [layers, 1, H] from the anchor of the next listen; read by predictions."""
     following: State
-    """Likewise from the anchor after that one: what `current` becomes when the anchor moves on."""
+    """h and c [layers, 1, H] from the anchor after that one; becomes `current` when the anchor moves on."""
     ring: Ring = NO_RING
 
 
 def new_user(model: FSVAENetwork) -> UserState:
-    """Return the state of a user who has not listened to anything."""
+    """Return the state of a user without a listen."""
     return UserState(0, NEVER, model.fast.zero_state(1), model.fast.zero_state(1))
 
 
@@ -56,13 +56,13 @@ def new_user(model: FSVAENetwork) -> UserState:
 def update(model: FSVAENetwork, state: UserState, track: int, played_at: int, played_fraction: float) -> UserState:
     """Return the state after one more listen: at most one step of each of the two LSTM states.
 
-    The anchor before listen n is max(0, (n // L - 1) * L); from L listens after it the next anchor's state runs too.
+    The anchor before listen n is max(0, (n // L - 1) * L); from L listens after it, the next anchor's state is run too.
 
     Args:
         model: the model.
         state: the user's state so far.
-        track: index of the track; the size of the catalogue, or more, for one outside it.
-        played_at: microseconds since 1970 UTC.
+        track: track index; the size of the catalogue, or more, for one outside it.
+        played_at: time of the listen [us since 1970 UTC].
         played_fraction: share of the track that was heard.
     """
     features = listen_features(
@@ -83,13 +83,13 @@ def update(model: FSVAENetwork, state: UserState, track: int, played_at: int, pl
 
 
 def predict(model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int) -> Prediction:
-    """Predict what a user plays at a time [us] behind all that the state has heard.
+    """Predict what a user plays at a time [us], no earlier than the last listen of the state.
 
     Args:
         model: the model.
         state: the user's state.
-        slow_1E: the user's slow encoding; zeros for one that nothing is known of.
-        at: microseconds since 1970 UTC.
+        slow_1E: the user's slow encoding; zeros for an unknown user.
+        at: time of the request [us since 1970 UTC].
     """
     request = torch.from_numpy(request_features(np.array([at]), np.array([state.last_played_at])))
     ring, only = state.ring, torch.zeros(1, dtype=torch.int64)

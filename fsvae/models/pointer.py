@@ -1,12 +1,12 @@
-"""The repeat head: people play again what they have played; a pointer at the recent listens says which.
+"""The repeat head: a pointer at the recent listens that predicts which track is played again.
 
-p(track) = g * pointer(track) + (1 - g) * softmax(track), and the expected track vector is mixed likewise. The pointer
-attends to the listens from the anchor up to the target (fewer than 2 L) and adds up equal tracks. Its query is read off
-the latent and the last two listens, a key off a listen and the one before it. What once followed the very track, or the
-very two tracks, that were heard last has a learned bonus, the latest such listen one more: what the user plays in a row
-need not be learned by heart.
-The gate is the weight of a sentinel among the listens, so that it knows how well they match (Merity et al., "Pointer
-sentinel mixture models", ICLR 2017; See et al., "Get to the point", ACL 2017).
+p(track) = g * pointer(track) + (1 - g) * softmax(track), and the expected track vector is mixed in the same way. The
+pointer attends to the listens from the anchor up to the target (fewer than 2 L) and adds up equal tracks. Its query is
+computed from the latent and the last two listens, a key from a listen and the one before it. A listen that followed an
+earlier occurrence of the last track, or of the last two tracks, has a learned bonus, and the latest such listen one
+more, so that tracks played in a row need not be memorised.
+The gate is the weight of a sentinel among the listens, so that it depends on how well they match (Merity et al.,
+"Pointer sentinel mixture models", ICLR 2017; See et al., "Get to the point", ACL 2017).
 
 Shape suffixes: B histories, T listens, N targets, M most targets of a history, K key, C catalogue, X inputs, P pair of
 inputs, Z latent, D track space.
@@ -26,14 +26,14 @@ _LEAST = 1e-30
 
 
 class Past(NamedTuple):
-    """The listens of B histories that N targets look back on."""
+    """The listens of B histories that the pointer reads for N targets."""
 
     x_BTX: Tensor
     """Inputs of the LSTM."""
     allowed_BT: Tensor
-    """bool: tracks of the catalogue; others cannot be recommended."""
+    """bool: whether the track is in the catalogue; others cannot be recommended."""
     track_BT: Tensor
-    """int64"""
+    """int64 track index."""
     vector_BTD: Tensor
     """Track vectors."""
     history_N: Tensor
@@ -43,16 +43,16 @@ class Past(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """What the pointer says of N targets."""
+    """The output of the pointer for N targets."""
 
     share_NT: Tensor
     """Share of each past listen; sums to 1, or to 0 where there is none."""
     track_NT: Tensor
-    """int64 tracks of the listens; where the share is 0, any of the catalogue."""
+    """int64 track index of the listens; where the share is 0, any of the catalogue."""
     mean_ND: Tensor
     """Mean track vector of the listens by their shares."""
     log_gate_N: Tensor
-    """log g: how much the pointer counts."""
+    """log g, the log weight of the pointer."""
     log_rest_N: Tensor
     """log(1 - g)."""
 
@@ -64,8 +64,8 @@ class RepeatHead(nn.Module):
         """Build the head.
 
         Args:
-            state: size of the vector that queries are read off.
-            inputs: size of the LSTM's inputs, which keys are made of.
+            state: size of the vector from which queries are computed.
+            inputs: size of the LSTM's inputs, from which keys are computed.
             dim: size of keys.
             history: L.
         """
@@ -73,9 +73,9 @@ class RepeatHead(nn.Module):
         self.key = nn.Linear(2 * inputs, dim)
         self.query = nn.Linear(state + 2 * inputs, dim)
         self.sentinel = nn.Linear(state, 1)
-        nn.init.constant_(self.sentinel.bias, math.log(2 * history))  # at first it weighs as much as all listens
+        nn.init.constant_(self.sentinel.bias, math.log(2 * history))  # initial weight: that of all listens together
         self.age = nn.Parameter(torch.zeros(2 * history))
-        self.followed = nn.Parameter(torch.full((4,), 2.0))  # from 0 it would take long to learn
+        self.followed = nn.Parameter(torch.full((4,), 2.0))  # learned slowly if started at 0
 
     def forward(self, state_NZ: Tensor, past: Past) -> Repeat:
         """Return the shares of each target's past listens."""
@@ -90,7 +90,7 @@ class RepeatHead(nn.Module):
             logit_NT = logit_NT + bonus * followed_NT
         logit_NT = (logit_NT + self.age[age_NT.clamp(min=0)]).masked_fill(~seen_NT, _NEVER)
         log_NT = torch.cat([logit_NT, self.sentinel(state_NZ)], dim=1).log_softmax(dim=1)
-        log_gate_N = log_NT[:, :-1].logsumexp(dim=1).clamp(min=_NEVER)  # of no listens: -inf
+        log_gate_N = log_NT[:, :-1].logsumexp(dim=1).clamp(min=_NEVER)  # -inf without listens
         share_NT = (log_NT[:, :-1] - log_gate_N[:, None]).exp() * seen_NT
         return Repeat(
             share_NT=share_NT,
@@ -102,15 +102,15 @@ class RepeatHead(nn.Module):
 
 
 def _last_two(x_BTX: Tensor) -> Tensor:
-    """Return the last two inputs before each position and behind all, [B, T + 1, P]; zeros before the first."""
+    """Return the last two inputs before each position and after the last, [B, T + 1, P]; zeros before the first."""
     padded_BTX = pad(x_BTX, (0, 0, 2, 0))
     return torch.cat([padded_BTX[:, 1:], padded_BTX[:, :-1]], dim=-1)
 
 
 def _followed(past: Past, seen_NT: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return which seen listens came after the track that a target comes after, and after the two tracks, [N, T] each.
+    """Return which seen listens followed the track that is last before the target, and its last two, [N, T] each.
 
-    Then which of them was the latest to do so, likewise.
+    Then the latest of either only, [N, T] each.
     """
     track_BT = pad(past.track_BT.masked_fill(~past.allowed_BT, -1), (2, 0), value=-1)
     last_BT, second_BT = track_BT[:, 1:], track_BT[:, :-1]
@@ -122,12 +122,12 @@ def _followed(past: Past, seen_NT: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
 
 
 def _latest(x_NT: Tensor) -> Tensor:
-    """Return the last true of each row alone."""
+    """Return rows with only their last true value."""
     return x_NT & (x_NT.flip(1).cumsum(dim=1).flip(1) == 1)
 
 
 def _per_history(x_NK: Tensor, y_BKJ: Tensor, history_N: Tensor) -> Tensor:
-    """Return each row times the matrix of its history, [N, J]: one matrix product a history."""
+    """Return each row times the matrix of its history, [N, J], with one matrix product a history."""
     size_B = torch.bincount(history_N, minlength=len(y_BKJ))
     most = int(size_B.max()) if len(history_N) else 0
     first_B = torch.cumsum(size_B, dim=0) - size_B

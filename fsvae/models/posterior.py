@@ -1,4 +1,4 @@
-"""The joint latent: what both encoders say of the user, as a distribution (paper, section 3)."""
+"""The joint latent: a distribution given by both encoders (paper, section 3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Posterior(NamedTuple):
-    """A diagonal Gaussian q(z | s, x); without a variance it is a point."""
+    """A diagonal Gaussian q(z | s, x), or a point if it has no variance."""
 
     mean: Tensor
     """[N, Z]"""
@@ -24,7 +24,7 @@ class Posterior(NamedTuple):
 
 
 class Latent(nn.Module):
-    """Maps the joint encoding to a posterior."""
+    """A map from the joint encoding to a posterior."""
 
     _LOG_VARIANCE_LIMIT = 12.0
 
@@ -33,9 +33,9 @@ class Latent(nn.Module):
 
         Args:
             inputs: size of the joint encoding.
-            dim: latent dimensions Z.
+            dim: number of latent dimensions, Z.
             gaussian: a Gaussian posterior, or a point (the paper's non-probabilistic ablation).
-            initial_log_variance: where log variance starts; near 0 the sampling noise drowns the signal at first.
+            initial_log_variance: log variance at the start; near 0 the sampling noise hides the signal at first.
         """
         super().__init__()
         self.mean = nn.Linear(inputs, dim)

@@ -1,4 +1,4 @@
-"""Networks over whole histories: one-pass predictions for evaluation, and the states that serving goes on from."""
+"""Networks over whole histories: one-pass predictions for evaluation, and the states from which serving continues."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class NetworkPredictor:
 
 @dataclass(frozen=True)
 class UserStates:
-    """The fast states of U users behind all of their listens."""
+    """The fast states of U users after all of their listens."""
 
     n_listens: NDArray[np.int64]
-    """[U]"""
+    """[U] number of listens."""
     current: State
     """h and c [layers, U, H] from the anchor of the next listen."""
     following: State
-    """Likewise from the anchor after it: zero unless the user has listened past that one."""
+    """h and c [layers, U, H] from the anchor after it: zero unless the user has listens after that anchor."""
     rings: Rings
-    """What a repeat head looks back on; all empty for a model without one."""
+    """Listens that a repeat head reads; all empty for a model without one."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Rings:
     """The `online_state.Ring` of U users, user after user."""
 
     offsets: NDArray[np.int64]
-    """[U + 1]"""
+    """[U + 1] index at which each user's listens begin, and the end."""
     track: NDArray[np.int64]
-    """[R]"""
+    """[R] track index."""
     features: NDArray[np.float32]
-    """[R, F]"""
+    """[R, F] `fast.LISTEN_FEATURES`."""
 
     def of(self, user: int) -> Ring:
         """Return a user's ring."""

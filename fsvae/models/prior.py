@@ -1,4 +1,4 @@
-"""p(z): what the latent is expected to be before the recent listens are known."""
+"""The prior p(z), before the recent listens are known."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Prior(NamedTuple):
 
 
 class SlowPrior(nn.Module):
-    """Gives each user a prior from the slow encoding, so that the KL tells how far the mood departs from the taste."""
+    """A map from the slow encoding to a prior, so that the KL measures how far the mood departs from the taste."""
 
     _LOG_VARIANCE_LIMIT = 12.0
 
     def __init__(self, slow_dim: int, latent_dim: int) -> None:
-        """Build the heads; before training they give everybody the standard normal."""
+        """Build the heads; before training they give the standard normal for all users."""
         super().__init__()
         self.mean = nn.Linear(slow_dim, latent_dim)
         self.log_variance = nn.Linear(slow_dim, latent_dim)

@@ -1,4 +1,4 @@
-"""FS-VAE as a recommender in a notebook: fitted on a dataset or loaded from a bundle, and answering as the endpoint."""
+"""FS-VAE as a recommender in a notebook, fitted on a dataset or loaded from a bundle, with the endpoint's answers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FSVAE(NeuralRecommender):
         folder: Path | None = None,
         show_progress: bool = False,
     ) -> None:
-        """Choose the model and how it is trained, by default as `fsvae train` does; see `NeuralRecommender`."""
+        """Take the settings of the model and its training, by default those of `fsvae train` (`NeuralRecommender`)."""
         super().__init__(config, train, seed, folder, show_progress)
 
     @classmethod
@@ -82,7 +82,7 @@ class FSVAE(NeuralRecommender):
     def _fit(self, dataset: Dataset) -> None:
         super()._fit(dataset)
         network = self._predictor.network
-        self._temporary = tempfile.TemporaryDirectory(prefix="fsvae-")  # goes with the model
+        self._temporary = tempfile.TemporaryDirectory(prefix="fsvae-")  # deleted with the model
         folder = Path(self._temporary.name)
         save_bundle(folder, network, dataset, {"seed": self._seed})  # type: ignore[arg-type]
         self._use(folder, load_bundle(folder))

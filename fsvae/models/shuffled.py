@@ -1,8 +1,8 @@
 """The paper's ablation "fast features shuffled": the recent listens without their order.
 
 A target at position j of a chunk has the listens 0 .. j - 1 before it. They are put in random order, each with its own
-features (pause before it, hour, weekday, played fraction), and the LSTM runs over them from a zero state. No two
-targets share a run, so one of them costs what a whole chunk costs in order.
+features (pause before it, hour, weekday, played fraction), and the LSTM runs over them from a zero state. Targets do
+not share runs, so one target costs as much as a whole chunk in order.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _AT_ONCE = 256
 def shuffled_states(
     encoder: FastEncoder, x_BTX: Tensor, chunk_N: Tensor, position_N: Tensor, at_random: bool
 ) -> Tensor:
-    """Return the fast state of N targets behind their listens in another order, [N, H].
+    """Return the fast state of N targets after their listens in another order, [N, H].
 
     Args:
         encoder: the LSTM.
         x_BTX: inputs of the chunks' listens.
         chunk_N: int64 chunk of each target.
         position_N: int64 position of each target in its chunk; the listens before it are put in another order.
-        at_random: draw each order anew from torch's generator; else it is one and the same for each position.
+        at_random: draw each order anew from torch's generator; otherwise it is fixed for each position.
     """
     if len(position_N) == 0:
         return x_BTX.new_zeros(0, encoder.dim)
@@ -45,9 +45,9 @@ def shuffled_states(
 
 
 def _drawn(position_N: Tensor, longest: int) -> Tensor:
-    """Return for each target its positions 0 .. position - 1 in random order, and behind them others, [N, longest + 1].
+    """Return for each target its positions 0 .. position - 1 in random order, then others, [N, longest + 1].
 
-    The last step of the LSTM is there because `FastEncoder.before` gives no state behind it.
+    The last step of the LSTM is needed because `FastEncoder.before` gives no state after it.
     """
     key_NT = torch.rand(len(position_N), longest + 1, device=position_N.device)
     behind = torch.arange(longest + 1, device=position_N.device) >= position_N[:, None]

@@ -1,4 +1,4 @@
-"""Mean and deviation of the slow features, which networks normalise them by."""
+"""Mean and standard deviation of the slow features, by which networks normalise them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from fsvae.data.dataset import Dataset
 
 _NORMALISED_BY = 100_000
-"""Slow features are normalised by the mean and deviation of at most so many snapshots, drawn by chance."""
+"""Largest number of snapshots, drawn at random, over which the mean and the deviation are taken."""
 
 
 def slow_moments(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation of the training period's snapshots, [slow features] each.
 
-    Users that nothing is known of do not count; a feature that is the same for all has the deviation 1.
+    Unknown users do not count; a constant feature has the deviation 1.
     """
     rows = np.unique(dataset.slow_row[dataset.listens.played_at < dataset.period("train")[1]])
     if len(rows) > _NORMALISED_BY:

@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""Settings of the training of a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fsvae.limits import Count, OneOf, Share, Weight
 
 @dataclass
 class OptimiserConfig:
-    """AdamW with a linear warm-up and a cosine decay."""
+    """Settings of AdamW with a linear warm-up and a cosine decay."""
 
     learning_rate: Annotated[float, Interval(ge=1e-12, le=1e3)] = 2e-3
     """Peak learning rate."""
@@ -21,23 +21,23 @@ class OptimiserConfig:
     warmup_share: Share = 0.05
     """Share of all steps over which the learning rate rises."""
     final_share: Share = 0.05
-    """Share of the peak learning rate that is left at the end."""
+    """Final learning rate as a share of the peak."""
 
 
 @dataclass
 class TrainConfig:
-    """How the model is trained."""
+    """Settings of the training."""
 
     max_epochs: Annotated[int, Interval(ge=1, le=1_000_000)] = 12
-    """Most passes over the training chunks."""
+    """Largest number of passes over the training chunks."""
     patience: Annotated[int, Interval(ge=0, le=10**9)] = 4
-    """Epochs without a better one, by the validation figure that is the network's criterion, until training stops."""
+    """Number of epochs without improvement of the network's validation criterion after which training stops."""
     batch_listens: Count = 1024
-    """Listens in a batch, about: of a few long histories or of many short ones."""
+    """Approximate number of listens in a batch, of a few long histories or of many short ones."""
     gradient_clip: Weight = 1.0
-    """Longest gradient, by L2 norm."""
+    """Largest L2 norm of the gradient."""
     num_workers: Annotated[int, Interval(ge=0, le=1_000)] = 0
-    """Processes that gather batches; 0: the training process does."""
+    """Number of processes that gather batches; 0: the training process does."""
     precision: Annotated[str, OneOf(("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"))] = "auto"
     """Lightning's precision; auto: bf16-mixed on a GPU, 32-true on a CPU."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)

@@ -1,4 +1,4 @@
-"""How any network is fitted: Lightning with a checkpoint each epoch, resumed to the bit where it was stopped."""
+"""The fit of any network: Lightning with a checkpoint each epoch and bit-identical resumption."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ N = TypeVar("N", bound=Network)
 
 
 class Fitted(NamedTuple):
-    """How a network was fitted."""
+    """The outcome of a fit."""
 
     epochs: int
-    """Passes over the training chunks, those after the best one too."""
+    """Number of passes over the training chunks, those after the best one included."""
     best: float
-    """The network's criterion in the best epoch, whose weights it has."""
+    """Criterion of the network in the best epoch, whose weights it has."""
 
 
 def check_targets(dataset: Dataset) -> None:
-    """Refuse a dataset with nothing to learn from, or nothing to tell the best epoch by.
+    """Refuse a dataset without targets for training, or without targets for validation.
 
     Raises:
         UserError: no listen of the training or the validation period is to a track of the catalogue.
@@ -50,16 +50,16 @@ def check_targets(dataset: Dataset) -> None:
 
 
 def untrained(network: type[N], dataset: Dataset, config: Any, seed: int) -> N:
-    """Return a network for a dataset whose weights are drawn by a seed.
+    """Return a network for a dataset, with weights drawn from a seed.
 
     Args:
-        network: its class.
-        dataset: what it is to learn from.
-        config: its settings.
+        network: class of the network.
+        dataset: dataset to learn from.
+        config: settings of the network.
         seed: seed of the weights.
 
     Raises:
-        UserError: the dataset has nothing to learn from; told before a network is normalised by it.
+        UserError: the dataset has nothing to learn from; raised before a network is normalised by it.
     """
     check_targets(dataset)
     torch.manual_seed(seed)
@@ -82,16 +82,16 @@ def fit(
     """Fit a network, from the start or the folder's last checkpoint, and leave it with the weights of its best epoch.
 
     Args:
-        network: what to fit; whoever builds it seeds torch before.
-        dataset: what to learn from.
-        config: the training.
-        seed: of the order and the noise.
-        folder: of the checkpoints, `last.ckpt` and `best.ckpt`.
-        logger: where Lightning logs.
+        network: network to fit; the caller seeds torch before building it.
+        dataset: dataset to learn from.
+        config: settings of the training.
+        seed: seed of the order and the noise.
+        folder: folder of the checkpoints, `last.ckpt` and `best.ckpt`.
+        logger: Lightning's logger.
         on_epoch: called with the epoch (from 1) and its metrics.
-        on_resume: called with the epoch (from 1) from which an interrupted run goes on.
+        on_resume: called with the epoch (from 1) from which an interrupted run resumes.
         show_progress: draw a progress bar.
-        max_batches: of an epoch's training, and of its validation; all by default.
+        max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says how far the run is.
@@ -130,9 +130,9 @@ def fit(
     )
     data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers)
     try:
-        # Lightning's own loader of checkpoints is told to read tensors and plain values only.
+        # Lightning's own checkpoint loader is told to read tensors and plain values only.
         trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)
-    except SystemExit as ending:  # Lightning makes this of Ctrl-C, and has every later one ignored
+    except SystemExit as ending:  # Lightning turns Ctrl-C into this, and ignores every later one
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,21 +142,21 @@ def fit(
 
 
 class _Epochs(Callback):
-    """Tells of each epoch."""
+    """A callback that reports each epoch."""
 
     def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
         self._on_epoch = on_epoch
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
-            # What is logged of the training is still that of the epoch before.
+            # The logged training metrics are still those of the epoch before.
             measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
             assert isinstance(pl_module, TrainingModule)
             self._on_epoch(trainer.current_epoch + 1, measured | pl_module.epoch_means())
 
 
 class _Patience(EarlyStopping):
-    """Stops early, and stops again at once where the run was killed after it had; checkpoints do not say that."""
+    """Early stopping that also holds for a run killed after it had stopped, which checkpoints do not record."""
 
     def __init__(self, monitor: str, epochs: int, on_resume: Callable[[int], None] | None) -> None:
         super().__init__(monitor, patience=epochs)
@@ -169,7 +169,7 @@ class _Patience(EarlyStopping):
 
 
 class _WholeCheckpoints(TorchCheckpointIO):
-    """Puts a checkpoint in place in one step; Lightning's own way copies it where /tmp is another disk."""
+    """Checkpoint files that appear in one step; Lightning's own copies them where /tmp is another disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         temporary = Path(f"{path}.tmp")

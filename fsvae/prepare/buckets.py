@@ -1,4 +1,4 @@
-"""Users are spread over buckets by a stable hash, so that some of them can be read alone."""
+"""Buckets of users by a stable hash, so that some users can be read alone."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def buckets_of(user_ids: pl.Series) -> pl.Series:
 
 
 def slices_of(user_ids: list[str], slices: int) -> NDArray[np.int64]:
-    """Return which of `slices` parts of its bucket each user id is in, by what the bucket leaves of the same hash."""
+    """Return which of `slices` slices of its bucket each user id is in, by the rest of the same hash."""
     return np.array([xxhash.xxh64_intdigest(user.encode()) // N_BUCKETS % slices for user in user_ids], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The global side of prepare, made of the counts of all days: where periods end, and the catalogue."""
+"""The global part of prepare, from the counts of all days: the ends of the periods, and the catalogue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fsvae.prepare.track_space import embeddings_of
 
 
 def cuts(counts: DayCounts, config: DatasetConfig) -> tuple[int, int]:
-    """Return where the training and the validation period end [us].
+    """Return the ends of the training and the validation period [us].
 
     Raises:
         UserError: the split cannot be read, or leaves a period without a listen.
@@ -51,21 +51,21 @@ def _iso_us(text: str) -> int:
 
 
 def catalogue(counts: pl.DataFrame, lake: LakeFiles, min_count: int) -> pl.DataFrame:
-    """Return DATASET_TRACKS, but for the origin of vectors, of all tracks (track_id, train_count).
+    """Return DATASET_TRACKS, without the origin of vectors, for all tracks (track_id, train_count).
 
-    The catalogue comes first, then the tracks whose vector can be imputed from it; each by descending count, then
-    by id.
+    The catalogue comes first, then the tracks whose vector can be imputed from it, then the others; each by descending
+    count, then by id.
     """
     tracks = (
         counts.join(lake.read_tracks(), on="track_id", how="left")
         .with_columns((pl.col("train_count") >= max(min_count, 1)).alias("in_catalogue"))
         .sort(["train_count", "track_id"], descending=[True, False])
     )
-    # Which tracks it can be imputed for does not depend on what the vectors are: any will do to find out.
+    # Which tracks can be imputed does not depend on the values of the vectors, so any stand in for them.
     stand_in = np.ones((int(tracks["in_catalogue"].sum()), 1), dtype=np.float32)
     _, origin = impute_vectors(tracks, stand_in)
     can_impute = origin != ORIGINS.index("none")
-    # Read here and once more for the vectors: kept in between, they would lie beside all that the workers hold.
+    # Read here and again for the vectors: kept in between, they would add to the memory of the workers.
     embeddings = embeddings_of(lake, tracks)
     if embeddings is not None:
         has = np.asarray(np.isfinite(embeddings).all(axis=1))

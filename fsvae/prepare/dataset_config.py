@@ -1,4 +1,4 @@
-"""How a lake becomes a prepared dataset: the config that `pipelines.prepare.prepare` and what it calls share."""
+"""Settings of a prepared dataset, shared by `pipelines.prepare.prepare` and its parts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fsvae.limits import Count, Share
 
 @dataclass
 class DatasetConfig:
-    """How events become a dataset. The split is by time, the same for all users."""
+    """Settings of a prepared dataset. The split is by time, the same for all users."""
 
     min_count: Count = 5
-    """A track needs this many listens in the training period to be in the catalogue."""
+    """Least number of listens in the training period for a track to be in the catalogue."""
     train_share: Share = 0.8
     """Share of the listens, by time, that come before the validation period."""
     validation_share: Share = 0.1
     """Share of the listens between the training and the test period."""
     train_until: str = ""
-    """Where the training period ends (ISO time, UTC) instead of at train_share; set validation_until too."""
+    """End of the training period (ISO time, UTC), instead of train_share; set validation_until too."""
     validation_until: str = ""
-    """Where the test period begins, instead of after validation_share."""
+    """Begin of the test period (ISO time, UTC), instead of after validation_share."""
     before: str = ""
-    """Use only events before this day (YYYY-MM-DD); empty: all."""
+    """Day (YYYY-MM-DD) before which events are used; empty: all."""
     continue_space: bool = False
-    """Go on from the track space of the current dataset, so that vectors stay comparable (fsvae daily does); not if its
+    """Continue the track space of the current dataset, so that vectors stay comparable (fsvae daily does); not if its
     training period ends later than the new one's."""
     keep: Count = 3
     """Number of prepared datasets that are kept in the folder, the newest ones."""

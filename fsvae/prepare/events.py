@@ -1,4 +1,4 @@
-"""Reading the lake's events by part of the users: some days at a time, with numbers for strings."""
+"""Reading the lake's events of a shard of the users, some days at a time, with numbers for strings."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ class Day:
 
     @classmethod
     def of(cls, name: str, entry: dict[str, Any]) -> Day:
-        """Return the day of a name (YYYY-MM-DD) and its entry in the lake's manifest."""
+        """Return the day with a name (YYYY-MM-DD) and an entry in the lake's manifest."""
         return cls((date.fromisoformat(name) - date(1970, 1, 1)).days, entry["path"], entry["checksum"])
 
 
 @dataclass(frozen=True)
 class UserShard:
-    """A part of the users: those of some buckets, or a slice of those of a single bucket."""
+    """A shard of the users: those of some buckets, or a slice of those of a single bucket."""
 
     buckets: tuple[int, int]
     """First bucket, and the one after the last."""
     slice: int = 0
     """Number of the slice, from 0 on."""
     slices: int = 1
-    """Number of slices that the bucket is cut into."""
+    """Number of slices of the bucket."""
 
 
 class Codes:
-    """Numbers for strings, by first appearance."""
+    """A map from strings to numbers, by first appearance."""
 
     def __init__(self, known: pa.StringArray | None = None) -> None:
-        """Begin with strings that have the numbers from 0 on."""
+        """Start with known strings, which have the numbers from 0 on."""
         self.known = pa.array([], pa.string()) if known is None else known
 
     def __len__(self) -> int:
         return len(self.known)
 
     def __call__(self, column: pa.ChunkedArray) -> Ints:
-        """Return the codes of a dictionary column with one dictionary, -1 for null; new strings get new ones."""
+        """Return the codes of a dictionary column with one dictionary, -1 for null; new strings get new codes."""
         if not len(column):
             return np.zeros(0, dtype=np.int64)
         words = column.chunk(0).dictionary
@@ -74,7 +74,7 @@ class Codes:
 
 @dataclass
 class EventCodes:
-    """The numbers of a part's strings."""
+    """The codes of a shard's strings."""
 
     users: Codes = field(default_factory=Codes)
     tracks: Codes = field(default_factory=Codes)
@@ -83,7 +83,7 @@ class EventCodes:
 
 @dataclass(frozen=True)
 class ShardEvents:
-    """The events of a part on some days, each user's in order of time, with what else is needed of them."""
+    """The events of a shard on some days, each user's in order of time, with their remaining columns."""
 
     events: Events
     played_fraction: NDArray[np.float32]
@@ -91,7 +91,7 @@ class ShardEvents:
 
 
 def read_events(lake: Folder, days: Sequence[Day], users: UserShard, codes: EventCodes) -> ShardEvents:
-    """Return the events of a part of the users on some days; strings without a number get one.
+    """Return the events of a shard of the users on some days; strings without a code get one.
 
     Memory is that of these events and, where a bucket is cut into slices, of one day of the whole bucket.
     """
@@ -113,9 +113,9 @@ def read_events(lake: Folder, days: Sequence[Day], users: UserShard, codes: Even
 
 
 def read_buckets(file: pa.NativeFile, buckets: tuple[int, int], columns: list[str], texts: list[str]) -> pa.Table:
-    """Return some columns, `bucket` among them, of a day's events in a half-open range of buckets.
+    """Return some columns (`bucket` among them) of a day's events in a half-open range of buckets.
 
-    Of the columns, `texts` come as dictionaries.
+    The columns `texts` are read as dictionaries.
     """
     day = pq.ParquetFile(file, read_dictionary=texts)
     table = day.read_row_groups(_row_groups(day, buckets), columns, use_threads=False)
@@ -130,7 +130,7 @@ def _in_slice(table: pa.Table, users: UserShard) -> pa.Table:
     place = table.schema.get_field_index("user_id")
     column = table.column(place).unify_dictionaries().combine_chunks()
     names, user = column.dictionary, column.indices.to_numpy()
-    present = np.unique(user)  # the dictionary is that of whole row groups
+    present = np.unique(user)  # the dictionary covers whole row groups
     inside = np.zeros(len(names), dtype=bool)
     inside[present] = slices_of(names.take(pa.array(present)).to_pylist(), users.slices) == users.slice
     rows = inside[user]

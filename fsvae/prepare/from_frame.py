@@ -1,4 +1,4 @@
-"""A frame of listens → a dataset, by way of the files that ingest and prepare would write."""
+"""A frame of listens → a dataset, through the files that ingest and prepare would write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_from_frame(
     seed: int,
     folder: Path,
 ) -> Folder:
-    """Write the dataset of some listens into a folder and return where it is; see `Dataset.from_pandas`."""
+    """Write the dataset of some listens into a folder and return its own folder; see `Dataset.from_pandas`."""
     lake = LakeFiles(folder / "lake")
     rows = checked_listens(listens, SourceConfig())
     known = Tracks(lake.read_tracks())
@@ -43,10 +43,10 @@ def make_from_frame(
 
 
 def _checked_tracks(tracks: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
-    """Return what a frame tells of tracks, with the types of TRACKS.
+    """Return a frame's metadata of tracks, with the types of TRACKS.
 
     Raises:
-        UserError: it has no column track_id, or a column of another type.
+        UserError: the frame has no column track_id, or a column of another type.
     """
     frame = tracks if isinstance(tracks, pl.DataFrame) else pl.from_pandas(tracks.reset_index(drop=True))
     if "track_id" not in frame.columns:

@@ -1,6 +1,6 @@
-"""The cache of habits: those of every week of a part of the users, and the past behind the latest weeks.
+"""The cache of habits: those of every week of a shard of the users, and the past after the latest weeks.
 
-A file is named by all that its content depends on, so it is never out of date; what no dataset needs is swept.
+A file is named by all inputs of its content, so it is never out of date; files that no dataset needs are swept.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from fsvae.prepare.events import Codes, Day, EventCodes, Ints, UserShard
 from fsvae.storage import Folder
 
 _FEATURES_VERSION = 3
-"""To be raised when the habits or the files change: what lies in the cache is not theirs any more."""
+"""Version of the habits and their files; raise it when either changes, so that older files are not read."""
 _WEEK_DAYS = 7
 _KEPT_PASTS = 3
-"""The pasts behind the last so many weeks are kept: enough to go on from, as late events are seldom later."""
+"""Number of latest weeks after which the past is kept: late events seldom arrive later than that."""
 
 WeekHabits = tuple[Ints, Ints, NDArray[np.float32]]
 """Snapshots of a week: user [S], day [S], habits [S, len(HABITS)]."""
@@ -34,19 +34,19 @@ WeekHabits = tuple[Ints, Ints, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Week:
-    """The days of a part that are folded together."""
+    """The days of a shard that are folded together."""
 
     days: list[Day]
     first: int
     end: int
     """The day after the last one [days since 1970 UTC]."""
     key: str
-    """Names the habits of the week: the users, and all events up to its end."""
+    """Name of the week's habits, from the users and all events up to its end."""
 
 
 @dataclass
 class State:
-    """All that is known of a part behind a week."""
+    """The state of a shard after a week."""
 
     past: Past = field(default_factory=Past.nothing)
     codes: EventCodes = field(default_factory=EventCodes)
@@ -68,21 +68,21 @@ def weeks_of(days: Sequence[Day], users: UserShard, as_of_day: int) -> list[Week
 
 
 class HabitsCache:
-    """The files of a part in the cache of a folder of datasets."""
+    """The files of a shard in the cache of a folder of datasets."""
 
     def __init__(self, folder: Folder, weeks: list[Week]) -> None:
-        """Look at nothing yet."""
+        """Take the folder and the weeks; nothing is read yet."""
         self._folder = folder
         self._weeks = weeks
         self._with_past = weeks[-_KEPT_PASTS:]
 
     @property
     def files(self) -> list[str]:
-        """Return the names of all files that there are when every week is stored."""
+        """Return the names of all files that exist when every week is stored."""
         return [_habits_file(week) for week in self._weeks] + [_past_file(week) for week in self._with_past]
 
     def resume(self) -> tuple[State, int]:
-        """Return the latest state that is stored, and how many weeks lie before it, whose habits are stored too."""
+        """Return the latest stored state, and the number of weeks before it, whose habits are all stored."""
         for done in range(len(self._weeks), len(self._weeks) - len(self._with_past), -1):
             needed = [_past_file(self._weeks[done - 1]), *map(_habits_file, self._weeks[:done])]
             if all(map(self._folder.exists, needed)):
@@ -95,7 +95,7 @@ class HabitsCache:
             return _wide(stored["user"]), _wide(stored["day"]), stored["habits"]
 
     def store(self, week: Week, habits: WeekHabits, state: State) -> None:
-        """Store the habits of a week and, of one of the latest, the state behind it."""
+        """Store the habits of a week and, for one of the latest, the state after it."""
         user, day, found = habits
         self._save(_habits_file(week), user=_narrow(user), day=_narrow(day), habits=found)
         if week not in self._with_past:
@@ -151,7 +151,7 @@ def _past_file(week: Week) -> str:
 
 
 def _narrow(counts: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers from 0 on in the fewest bytes that hold them: most are small, and they are most of the cache."""
+    """Return numbers from 0 on in the smallest type that holds them, as they are most of the cache."""
     return counts.astype(np.min_scalar_type(counts.max(initial=0)))
 
 

@@ -1,6 +1,6 @@
-"""The files of a lake: events as daily Parquet files and what else is known of tracks, listed by one manifest.
+"""The files of a lake: events as daily Parquet files and metadata of tracks, listed by one manifest.
 
-A file that the manifest does not name does not exist for a reader, and the manifest is replaced in one step.
+Readers see only files that the manifest names, and the manifest is replaced in one step.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from fsvae.schema import LAKE_EVENTS, PLAYLISTS, SCHEMA_VERSION, TRACK_EMBEDDING
 from fsvae.storage import Folder
 
 _ROW_GROUP = 1 << 14
-"""Row groups of a day hold whole buckets and at least so many rows, so that some of the users can be read alone."""
+"""Least number of rows in a row group of a day, which holds whole buckets, so that some users can be read alone."""
 
 
 @dataclass(frozen=True)
 class SideTable:
-    """A table of what is no event: its schema, and the columns that name a row."""
+    """A table beside the events: its schema, and the columns that identify a row."""
 
     schema: pa.Schema
     key: list[str]
@@ -42,7 +42,7 @@ SIDE_TABLES = {
 
 @dataclass
 class LakeManifest:
-    """What a lake holds: its daily files, its tracks, and the logs that went in."""
+    """The contents of a lake: its daily files, its tracks, and the logs that were ingested."""
 
     schema_version: int = SCHEMA_VERSION
     n_buckets: int = N_BUCKETS
@@ -50,15 +50,15 @@ class LakeManifest:
     """Day (YYYY-MM-DD) → path within the lake, rows, checksum."""
     tracks: dict[str, Any] | None = None
     playlists: list[dict[str, Any]] = field(default_factory=list)
-    """Path within the lake, rows, checksum of files of playlists, in the order in which they came."""
+    """Path within the lake, rows and checksum of each file of playlists, in order of arrival."""
     embeddings: list[dict[str, Any]] = field(default_factory=list)
-    """The same of files of track embeddings."""
+    """Path within the lake, rows and checksum of each file of track embeddings, in order of arrival."""
     logs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What a log is remembered by → its name and the row counts: rows_in = taken + rejected + duplicates."""
+    """Key of a log → its name and row counts: rows_in = taken + rejected + duplicates."""
 
 
 class LakeFiles:
-    """The files of a lake in a folder; opening it reads the manifest and nothing else."""
+    """The files of a lake in a folder; opening it reads the manifest only."""
 
     def __init__(self, where: str | Path | Folder) -> None:
         """Open a lake, which may be empty.
@@ -81,14 +81,14 @@ class LakeFiles:
         return LakeManifest(**stored)
 
     def commit(self) -> None:
-        """Make the manifest in memory the lake's."""
+        """Write the manifest in memory to the lake."""
         self.root.write_json("manifest.json", asdict(self.manifest))
 
     def days(self, before: str | None = None) -> list[str]:
         """Return the days, or those before a day (YYYY-MM-DD), in order.
 
         Raises:
-            UserError: there are none.
+            UserError: there are no such days.
         """
         days = [day for day in sorted(self.manifest.days) if before is None or day < before]
         if not days:
@@ -104,11 +104,11 @@ class LakeFiles:
         self.manifest.days[day] = self._write(f"events/date={day}", pieces, LAKE_EVENTS)
 
     def write_tracks(self, tracks: pl.DataFrame) -> None:
-        """Write what is known of all tracks and name the file in the manifest in memory."""
+        """Write the metadata of all tracks and name the file in the manifest in memory."""
         self.manifest.tracks = self._write("tracks", [in_schema(tracks, TRACKS)], TRACKS)
 
     def write_side(self, table: str, rows: pl.DataFrame) -> dict[str, Any]:
-        """Write rows of playlists or embeddings; return the entry that names them once it is in the manifest."""
+        """Write rows of playlists or embeddings; return the file's entry, which the caller adds to the manifest."""
         schema = SIDE_TABLES[table].schema
         return self._write(table, [in_schema(rows, schema)], schema)
 
@@ -136,7 +136,7 @@ class LakeFiles:
         """Open a file that the manifest names.
 
         Raises:
-            UserError: it is gone: files are swept when an ingest commits newer ones.
+            UserError: the file is gone: files are swept when an ingest commits newer ones.
         """
         try:
             return self.root.open(entry["path"])
@@ -154,7 +154,7 @@ class LakeFiles:
 
 
 def _row_groups(bucket: np.ndarray[Any, np.dtype[np.int16]]) -> list[int]:
-    """Return where row groups begin, and the end: equally many buckets each, as a part of the users has."""
+    """Return the begins of the row groups, and the end: equally many buckets each, as in a shard of the users."""
     groups = N_BUCKETS
     while groups > 1 and len(bucket) < groups * _ROW_GROUP:
         groups //= 2

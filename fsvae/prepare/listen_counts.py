@@ -1,4 +1,4 @@
-"""The listens of every day and track of a lake, by map and reduce over the days."""
+"""Listen counts of every day and track of a lake, by map and reduce over the days."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fsvae.storage import Folder, read_frame
 
 _COUNTS = pa.schema([pa.field("track_id", pa.string()), pa.field("listens", pa.int64())])
 _FOLD_ROWS = 1 << 21
-"""Counts of so many rows are added up before more are read."""
+"""Number of rows of counts that are added up before more are read."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class DayTask:
     path: str
     cache: Folder
     name: str
-    """Of the file with its counts."""
+    """Name of the file with its counts."""
 
 
 def count_day(task: DayTask) -> int:
@@ -45,10 +45,10 @@ def count_day(task: DayTask) -> int:
 
 
 class DayCounts:
-    """The listens of all days of a dataset: the only global statistics there are."""
+    """Listen counts of all days of a dataset, the only global statistics."""
 
     def __init__(self, lake: LakeFiles, days: list[str], cache: Folder, names: list[str], listens: list[int]) -> None:
-        """Remember where the counts of each day lie, and how many listens it has."""
+        """Take the file with the counts of each day, and its number of listens."""
         self._lake = lake
         self._days = days
         self._cache = cache
@@ -82,7 +82,7 @@ class DayCounts:
                 early = np.bincount(track[_times(self._lake.open(entry)) < until_us], minlength=len(words))
                 frames.append(pl.DataFrame({"track_id": pl.Series(words), "listens": early.astype(np.int64)}))
             frames.append(counts if day < midnight else counts.with_columns(pl.lit(0, pl.Int64).alias("listens")))
-            # Folding at every day would read all tracks again for each; never, and hundreds of days would fill memory.
+            # Folding every day would read all tracks again each time; never folding would fill memory with many days.
             if sum(map(len, frames[1:])) > max(_FOLD_ROWS, len(frames[0])):
                 frames = [_sums(frames)]
         return _sums(frames).rename({"listens": "train_count"})
@@ -93,7 +93,7 @@ def _sums(counts: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _tracks(file: pa.NativeFile) -> tuple[pa.Array, NDArray[np.int32]]:
-    """Return the track ids of a day, and which of them each listen is to."""
+    """Return the track ids of a day, and the index in them of each listen's track."""
     column = pq.ParquetFile(file, read_dictionary=["track_id", "kind"]).read(["track_id", "kind"], use_threads=False)
     column = column.unify_dictionaries()
     if not len(column):

@@ -1,8 +1,8 @@
-"""The files of a dataset, made of a lake's (tracks, vectors, sequences, slow snapshots, manifest).
+"""The files of a dataset, made from a lake's (tracks, vectors, sequences, slow snapshots, manifest).
 
-A dataset's folder is named by what it is made of and is a dataset once its manifest is there, the last file to be
-written. So a killed run leaves nothing that can be opened, and the next run makes the same files. Memory is bounded by
-one part of the users a worker (`fsvae.prepare.user_shards`), and else by the tracks.
+A dataset's folder is named by its inputs and is a dataset once it holds its manifest, which is written last. So a
+killed run leaves nothing that can be opened, and the next run makes the same files. Memory is bounded by one shard of
+the users for each worker (`fsvae.prepare.user_shards`), and otherwise by the tracks.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _EVENTS_PER_SHARD = 1_000_000
-"""About so many events go into one part of the users, but for a user with more: a user is never cut."""
+"""Approximate number of events in a shard of the users; a user is never cut, so a shard can be larger."""
 
 
 class Run(Protocol):
-    """Runs a function on many tasks, in whatever order or processes."""
+    """A function that runs another on many tasks, in any order or processes."""
 
     def __call__(self, function: Callable[[T], R], tasks: Sequence[T], done: Done) -> list[R]:
         """Return the results in the order of the tasks."""
@@ -57,7 +57,7 @@ def in_this_process(function: Callable[[T], R], tasks: Sequence[T], done: Done) 
 
 @dataclass(frozen=True)
 class DatasetJob:
-    """What a dataset is made of, and where; days are counted when a count is first asked for."""
+    """The inputs of a dataset and its place; days are counted on first use."""
 
     lake: LakeFiles
     days: list[str]
@@ -66,13 +66,13 @@ class DatasetJob:
     seed: int
     """Seed of the track vectors."""
     datasets: Folder
-    """Folder of all datasets; their common cache lies there too."""
+    """Folder of all datasets, which also holds their common cache."""
     run: Run = in_this_process
     progress: Stage = lambda stage, share: None
 
     @classmethod
     def of(cls, lake: LakeFiles, config: DatasetConfig, seed: int, datasets: Folder, **where: Any) -> DatasetJob:
-        """Return the job of the days that a config names.
+        """Return the job for the days that a config names.
 
         Raises:
             UserError: `config.before` is not a day, or the lake holds no events.
@@ -83,12 +83,12 @@ class DatasetJob:
                 before = date.fromisoformat(config.before).isoformat()
             except ValueError as error:
                 raise UserError(f"dataset.before: '{config.before}' is not a day such as 2026-01-31.") from error
-        # The days, whose checksums name the dataset, say all that `before` does.
+        # `before` is redundant with the days, whose checksums name the dataset.
         return cls(lake, lake.days(before), replace(config, before=""), seed, datasets, **where)
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """Return what the dataset is made of, but for a track space that it goes on from."""
+        """Return the inputs of the dataset, except a track space that it continues."""
         manifest = self.lake.manifest
         days = {day: manifest.days[day]["checksum"] for day in self.days}
         return {
@@ -100,22 +100,22 @@ class DatasetJob:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """Return what the lake's manifest says of each day."""
+        """Return the entry of each day in the lake's manifest."""
         return [self.lake.manifest.days[day] for day in self.days]
 
     @property
     def cache(self) -> Folder:
-        """Return the folder of what datasets have in common."""
+        """Return the folder of the cache that datasets share."""
         return self.datasets / ".cache"
 
     @property
     def count_files(self) -> list[str]:
-        """Return the file of the cache with the counts of each day."""
+        """Return the cache file with the counts of each day."""
         return [f"count-{entry['checksum']}.parquet" for entry in self.entries]
 
     @cached_property
     def counts(self) -> DayCounts:
-        """Return the listens of each day and track."""
+        """Return the listen counts of each day and track."""
         self.progress("counting", 0.0)
         tasks = [
             DayTask(self.lake.root, entry["path"], self.cache, name)
@@ -126,19 +126,19 @@ class DatasetJob:
 
     @cached_property
     def cuts(self) -> tuple[int, int]:
-        """Return where the training and the validation period end [us]."""
+        """Return the ends of the training and the validation period [us]."""
         return cuts(self.counts, self.config)
 
 
 def make_dataset(job: DatasetJob, continues: str = "") -> tuple[Folder, bool]:
-    """Return the folder of a job's dataset, made unless it is there, and whether it was.
+    """Return the folder of a job's dataset, made if it is missing, and whether it existed.
 
     Args:
-        job: what to make.
-        continues: name of the dataset, in the same folder, whose track space is gone on from; empty: none.
+        job: inputs of the dataset.
+        continues: name of the dataset, in the same folder, whose track space is continued; empty: none.
 
     Raises:
-        UserError: the split leaves a period empty, or the dataset that is gone on from was deleted meanwhile.
+        UserError: the split leaves a period empty, or the dataset to continue was deleted meanwhile.
     """
     made_of = {**job.made_of, "continues": continues}
     name = fingerprint(made_of)
@@ -153,7 +153,7 @@ def make_dataset(job: DatasetJob, continues: str = "") -> tuple[Folder, bool]:
 
 
 def _write_files(job: DatasetJob, name: str, continues: str) -> dict[str, Any]:
-    """Write all files of a dataset but its manifest, and return what that is to say of them."""
+    """Write all files of a dataset but its manifest, and return the manifest's entries for them."""
     lake, config, cache, progress = job.lake, job.config, job.cache, job.progress
     out = job.datasets / name
     train_until, validation_until = job.cuts
@@ -203,7 +203,7 @@ def _write_files(job: DatasetJob, name: str, continues: str) -> dict[str, Any]:
         write_parquet(file, [in_schema(tracks, DATASET_TRACKS)], DATASET_TRACKS)
     progress("checksums", 1.0)
     for name in out.files():
-        if name.endswith(".tmp"):  # of a worker that was lost while it wrote; another one wrote the file anew
+        if name.endswith(".tmp"):  # left by a worker lost while writing; another one wrote the file anew
             out.delete(name)
 
     _sweep(cache, {*job.count_files, *(name for result in results for name in result.cached)})

@@ -1,4 +1,4 @@
-"""New events into those of a day, and what they tell of tracks into what is known."""
+"""Merging new events into those of a day, and their metadata of tracks into the known one."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from fsvae.prepare.buckets import buckets_of
 from fsvae.schema import LAKE_EVENTS, TRACKS
 
 _FOLD_ROWS = 2_000_000
-"""What so many rows tell of tracks is folded into what is known before more are read."""
+"""Number of rows whose metadata of tracks is folded into the known one before more are read."""
 _SIDE_FIELDS = [name for name in TRACKS.names if name != "track_id"]
 
 
 class Tracks:
-    """What is known of tracks: of each field the latest value that is."""
+    """Metadata of tracks: the latest known value of each field."""
 
     def __init__(self, known: pl.DataFrame) -> None:
-        """Begin with the lake's tracks, sorted by id."""
+        """Start with the lake's tracks, sorted by id."""
         self._known = known.select(TRACKS.names)
         self._new: list[pl.DataFrame] = []
         self._rows = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows that name a track and may tell something of it."""
+        """Add rows with a track id and any metadata of the track."""
         fields = [name for name in TRACKS.names if name in rows.columns]
         self._new.append(rows.select(fields).unique(keep="last", maintain_order=True))
         self._rows += len(self._new[-1])
@@ -41,13 +41,13 @@ class Tracks:
 
 
 def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Merge new events of a day, in order of their source, behind the old ones; return all and how many were added.
+    """Merge new events of a day, in order of their source, after the old ones; return all and the number added.
 
     The order is (bucket, user, played_at, arrival); of rows with equal (user, track, played_at, kind) the first stays.
     """
     fields = [name for name in LAKE_EVENTS.names if name != "bucket"]
     both = new.select(fields) if old is None else pl.concat([old.select(fields), new.select(fields)])
-    # Sorting numbers is several times faster than sorting the ids that they stand for.
+    # Sorting numbers is several times faster than sorting the ids themselves.
     users = both["user_id"].unique()
     people = pl.DataFrame([users, buckets_of(users)]).sort("bucket", "user_id").with_row_index("person")
     keys = both.select("user_id", "track_id", "played_at", "kind").join(
@@ -62,7 +62,7 @@ def merge_day(old: pl.DataFrame | None, new: pl.DataFrame) -> tuple[pl.DataFrame
 
 
 def with_artists(events: pl.DataFrame, tracks: pl.DataFrame) -> pl.DataFrame:
-    """Return events with the artist that is known of a track by now where their own rows do not say."""
+    """Return events with missing artists filled from the known metadata of tracks."""
     known = tracks.select("track_id", pl.col("artist_id").alias("known_artist")).drop_nulls()
     if known.is_empty() or not events["artist_id"].has_nulls():
         return events

@@ -1,4 +1,4 @@
-"""The track space of a dataset: learned from its sessions and the lake's playlists, turned onto the space before it."""
+"""The track space of a dataset: learned from its sessions and the lake's playlists, aligned with the previous space."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from fsvae.storage import Folder, read_frame
 
 @dataclass(frozen=True)
 class Space:
-    """Vectors of the catalogue and of the tracks with an imputed one, and what is to be said of them."""
+    """Vectors of the catalogue and of the tracks with an imputed one, their origins and their drift."""
 
     vectors: NDArray[np.float32]
-    """[V, D], the catalogue first."""
+    """[V, D] track vectors, the catalogue first."""
     origin: list[str]
-    """Source of each track's vector, one of `fsvae.features.imputed_vectors.ORIGINS`; all tracks of the dataset."""
+    """Origin of the vector of each track of the dataset, one of `fsvae.features.imputed_vectors.ORIGINS`."""
     drift: dict[str, Any] | None
-    """`fsvae.features.alignment.Drift` to the space before; None where there is none."""
+    """`fsvae.features.alignment.Drift` from the previous space; None without one."""
 
 
 def make_space(
@@ -49,19 +49,19 @@ def make_space(
     """Learn the vectors of a dataset whose sequences are written; memory is that of the vectors and of some sessions.
 
     Args:
-        lake: whose playlists and embeddings are used, if it has any. They are not dated: they are taken to be older
+        lake: lake whose playlists and embeddings are used, if it has any. They have no dates and are taken to be older
             than the listens.
-        dataset: with its sequences.
-        n_parts: how many parts they have.
-        tracks: DATASET_TRACKS but for the origin: the catalogue, those whose vector can be imputed, the others.
-        train_until: where the training period ends [us].
-        config: of track2vec.
-        seed: of track2vec.
-        before: a dataset whose space is to be gone on from, so that vectors stay comparable.
+        dataset: folder of the dataset, with its sequences.
+        n_parts: number of shards of the sequences.
+        tracks: DATASET_TRACKS without the origin: the catalogue, those whose vector can be imputed, the others.
+        train_until: end of the training period [us].
+        config: settings of track2vec.
+        seed: seed of track2vec.
+        before: dataset whose space is continued, so that vectors stay comparable; None: none.
         on_epoch: called after each epoch.
 
     Raises:
-        UserError: the space that is to be gone on from has other dimensions, or is no more there.
+        UserError: the space to continue has other dimensions, or was deleted.
     """
     n_catalogue = int(tracks["in_catalogue"].sum())
     ids = tracks["track_id"][:n_catalogue].to_list()
@@ -90,7 +90,7 @@ def make_space(
 
 
 def embeddings_of(lake: LakeFiles, tracks: pl.DataFrame) -> NDArray[np.float32] | None:
-    """Return the embeddings that the lake has of some tracks, [T, E] with NaN for a track without, or None."""
+    """Return the lake's embeddings of some tracks, [T, E] with NaN for a track without one, or None if it has none."""
     if not lake.manifest.embeddings:
         return None
     known = lake.read_embeddings()
@@ -103,7 +103,7 @@ def embeddings_of(lake: LakeFiles, tracks: pl.DataFrame) -> NDArray[np.float32] 
 
 
 def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
-    """Return the vectors that a dataset learned, in the order of a catalogue; NaN where it learned none."""
+    """Return the vectors learned for a dataset, in the order of a catalogue; NaN where it learned none."""
     try:
         tracks = read_frame(before.open("tracks.parquet"), ["track_id", "in_catalogue"]).filter("in_catalogue")
         vectors = np.load(io.BytesIO(before.read("vectors.npy")), allow_pickle=False)[: len(tracks)]
@@ -115,7 +115,7 @@ def _old_vectors(before: Folder, ids: list[str]) -> NDArray[np.float32]:
 
 
 class _Both:
-    """One source of corpus behind the other, as often as they are read."""
+    """One corpus after another, restartable."""
 
     def __init__(self, first: Corpus, second: Corpus) -> None:
         self._sources = (first, second)

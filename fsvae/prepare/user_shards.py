@@ -1,8 +1,7 @@
-"""The per-user side of prepare: one part of the users, from lake events to sequences and habits.
+"""The per-user part of prepare: one shard of the users, from lake events to sequences and habits.
 
-Habits are folded over weeks. The habits of a week that a new day does not touch, and the past behind it, lie in a
-cache (`fsvae.prepare.habits_cache`), so they are not computed again; the same function makes them in a full
-rebuild, so the files are the same.
+Habits are folded over weeks. The habits of a week that a new day does not touch, and the past after it, are read from a
+cache (`fsvae.prepare.habits_cache`); the same function computes them in a full rebuild, so the files are the same.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from fsvae.schema import KINDS, RECENT_DAYS, SEQUENCES, SLOW
 from fsvae.storage import Folder
 
 TRACK_IDS = pa.schema([pa.field("track_id", pa.string(), nullable=False)])
-"""The tracks of a dataset, by their index."""
+"""Schema of the tracks of a dataset, in order of track index."""
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One part of the users of a dataset."""
+    """The task of making one shard of the users of a dataset."""
 
     lake: Folder
     days: Sequence[Day]
     users: UserShard
     cache: Folder
     track_ids: str
-    """The file of the cache with the dataset's tracks, TRACK_IDS."""
+    """Name of the cache file with the dataset's tracks, TRACK_IDS."""
     out: Folder
     name: str
-    """Name of the part's files in sequences/, slow/ and recent_days/."""
+    """Name of the shard's files in sequences/, slow/ and recent_days/."""
     n_catalogue: int
     train_until: int
     validation_until: int
@@ -51,26 +50,26 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What was counted on the way."""
+    """Counts of a shard that was made."""
 
     events: int
     users: int
     snapshots: int
     listens: list[int]
-    """In training, validation and test."""
+    """Number of listens in training, validation and test."""
     listens_in_catalogue: list[int]
     cached: list[str]
-    """The files of the cache that belong to it."""
+    """Names of the cache files that belong to the shard."""
 
 
 def user_shards(n_events: int, events_per_shard: int) -> list[UserShard]:
-    """Return the parts of all users in the order of their buckets, a power of two of them.
+    """Return the shards of all users in the order of their buckets; their number is a power of two.
 
-    More than one for each bucket are slices of the buckets.
+    If there are more shards than buckets, they are slices of buckets.
 
     Args:
-        n_events: of all users.
-        events_per_shard: about so many events has a part at most; a user is never cut.
+        n_events: number of events of all users.
+        events_per_shard: approximate largest number of events of a shard; a user is never cut.
     """
     n_shards = 1
     while n_events > n_shards * events_per_shard:
@@ -84,7 +83,7 @@ def user_shards(n_events: int, events_per_shard: int) -> list[UserShard]:
 
 
 def make_shard(task: ShardTask) -> ShardResult:
-    """Write a part's sequences, habits and recent days."""
+    """Write a shard's sequences, habits and recent days."""
     weeks = weeks_of(task.days, task.users, task.as_of_day)
     cache = HabitsCache(task.cache, weeks)
     state, done = cache.resume()
@@ -136,7 +135,7 @@ def make_shard(task: ShardTask) -> ShardResult:
 
 @dataclass(frozen=True)
 class _Listens:
-    """The listens of some rows, in few bytes."""
+    """The listens of some rows, in small types."""
 
     user: NDArray[np.int32]
     bucket: NDArray[np.int16]
@@ -158,7 +157,7 @@ class _Listens:
 
 
 def _track_indices(task: ShardTask, tracks: pa.Array) -> NDArray[np.int32]:
-    """Return the dataset's index of each of the part's tracks; -1 for one that nobody listened to."""
+    """Return the dataset's track index of each of the shard's tracks; -1 for one without a listen."""
     known = pq.read_table(task.cache.open(task.track_ids), schema=TRACK_IDS)["track_id"]
     return np.asarray(pc.fill_null(pc.index_in(tracks, value_set=known), -1).to_numpy(), dtype=np.int32)
 
@@ -166,9 +165,9 @@ def _track_indices(task: ShardTask, tracks: pa.Array) -> NDArray[np.int32]:
 def _write_sequences(
     task: ShardTask, listens: list[_Listens], row_of: Ints, names: list[str], index_of: NDArray[np.int32]
 ) -> tuple[list[int], list[int]]:
-    """Write SEQUENCES; return the listens of each period, and those to tracks of the catalogue."""
+    """Write SEQUENCES; return the number of listens in each period, and of those to tracks of the catalogue."""
     row = np.concatenate([np.zeros(0, dtype=np.int64), *(row_of[some.user] for some in listens)])
-    # Of 16 bits, numpy sorts several times faster; stable: within a user the order of days and of each day stays.
+    # numpy sorts 16 bits several times faster; stable, so that a user's listens keep their order.
     order = np.argsort(row.astype(np.uint16 if len(names) < 1 << 16 else np.int64), kind="stable")
     track = index_of[np.concatenate([np.zeros(0, dtype=np.int32), *(some.track for some in listens)])[order]]
     played_at = np.concatenate([np.zeros(0, dtype=np.int64), *(some.played_at for some in listens)])[order]

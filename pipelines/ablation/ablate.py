@@ -1,4 +1,4 @@
-"""Ablate: a matrix of models is trained, compared and reported, as far as it is not done."""
+"""Ablate: train, compare and report a matrix of models, as far as it is not done."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Report(Summary):
     verb = "report"
 
     def lines(self) -> list[str]:
-        """Return what the matrix says, and where the page is."""
+        """Return the findings of the matrix, and the path of the page."""
         results, record = self.results, self.results.record
         return [
             f"{record['name']}, {record['period']} period, dataset {results.dataset.fingerprint}: {self.page}",
@@ -42,21 +42,21 @@ class Report(Summary):
 
 
 def report(folder: Path, workspace: Workspace) -> Report:
-    """Write the report of the matrix in a folder, as far as it is done."""
+    """Write the report of the matrix in a folder, over the runs that are done."""
     results = read_results(folder, workspace.variants, workspace.datasets)
     return Report(write_report(results), results)
 
 
 def ablate(matrix: Matrix, workspace: Workspace, watch: Watch) -> Report | None:
-    """Run what is not done of a matrix, log it, and write its report; None where no run of the reference is done.
+    """Run the missing trials of a matrix, log them, and write its report; None where no run of the reference is done.
 
     Args:
         matrix: the matrix.
-        workspace: where.
-        watch: told of what is in the matrix, of each run, and of the report.
+        workspace: workspace of the lake, the datasets and the results.
+        watch: listener to the overview of the matrix, each run, and the report.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the message says how far the matrix is.
+        KeyboardInterrupt: Ctrl-C; the message says how much of the matrix is done.
         UserError: a run failed, or a worker was killed.
     """
     with (
@@ -94,7 +94,7 @@ def ablate(matrix: Matrix, workspace: Workspace, watch: Watch) -> Report | None:
 
 
 def _clean_up(workspace: Workspace, watch: Watch) -> None:
-    """Delete what only matrices have that are older than the newest ones; the plan of the present one is written."""
+    """Delete the data of matrices older than the newest ones; the plan of the present one is written already."""
     keep = workspace.config.ablation.keep
     deleted = delete_old_trials(workspace.matrices, workspace.variants, keep)
     if deleted:
@@ -105,7 +105,7 @@ def _clean_up(workspace: Workspace, watch: Watch) -> None:
 def _run_what_is_left(
     plan: Plan, engine: Engine, record: MatrixRecord, watch: Watch
 ) -> tuple[list[str], UserError | None]:
-    """Run what is not done of a matrix; return the variants that failed, and what ended the whole early."""
+    """Run the missing trials of a matrix; return the variants that failed, and the error that ended it early."""
     record.log()
     left = [trial for trial in plan.to_run if not trial.stored.done]
     names = {trial.name: variant for variant, trials in reversed(plan.trials.items()) for trial in trials}
@@ -129,13 +129,13 @@ def _run_what_is_left(
             raise KeyboardInterrupt(
                 f"interrupted with {done} of {count(len(plan.to_run), 'run')} done; the same command goes on"
             ) from interrupt
-        except UserError as error:  # a worker was killed: what is done is told all the same
+        except UserError as error:  # a worker was killed: the finished runs are reported all the same
             return failed, error
     return failed, None
 
 
 def _overview(plan: Plan) -> Table:
-    """Return what is in a matrix and how much of it is done."""
+    """Return the variants of a matrix and how many of their runs are done."""
     matrix, rows = plan.matrix, []
     for variant in matrix.variants:
         trials = plan.trials[variant.name]

@@ -1,4 +1,4 @@
-"""What a matrix says in a few lines: what to know first, a verdict on each variant, and the dimensions in use."""
+"""The findings of a matrix in a few lines: notes, a verdict on each variant, and the dimensions in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 
 
 def notes(results: MatrixResults) -> list[str]:
-    """Return what is to be known before the figures are read: what is missing, and what they cannot tell."""
+    """Return the notes to read before the figures: missing runs, and limits of the comparison."""
     found = [f"Not done yet: {'; '.join(results.missing)}."] if results.missing else []
     if _nothing_to_compare_by(results):
         found.append("No target of the period is in the catalogue: there is nothing to compare by.")
@@ -48,7 +48,7 @@ def findings(results: MatrixResults) -> list[str]:
 
 
 def latent_findings(results: MatrixResults) -> list[str]:
-    """Return how many dimensions of each latent are active, collapsed and not used yet, and their KL."""
+    """Return the numbers of active, collapsed and unused dimensions of each latent, and their KL."""
     lines = []
     for variant, trials in results.trials.items():
         uses = [use for trial in trials if (use := trial.latent()) is not None]

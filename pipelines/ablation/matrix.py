@@ -1,4 +1,4 @@
-"""A matrix: its variants, each with a configuration of its own that is checked like any other."""
+"""A matrix: its variants, each with its own configuration, which is checked like any other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.config.compose import config_dir, key_of, load_config
 from pipelines.config.schema import Config
 
 _OF_A_VARIANT = ("recommender", "model", "train", "dataset", "baselines")
-"""What variants may differ in; all else is the same for the whole matrix."""
+"""Groups of settings in which variants may differ; all others are the same for the whole matrix."""
 
 
 @dataclass(frozen=True)
@@ -22,22 +22,22 @@ class Variant:
 
     name: str
     settings: list[str]
-    """What the matrix says of it."""
+    """Settings of the variant in the matrix."""
     config: Config
     dataset_keys: frozenset[str]
-    """The keys of `dataset` that are set, by the matrix or on the command line."""
+    """Keys of `dataset` that are set, by the matrix or on the command line."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Models to be compared."""
+    """A set of models to be compared."""
 
     name: str
-    """Name of its file in configs/ablation/, or of the user's own."""
+    """Name of its file in configs/ablation/, or of the user's own file."""
     command: str
-    """What was typed."""
+    """Command line as it was typed."""
     config: Config
-    """Settings of the matrix as a whole."""
+    """Configuration of the matrix as a whole."""
     variants: list[Variant]
 
     @property
@@ -51,7 +51,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
 
     Raises:
         UserError: no matrix is named, it has no variants or no such reference, or a variant's settings are wrong; the
-            message names it.
+            message names the variant.
     """
     config = load_config(overrides)
     name = matrix_name(overrides)
@@ -74,7 +74,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
 
 
 def matrix_name(overrides: Sequence[str]) -> str:
-    """Return what a command line says behind ``ablation=``, without the folder and the ending of a file of one's own;
+    """Return the value of ``ablation=`` in a command line, without the folder and the ending of a user's own file;
     empty: it names no matrix."""
     named = [text.partition("=")[2] for text in overrides if key_of(text) == "ablation"]
     return Path(named[-1]).name.removesuffix(".yaml") if named else ""
@@ -98,9 +98,9 @@ def _variant(matrix: str, name: str, shared: list[str], own: list[str], whole: C
 
 
 def _without(shared: list[str], own: list[str]) -> list[str]:
-    """Return the shared settings but for those of groups that a variant chooses anew.
+    """Return the shared settings without those of groups that a variant chooses anew.
 
-    Hydra applies values after groups, in whichever order they are written.
+    Hydra applies values after groups, whatever their order.
     """
     chosen = {key for text in own if "." not in (key := key_of(text))}
     return [text for text in shared if key_of(text).partition(".")[0] not in chosen]

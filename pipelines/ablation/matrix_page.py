@@ -52,7 +52,7 @@ def _markdown(results: MatrixResults) -> str:
 
 
 def _about(results: MatrixResults) -> str:
-    """Return which targets of which dataset the figures are over."""
+    """Return the description of the targets and the dataset that the figures are over."""
     dataset, manifest = results.dataset, results.dataset.manifest
     period = results.record["period"]
     begin, end = dataset.period(period)

@@ -1,4 +1,4 @@
-"""A matrix as plots: metrics by slice, learning curves, the latent's dimensions, and what uncertainty is worth."""
+"""A matrix as plots: metrics by slice, learning curves, the latent's dimensions, and error by uncertainty."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIFFERENCES = ("l2", "cosine", "recall@10")
 
 
 def plots(results: MatrixResults) -> list[Plot]:
-    """Return the plots of what there are figures for."""
+    """Return the plots for which there are figures."""
     found = [_differences(results)] if len(results.evaluations) > 1 else []
     told = "In brackets: targets in the slice."
     if results.one_space:
@@ -107,7 +107,7 @@ def _differences(results: MatrixResults) -> Plot:
 
 
 def _scale(axes: Any, reach: Sequence[float]) -> None:
-    """Let small differences be seen beside much larger ones; `reach` is how far each interval goes from zero."""
+    """Scale the axis so that small differences show beside large ones; `reach` is each interval's reach from 0."""
     largest = max(reach, default=0.0)
     smallest = max(min((length for length in reach if length > 0), default=0.0), largest / 1000)
     if largest > _MUCH_LARGER * smallest:
@@ -122,7 +122,7 @@ def _scale(axes: Any, reach: Sequence[float]) -> None:
 
 
 def _interval(axes: Any, place: int, row: dict[str, Any], said: str) -> None:
-    """Draw the difference of a variant and its interval, and say it."""
+    """Draw the difference of a variant and its interval, with the label `said`."""
     mark = MARKS.get(said, "")
     colour = GREY if mark else ACCENT if said == BETTER else _WORSE
     axes.plot((row["low"], row["high"]), (place, place), color=colour, linewidth=3, alpha=0.6)
@@ -178,7 +178,7 @@ def _calibration(axes: Any, results: MatrixResults) -> None:
         told = [(o.uncertainty[inside], o.l2[inside]) for o in evaluations if o.uncertainty is not None]
         if not told:
             continue
-        # seed by seed: each has learned a scale of its own
+        # seed by seed, as each has learned its own scale
         points = np.mean([_groups(uncertainty, error) for uncertainty, error in told], axis=0)
         r = np.mean([spearmanr(uncertainty, error).statistic for uncertainty, error in told])
         axes.plot(*points, markersize=4, label=f"{variant}, r = {r:+.2f}", **_style(results, variant))

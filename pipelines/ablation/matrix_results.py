@@ -1,4 +1,4 @@
-"""What is written down of a matrix, and the comparison of its variants."""
+"""The results of a matrix, and the comparison of its variants."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class MatrixResults:
 
     folder: Path
     record: dict[str, Any]
-    """`matrix.json`."""
+    """Contents of `matrix.json`."""
     dataset: Dataset
-    """The dataset of the reference."""
+    """Dataset of the reference."""
     trials: dict[str, list[StoredTrial]]
-    """Variant → its runs that are done, in the order of the matrix."""
+    """Variant → its finished runs, in the order of the matrix."""
     evaluations: dict[str, list[EvaluationResult]]
-    """The same runs, target by target."""
+    """Variant → results of the same runs, target by target."""
     table: pl.DataFrame
-    """`fsvae.evaluation.comparison`."""
+    """Comparison of the variants (`fsvae.evaluation.comparison`)."""
     missing: list[str]
-    """The runs that are not done."""
+    """Names of the runs that are not done."""
 
     @property
     def reference(self) -> str:
@@ -67,10 +67,10 @@ def twins(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def find_matrix(matrices: Path, name: str, period: str = "") -> Path:
-    """Return the folder of the matrix that was run last, of those with a name and a period if these are not empty.
+    """Return the folder of the matrix that was run last, among those of a name and a period if these are not empty.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such matrix.
     """
     written = records(matrices)
     found = {
@@ -90,10 +90,10 @@ def find_matrix(matrices: Path, name: str, period: str = "") -> Path:
 
 
 def read_results(folder: Path, variants: Path, datasets: Folder) -> MatrixResults:
-    """Return the results of a matrix, as far as it is done.
+    """Return the results of the finished runs of a matrix.
 
     Raises:
-        UserError: no run of the reference is done, or its dataset is no more there.
+        UserError: no run of the reference is done, or its dataset was deleted.
     """
     record = Folder.at(folder).read_json(RECORD)
     trials: dict[str, list[StoredTrial]] = {}

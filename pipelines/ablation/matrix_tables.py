@@ -1,4 +1,4 @@
-"""A matrix as tables: variants and metrics, variants and slices, and what it took."""
+"""A matrix as tables: variants by metrics, variants by slices, and the effort."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a variant and how it compares with the reference's."""
+    """A figure of a variant and its comparison with the reference's."""
 
     value: str
     spread: str = ""
     difference: str = ""
-    """Empty where there is nothing to compare."""
+    """Difference from the reference as text; empty where there is nothing to compare."""
     interval: str = ""
     best: bool = False
     mark: str = ""
-    """Why the difference is none for sure; empty: it is one."""
+    """Reason why the difference is not certain; empty: it is certain."""
 
 
 @dataclass(frozen=True)
 class FigureTable:
-    """Variants and their figures."""
+    """A table of variants and their figures."""
 
     title: str
     note: str
@@ -97,7 +97,7 @@ def markdown(results: MatrixResults) -> str:
 
 
 def slice_sizes(results: MatrixResults, metric: str) -> dict[str, int]:
-    """Return the slices that have targets → how many a metric is over."""
+    """Return slice → number of targets that a metric is over, for slices with targets."""
     of_reference = (pl.col("model") == results.reference) & (pl.col("metric") == metric) & (pl.col("targets") > 0)
     return dict(results.table.filter(of_reference).select("slice", "targets").iter_rows())
 
@@ -136,7 +136,7 @@ def _figure(results: MatrixResults, variant: str, metric: str, of: str, best: st
 
 
 def _best_value(results: MatrixResults, metric: str, of: str) -> str:
-    """Return the best value as it is printed; empty where none is best."""
+    """Return the best value as printed; empty where none is best."""
     if metric in LIST_COLUMNS or (metric in SPACE_METRICS and not results.one_space):
         return ""
     values = [

@@ -1,4 +1,4 @@
-"""The models that a variant can be, by the name that `recommender` has in its configuration."""
+"""The models of variants, by the value of `recommender` in their configurations."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pipelines.config.schema import Config
 
 
 def is_random(recommender: str) -> bool:
-    """Return whether the seed makes a difference to a model."""
+    """Return whether a model depends on the seed."""
     return MODELS[recommender].neural
 
 
 def made_of(config: Config, seed: int) -> dict[str, Any]:
-    """Return what a fitted model depends on, but for the dataset, as JSON values."""
+    """Return the inputs of a fitted model, except the dataset, as JSON values."""
     what = {
         "results_version": RESULTS_VERSION,
         "recommender": config.recommender,
@@ -50,18 +50,18 @@ def make_recommender(
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
     max_batches: int | None = None,
 ) -> Predictor:
-    """Return the configured model, fitted; a network that was interrupted goes on, and a trained one is loaded.
+    """Return the configured model, fitted; an interrupted training is resumed, and a trained network is loaded.
 
     Args:
-        config: whose `recommender` names the model.
-        dataset: what to learn from.
+        config: configuration whose `recommender` names the model.
+        dataset: dataset to learn from.
         seed: seed of a network's weights, order and noise.
-        folder: where a network's checkpoints are while it is trained, and its weights (safetensors) then.
+        folder: folder of a network's checkpoints during training, and of its weights (safetensors) afterwards.
         on_epoch: called with an epoch (from 1) and its metrics.
         max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C in a training.
+        KeyboardInterrupt: Ctrl-C during training.
         UserError: the dataset has nothing to learn from.
     """
     entry = MODELS[config.recommender]

@@ -1,6 +1,6 @@
-"""A matrix in MLflow: a run for the whole, and below it one for each variant and seed. None is a registered model.
+"""A matrix in MLflow: a run for the whole, and nested in it one for each variant and seed. None is a registered model.
 
-The process that runs the matrix writes them when a trial has ended, from its files: workers need no store.
+The process that runs the matrix writes them from the files of a trial when it has ended, so workers need no store.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _MATRIX, _TRIAL = "fsvae.matrix", "fsvae.trial"
 
 
 class MatrixRecord:
-    """The MLflow runs of a matrix; those of an interrupted one are gone on with."""
+    """The MLflow runs of a matrix; those of an interrupted matrix are continued."""
 
     def __init__(self, tracker: Tracker, plan: Plan) -> None:
-        """Start the run of the whole, or find it."""
+        """Start the run of the whole matrix, or find it."""
         self._tracker = tracker
         self._plan = plan
         matrix = plan.matrix
@@ -41,11 +41,11 @@ class MatrixRecord:
         for child in tracker.find({PARENT: self.run_id}):
             if child.finished:
                 self._logged.add(child.tags[_TRIAL])
-            else:  # killed while it was being written
+            else:  # the process was killed while writing it
                 tracker.delete(child.run_id)
 
     def log(self) -> None:
-        """Write down all trials that are done and not written down yet."""
+        """Record all finished trials that are not recorded yet."""
         for variant, trials in self._plan.trials.items():
             for trial in trials:
                 name = f"{variant}, seed {trial.seed}"
@@ -55,7 +55,7 @@ class MatrixRecord:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Write down how what is done in this context ends: FINISHED, KILLED (by Ctrl-C), or FAILED."""
+        """Record how this context ends: FINISHED, KILLED (by Ctrl-C), or FAILED."""
         try:
             yield
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Runs a matrix: what is not done yet of it, whether by another matrix or before a Ctrl-C."""
+"""Running a matrix: only the trials that neither another matrix nor an earlier, interrupted run has done."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ RECORD = "matrix.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """A matrix on its datasets: what has to be run, and where it is written down."""
+    """A matrix on its datasets: its trials, and the folder of its results."""
 
     matrix: Matrix
     trials: dict[str, list[Trial]]
-    """Variant → one for each seed, or a single one where nothing is random."""
+    """Variant → one trial for each seed, or a single one where nothing is random."""
     folder: Path
-    """Folder of what is said of the matrix as a whole."""
+    """Folder of the record and reports of the whole matrix."""
 
     @property
     def to_run(self) -> list[Trial]:
-        """Return the trials, the first seed of every variant first, each once: equal variants share theirs."""
+        """Return the trials, the first seed of every variant first, each once, as equal variants share theirs."""
         longest = max(map(len, self.trials.values()))
         ordered = (trials[place] for place in range(longest) for trials in self.trials.values() if place < len(trials))
         return list({trial.name: trial for trial in ordered}.values())
 
 
 def plan_of(matrix: Matrix, datasets: dict[str, Folder], variants: Path, matrices: Path) -> Plan:
-    """Return what a matrix is made of.
+    """Return the plan of a matrix.
 
     Args:
         matrix: the matrix.
-        datasets: of each variant.
+        datasets: dataset of each variant.
         variants: folder of all trials.
         matrices: folder of all matrices.
     """
@@ -67,7 +67,7 @@ def plan_of(matrix: Matrix, datasets: dict[str, Folder], variants: Path, matrice
 
 
 def write_plan(plan: Plan) -> dict[str, Any]:
-    """Write down what a matrix is, for its reports, and return it; the one that was written last is the latest."""
+    """Write the record of a matrix, for its reports, and return it; the last one written is the latest matrix."""
     matrix = plan.matrix
     record = {
         "name": matrix.name,
@@ -92,12 +92,12 @@ def write_plan(plan: Plan) -> dict[str, Any]:
 
 
 def records(matrices: Path) -> dict[Path, dict[str, Any]]:
-    """Return what is written down of each matrix (`write_plan`), by its folder."""
+    """Return the record of each matrix (`write_plan`), by its folder."""
     return {path.parent: Folder.at(path.parent).read_json(RECORD) for path in matrices.glob(f"*/{RECORD}")}
 
 
 def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
-    """Delete the trials that belong to none of the newest matrices, and return how many.
+    """Delete the trials that belong to none of the newest matrices, and return their number.
 
     A matrix that is being run keeps its trials, however old it is, and a trial that is being run is kept.
 
@@ -120,14 +120,14 @@ def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
         if folder.name not in kept:
             with suppress(UserError), held(folder, "clean-up"):
                 for done in folder.glob(f"*/{DONE}"):
-                    done.unlink()  # first: half of a trial is none
+                    done.unlink()  # first, so that a half-deleted trial does not count
                 shutil.rmtree(folder)
                 deleted += 1
     return deleted
 
 
 def run_plan(plan: Plan, engine: Engine, on_end: Callable[[Trial, Ended], None]) -> None:
-    """Run what is not done of a matrix; `on_end` is called in this process as soon as a trial has ended."""
+    """Run the missing trials of a matrix; `on_end` is called in this process as soon as a trial has ended."""
     waiting = [trial for trial in plan.to_run if not trial.stored.done]
     for place, ended in engine.as_they_come(run_trial, waiting):
         on_end(waiting[place], ended)

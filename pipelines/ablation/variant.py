@@ -1,8 +1,8 @@
-"""One variant with one seed: fitted, evaluated and written down. What is done is never done again.
+"""One variant with one seed: fitted, evaluated and stored. A finished trial is not run again.
 
-Its folder is named by what it is made of, so that the same variant of another matrix is the same folder:
+Its folder is named by its inputs, so that the same variant of another matrix is the same folder:
 
-* `variant.json`: what it is made of;
+* `variant.json`: its inputs;
 * `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch;
 * `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent,
   and `metrics.json`, which is written last.
@@ -37,7 +37,7 @@ from pipelines.config.schema import Config
 from pipelines.runtime.locks import held
 
 DONE = "metrics.json"
-"""The file of an evaluation that is written last."""
+"""File of an evaluation that is written last."""
 _OF_LATENT = ("kl", "variance", "noise")
 
 
@@ -49,27 +49,27 @@ class Trial:
     seed: int
     dataset: Folder
     variants: Path
-    """The folder of all."""
+    """Folder of all trials."""
 
     @cached_property
     def made_of(self) -> dict[str, Any]:
-        """Return what decides what comes of it; the period that it is evaluated on is beside the point."""
+        """Return the inputs of the fitted model; the period of the evaluation is not among them."""
         return {"dataset": self.dataset.name, **made_of(self.config, self.seed)}
 
     @property
     def name(self) -> str:
-        """Return what it is called on disk."""
+        """Return the name of its folder."""
         return fingerprint(self.made_of)
 
     @property
     def stored(self) -> StoredTrial:
-        """Return where it is, or will be, written down."""
+        """Return the trial's files, which may not exist yet."""
         return StoredTrial(self.variants / self.name, self.config.evaluate.period)
 
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """What is on disk of a variant with a seed, evaluated on one period."""
+    """The files of a variant with a seed, evaluated on one period."""
 
     folder: Path
     period: str
@@ -90,25 +90,25 @@ class StoredTrial:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Return the means of its metrics and how it went: seconds, epochs."""
+        """Return the means of its metrics, and its seconds and epochs."""
         found: dict[str, Any] = self.evaluation.read_json(DONE)
         return found
 
     def result(self, name: str) -> EvaluationResult:
-        """Return what it made of each target, under a name."""
+        """Return its result, target by target, under a name."""
         ((result,),) = read_results([self.evaluation]).values()
         return replace(result, model=name)
 
     def curves(self) -> pl.DataFrame | None:
-        """Return a row an epoch, of a network."""
+        """Return a network's metrics, a row an epoch."""
         path = self.folder / "curves.parquet"
         return pl.read_parquet(path) if path.exists() else None
 
     def latent(self) -> LatentUse | None:
-        """Return how it uses its latent, if it has one.
+        """Return the use of its latent, if it has one.
 
         Raises:
-            UserError: an older version wrote it, without all that is asked for now.
+            UserError: an older version wrote it, without figures that are needed now.
         """
         if not self.evaluation.exists("latent.json"):
             return None
@@ -120,17 +120,17 @@ class StoredTrial:
 
 @dataclass(frozen=True)
 class Ended:
-    """How the run of a trial ended."""
+    """The outcome of a trial's run."""
 
     seconds: float
     error: str = ""
-    """What went wrong, in one sentence; empty: nothing."""
+    """Error in one sentence; empty: none."""
 
 
 def run_trial(trial: Trial) -> Ended:
-    """Fit and evaluate a variant with a seed, unless it is done, and write it down.
+    """Fit and evaluate a variant with a seed, unless it is done, and store the result.
 
-    What goes wrong is returned: the other variants of a matrix are none the worse for it.
+    An error is returned, not raised, so that the other variants of a matrix still run.
     """
     began = time.perf_counter()
     torch.set_num_threads(1)  # an engine runs one for each core
@@ -174,10 +174,10 @@ def _run(trial: Trial) -> None:
 
 
 class _Curves:
-    """The metrics of each epoch, on disk as soon as it is over."""
+    """The metrics of each epoch, on disk as soon as the epoch is over."""
 
     def __init__(self, folder: Folder) -> None:
-        """Go on with those of an interrupted run."""
+        """Continue those of an interrupted run."""
         self._folder = folder
         self._began = time.perf_counter()
         self._rows: dict[int, dict[str, float]] = {}
@@ -187,16 +187,16 @@ class _Curves:
 
     @property
     def epochs(self) -> int:
-        """Return how many there were."""
+        """Return the number of epochs."""
         return len(self._rows)
 
     @property
     def seconds(self) -> float:
-        """Return how long they took, those before an interruption too."""
+        """Return the time of all epochs [s], those before an interruption included."""
         return sum(row["seconds"] for row in self._rows.values())
 
     def add(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Take an epoch (from 1) and its metrics."""
+        """Add an epoch (from 1) and its metrics."""
         now = time.perf_counter()
         self._rows[epoch] = {"epoch": epoch, "seconds": now - self._began, **metrics}
         self._began = now
@@ -209,7 +209,7 @@ _open: dict[str, Dataset] = {}
 
 
 def _opened(folder: Folder) -> Dataset:
-    """Open a dataset, unless it is the one of the process's variant before."""
+    """Return a dataset, opened unless the process's previous variant used it."""
     if folder.name not in _open:
         _open.clear()
         _open[folder.name] = open_dataset(folder)

@@ -1,4 +1,4 @@
-"""The datasets of a matrix: the current one, and those that variants with settings of their own need beside it."""
+"""The datasets of a matrix: the current one, and those of variants with their own dataset settings."""
 
 from __future__ import annotations
 
@@ -32,19 +32,18 @@ def variant_datasets(
     """Yield the dataset of each variant, by its name, and keep them from being deleted while the context is open.
 
     A variant without a setting of `dataset` has the current dataset. Any other has one that differs from the current
-    one in what is set, and whose track space is made from the start, like those that it is compared with. It is
-    prepared if it is not there yet. Those lie beside the others in a folder of their own, where none is ever the
-    current one.
+    one in these settings, with a track space learned from the start, like those that it is compared with. It is
+    prepared if it is missing. Datasets of variants are kept in a separate folder, where none is the current one.
 
     Args:
         variants: the variants.
-        lake: what to prepare.
+        lake: lake to prepare.
         datasets: the folder of all datasets.
-        engine: where pieces of preparing run.
-        say: told what is being prepared.
+        engine: engine that runs the pieces of prepare.
+        say: called with a line on what is being prepared.
 
     Raises:
-        UserError: there is no current dataset, or the lake is no more what it was made of.
+        UserError: there is no current dataset, or the lake has changed since it was made.
     """
     with ExitStack() as uses:
         current, manifest = uses.enter_context(dataset_in_use(datasets))
@@ -67,31 +66,31 @@ def variant_datasets(
 
 
 def delete_old_datasets(datasets: Folder, keep: int) -> None:
-    """Delete the datasets of variants but for those that a matrix used last, `keep` in all, and any in use.
+    """Delete the datasets of variants, except the `keep` that matrices used last, and any in use.
 
     Args:
         datasets: the folder of all datasets.
-        keep: how many stay.
+        keep: number of datasets that are kept.
     """
     mine = datasets / FOLDER
     if mine.folders():
-        with suppress(UserError), held(mine, "clean-up"):  # another matrix is preparing: a later one cleans up
+        with suppress(UserError), held(mine, "clean-up"):  # while another matrix prepares, leave it to a later one
             delete_old(mine, keep)
 
 
 FOLDER = ".variants"
-"""Folder of the datasets of variants, within that of all datasets."""
+"""Name of the folder of the datasets of variants, within that of all datasets."""
 
 
 def _config(variant: Variant, current: dict[str, Any]) -> DatasetConfig | None:
-    """Return the config of a variant's dataset; None: that of the current one."""
+    """Return the config of a variant's dataset; None: it has the current dataset."""
     here = OmegaConf.merge(OmegaConf.structured(DatasetConfig), current)
     wanted = here.copy()
     for key in variant.dataset_keys:
         OmegaConf.update(wanted, key.removeprefix("dataset."), _value(variant, key))
     if wanted == here and not (
         here.continue_space and variant.dataset_keys
-    ):  # a continued space has learned for longer
+    ):  # a continued space was trained for longer
         return None
     config: DatasetConfig = OmegaConf.to_object(wanted)
     return replace(config, continue_space=False, keep=_ALL)

@@ -1,4 +1,4 @@
-"""What a difference from the reference is worth: worse, better, or why neither is said."""
+"""Verdicts on a difference from the reference: worse, better, or the reason for neither."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ UNSURE = "not told apart"
 SEEDS = "not sure, as seeds differ"
 TOO_FEW = "too few users for an interval"
 MARKS = {UNSURE: "n.s.", SEEDS: "seeds"}
-"""What stands beside a difference that is none for sure."""
+"""Verdict → mark beside a difference that is not certain."""
 
 
 def verdict(metric: str, row: dict[str, Any]) -> str:
-    """Return what a row of `fsvae.evaluation.comparison` says.
+    """Return the verdict on a row of `fsvae.evaluation.comparison`.
 
-    A variant is better or worse if zero is outside the interval over users, and still is where that is widened by the
-    one over seeds: the two are independent, so their widths add up as squares. With one seed each, users alone decide.
+    A variant is better or worse if zero is outside the interval over users, and also when that is widened by the one
+    over seeds: the two are independent, so their squared widths add up. With one seed each, users alone decide.
     """
     difference = row["difference"]
     if difference is None:

@@ -1,1 +1,1 @@
-"""The command line: a verb each, and what a person sees of it."""
+"""The command line: its verbs and its output."""

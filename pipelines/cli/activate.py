@@ -1,4 +1,4 @@
-"""How to make the commands that are printed work in the reader's shell."""
+"""Activation of the virtual environment, so that printed commands work in the reader's shell."""
 
 from __future__ import annotations
 

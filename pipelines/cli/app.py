@@ -1,4 +1,4 @@
-"""The frame of the command line: what all commands share, and what Ctrl-C and --version do."""
+"""The common part of all commands, with Ctrl-C and --version."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Commands(TyperGroup):
-    """The commands; what Ctrl-C interrupts says so in one line."""
+    """The commands; an interruption by Ctrl-C is reported in one line."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer's own class is private
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:  # Typer would end without a word
+        except KeyboardInterrupt as interrupt:  # Typer would end without a message
             words = str(interrupt) or "interrupted; run the same command again"
             Console(stderr=True).print(words, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(130) from interrupt
@@ -59,16 +59,16 @@ def _fsvae(
 
 
 def workspace_of(overrides: list[str] | None, *more: str, allowed_overrides: Collection[str] = ()) -> Workspace:
-    """Return the workspace of the settings behind a command; `more` come before them.
+    """Return the workspace for the settings after a command; `more` come before them.
 
     Args:
-        overrides: what was typed.
-        more: what it is added to.
+        overrides: settings as typed.
+        more: settings that they are appended to.
         allowed_overrides: keys and groups that may be set for a command on a trained run; none: all. Others are
-            refused, or one would believe to see a run that was trained with them.
+            refused, as the run was not trained with them.
 
     Raises:
-        UserError: a setting cannot be taken.
+        UserError: a setting is refused.
     """
     from pipelines.config.compose import check_allowed_overrides, load_config
     from pipelines.workspace import Workspace

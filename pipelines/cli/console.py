@@ -1,4 +1,4 @@
-"""The terminal: lines, tables and bars. Nothing that comes from data is ever taken for markup."""
+"""The terminal: lines, tables and bars. Text from data is never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipelines.reports.table import Table as Figures
 from pipelines.runtime.watch import Summary, Watch
 
 console = Console()
-if not console.is_terminal:  # a log file has no width: keep tables and paths in one piece
+if not console.is_terminal:  # a log file has no width: do not wrap tables and paths
     console = Console(width=160)
 
 _INDENT = 10
 
 
 def drawn(figures: Figures, box: Box = HEAVY_HEAD) -> Table:
-    """Return the rows of a table as they are printed."""
+    """Return a table of figures as it is printed."""
     found = Table(title_justify="left", box=box, show_header=any(figures.headings))
     for place, heading in enumerate(figures.headings):
         text = place == 0 or place in figures.texts
@@ -35,17 +35,17 @@ def drawn(figures: Figures, box: Box = HEAVY_HEAD) -> Table:
 
 
 class Terminal(Watch):
-    """Prints what verbs tell."""
+    """A listener that prints the reports of verbs."""
 
     interactive = console.is_terminal
 
     def __init__(self) -> None:
-        """Begin with no verb."""
+        """Start without a verb."""
         self._verb = ""
 
     @contextmanager
     def progress(self, verb: str) -> Iterator[Stage]:
-        """Draw a bar while the context is open; what is yielded takes the stage's name and the share that is done."""
+        """Draw a bar while the context is open; the yielded function takes the stage's name and the share done."""
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -59,7 +59,7 @@ class Terminal(Watch):
             )
 
     def note(self, verb: str, text: str) -> None:
-        """Print a line, the verb before it where it is another one than of the line before."""
+        """Print a line, preceded by the verb where that differs from the line before."""
         label = "" if verb == self._verb else verb
         self._verb = verb
         console.print(Text.assemble((label.ljust(_INDENT), "bold"), text), soft_wrap=True)
@@ -77,7 +77,7 @@ class Terminal(Watch):
         )
 
     def resumed(self, epoch: int) -> None:
-        """Print where a training goes on."""
+        """Print the epoch at which a training resumes."""
         self.note("train", f"goes on from epoch {epoch}")
 
     def table(self, table: Figures) -> None:
@@ -87,7 +87,7 @@ class Terminal(Watch):
                 console.print(Text(text) if isinstance(text, str) else text, soft_wrap=isinstance(text, str))
 
     def show(self, summary: Summary) -> None:
-        """Print what a verb did."""
+        """Print the summary of a verb."""
         for table in summary.tables():
             self.table(table)
         for line in summary.lines():

@@ -114,7 +114,7 @@ def describe(
         if what == "dataset" or (not what and current_dataset(workspace.datasets)):
             with dataset_in_use(workspace.datasets) as dataset:
                 found.append(describe_dataset(*dataset, lambda done, of: told("dataset", done / max(of, 1))))
-        from pipelines.reports.describe.log_page import html  # matplotlib comes when there is something to draw
+        from pipelines.reports.describe.log_page import html  # imports matplotlib
 
         page = html(found)
     out = out or workspace.root / "report" / f"{what or 'lake'}.html"
@@ -122,7 +122,7 @@ def describe(
     out.write_text(page, encoding="utf-8")
     for description in found:
         console.rule(Text.assemble((description.what, "bold"), f"  {description.where}"), align="left")
-        # Tables of a name and a figure are narrow and stand side by side.
+        # Tables with two columns are narrow and are printed side by side.
         for narrow, group in groupby(tables(description), key=lambda figures: len(figures.headings) == 2):
             shown = []
             for figures in group:

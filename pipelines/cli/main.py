@@ -1,4 +1,4 @@
-"""The command line: `fsvae VERB`. Each command is a verb; settings go behind it as Hydra overrides (key=value)."""
+"""The command line: `fsvae VERB`. Each command is a verb; settings follow it as Hydra overrides (key=value)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fsvae.errors import UserError
 from pipelines.cli import chains, data, matrices, models
 from pipelines.cli.app import app
 
-__all__ = ["app", "chains", "data", "main", "matrices", "models"]  # importing them makes their commands
+__all__ = ["app", "chains", "data", "main", "matrices", "models"]  # importing them registers their commands
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is one clear message and exit status 2."""
-    # Torch's threads wait for each other at every step of an LSTM: with a busy neighbour, two are dozens of times
-    # slower than one (docs/decisions.md). Read when torch is imported: no command has yet.
+    """Run the command line; an error that the user can fix is one message and exit status 2."""
+    # Torch's threads wait for each other at every step of an LSTM: on a busy machine, two are dozens of times slower
+    # than one (docs/decisions.md). Torch reads this on import, which no command has done yet.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         app()

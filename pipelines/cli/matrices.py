@@ -35,7 +35,7 @@ def report(overrides: Overrides = None) -> None:
     from pipelines.workspace import Workspace
 
     overrides = overrides or []
-    settings = [text for text in overrides if key_of(text) != "ablation"]  # the name of a matrix that was run will do
+    settings = [text for text in overrides if key_of(text) != "ablation"]  # its file is not needed for a report
     why = "a report shows what was run, ablation=NAME says which; to run it with other settings: fsvae ablate."
     check_allowed_overrides(settings, _OF_A_REPORT, why)
     workspace = Workspace(load_config(settings))

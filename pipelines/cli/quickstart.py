@@ -1,4 +1,4 @@
-"""Quickstart: from nothing to a served next track, with every command that a person would type on the way."""
+"""Quickstart: from nothing to a served next track, with the commands of each step."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def quickstart(
     """Run the whole chain on a simulated log and ask the endpoint for one user's next tracks.
 
     Args:
-        workspace: where.
-        serving: serves the champion while its context is open and yields the URL.
+        workspace: workspace of all results.
+        serving: context that serves the champion while it is open and yields the URL.
         keep_serving: leave the endpoint up until Ctrl-C.
     """
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The configuration composed: Hydra reads the YAML of configs/, and `schema.Config` checks what comes of it."""
+"""Composing the configuration: Hydra reads the YAML of configs/, and `schema.Config` checks the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipelines.ablation.ablation_config import AblationConfig
 from pipelines.config.schema import Config
 
 _OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
-"""Beginnings of overrides whose keys are the user's; Hydra takes no new key, not even in a dict, without a ++."""
+"""Prefixes of overrides whose keys the user chooses; Hydra takes no new key, not even in a dict, without a ++."""
 
 
 def config_dir() -> Path:
@@ -37,9 +37,9 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
     """Compose the configuration with Hydra overrides such as ``model=paper`` or ``train.max_epochs=3``.
 
     Raises:
-        UserError: an override cannot be read, or names a key, group or option that there is not, or gives a value of
-            the wrong type or outside its range; the message names it and the nearest valid one. Or a matrix of the
-            user's own (``ablation=mine.yaml``) cannot be read.
+        UserError: an override cannot be read, names an unknown key, group or option, or gives a value of the wrong type
+            or outside its range (the message names it and the nearest valid one), or a matrix of the user's own
+            (``ablation=mine.yaml``) cannot be read.
     """
     _check_keys(overrides)
     own_matrix = [Path(text.partition("=")[2]) for text in overrides if names_a_file(text)]
@@ -52,7 +52,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         for path in own_matrix:
             empty = OmegaConf.create({"ablation": OmegaConf.structured(AblationConfig)})
             composed.ablation = OmegaConf.merge(empty, {"ablation": _read_yaml(path)}).ablation
-            for text in overrides:  # they win over the file, as over those of the project
+            for text in overrides:  # they override the user's file, as they do the project's files
                 if key_of(text).startswith("ablation."):
                     OmegaConf.update(composed, key_of(text), _parsed(text).value())
         values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
@@ -73,7 +73,7 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
 
 @cache
 def _register() -> None:
-    """Tell Hydra of what is no file: the types, and an option of the group source for each source."""
+    """Register with Hydra what has no file: the types, and an option of the group source for each source."""
     store = ConfigStore.instance()
     store.store("schema", Config)
     for source in SOURCES:
@@ -84,21 +84,21 @@ def key_of(text: str) -> str:
     """Return the key or the group that an override sets.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the override cannot be read.
     """
     return str(_parsed(text).key_or_group)
 
 
 def check_allowed_overrides(overrides: Sequence[str], allowed_overrides: Collection[str], why: str) -> None:
-    """Refuse settings that a command on something finished cannot follow: one would believe to see what they make.
+    """Refuse settings that have no effect on a command that reads a finished result.
 
     Args:
-        overrides: what was typed.
+        overrides: settings as typed.
         allowed_overrides: keys and groups that may be set.
-        why: a sentence that says why no others may be.
+        why: a sentence with the reason.
 
     Raises:
-        UserError: a setting is of another key.
+        UserError: a setting has another key.
     """
     for text in overrides:
         key = key_of(text)
@@ -154,7 +154,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
 
 
 def _one_value(key: str, values: str) -> str:
-    """Return how several values, which Hydra would try one after the other, are written as one."""
+    """Return several values, which Hydra would sweep over, written as one value."""
     if key in _keys() and OmegaConf.is_list(OmegaConf.select(OmegaConf.structured(Config), key)):
         return f"a list is written in brackets, such as '{key}=[2,3]'."
     return f"""one value is expected. With a comma in it, quote it: '{key}="{values}"'."""

@@ -1,4 +1,4 @@
-"""The configuration as YAML in which every key says what it is, in the words that stand beside its dataclass field."""
+"""The configuration as YAML with the docstring of every dataclass field above its key."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def commented_yaml(config: Any) -> str:
 
 
 def field_docstrings(of: type) -> dict[str, str]:
-    """Return the docstring below each field of a class or its bases; Python keeps them nowhere but in the source."""
+    """Return the docstring below each field of a class or its bases, from the source, as Python does not keep them."""
     words: dict[str, str] = {}
     for base in of.__bases__:
         words |= field_docstrings(base) if is_dataclass(base) else {}
-    if of.__module__ == "types":  # made when the program runs: its fields are groups, which speak for themselves
+    if of.__module__ == "types":  # made at run time: its fields are groups, described by their classes
         return words
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
     assert isinstance(body, ast.ClassDef)

@@ -1,4 +1,4 @@
-"""Everything that can be set: one dataclass, whose groups stand beside what they configure."""
+"""All settings: one dataclass, whose groups are defined beside the code they configure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from serving.serve_config import ServeConfig
 
 @dataclass
 class Config:
-    """Everything that can be set, by group."""
+    """All settings, by group."""
 
     workdir: str = "work"
     """Folder of the lake, the datasets, the runs and MLflow's store."""
     lake: str = ""
     """Folder of the lake, local or of an object store (s3://bucket/lake); empty: lake/ in the working folder."""
     datasets: str = ""
-    """Folder of the prepared datasets, likewise; empty: datasets/ in the working folder."""
+    """Folder of the prepared datasets, local or of an object store; empty: datasets/ in the working folder."""
     seed: Seed = 1
     """Seed of everything that is random, but the simulated log, which has its own."""
     seeds: Annotated[list[Seed], Distinct()] = field(default_factory=lambda: [1, 2, 3])

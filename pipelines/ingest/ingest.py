@@ -35,7 +35,7 @@ class Counts:
     rejected: int = 0
     duplicates: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
-    """``field: reason`` of the rejects → rows."""
+    """``field: reason`` of the rejects → number of rows."""
 
     def reject(self, bad: pl.DataFrame) -> None:
         """Add rejects."""
@@ -56,12 +56,12 @@ class Counts:
 
 @dataclass
 class IngestSummary(Summary):
-    """What one call of `ingest` did."""
+    """The outcome of one call of `ingest`."""
 
     counts: Counts
     files: int
     known_files: int
-    """Files that had gone in before, byte for byte and with the same columns and times; they were not read again."""
+    """Number of files that were ingested before with the same bytes, columns and times, and were not read again."""
     days: list[str]
     """Days whose events changed."""
     lake: str
@@ -70,7 +70,7 @@ class IngestSummary(Summary):
     verb = "ingest"
 
     def lines(self) -> list[str]:
-        """Return where every row went."""
+        """Return the accounting of all rows."""
         counts = self.counts
         found = [
             f"{count(counts.rows_in, 'row')} in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
@@ -93,16 +93,16 @@ class IngestSummary(Summary):
 
 
 def ingest(lake: Lake, config: SourceConfig, progress: Stage = lambda stage, share: None) -> IngestSummary:
-    """Read every log that `config.path` names and commit it to the lake; files that went in before are skipped.
+    """Read every log that `config.path` names and commit it to the lake; files ingested before are skipped.
 
     Args:
-        lake: where to.
-        config: which logs, and how to read them.
-        progress: told of the file that was read and the share of all that is done.
+        lake: lake to write to.
+        config: place and format of the logs.
+        progress: called with the file that was read and the share of all that is done.
 
     Raises:
-        UserError: a log cannot be read, too many of its rows are rejected, or another ingest is running. The lake is
-            then as it was, but for the logs that were committed before the faulty one.
+        UserError: a log cannot be read, too many of its rows are rejected, or another ingest is running. The lake then
+            holds only the logs that were committed before the faulty one.
     """
     files = files_of(config)
     began = time.perf_counter()
@@ -129,7 +129,7 @@ def ingest(lake: Lake, config: SourceConfig, progress: Stage = lambda stage, sha
 
 
 def _log_name(path: Path, config: SourceConfig) -> str:
-    """Return what a log is remembered by: its bytes and how they are read: a corrected mapping is not skipped."""
+    """Return the key of a log, from its bytes and their mapping, so that a corrected mapping is read again."""
     return fingerprint([checksum(path), {**asdict(config), "path": None, "max_reject_share": None}])
 
 
@@ -153,7 +153,7 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
             tracks.add(rows)
 
     if not counts.rows_in:
-        return counts, set()  # nothing to remember it for
+        return counts, set()  # no row to record the log for
     entry: dict[str, object] = {"log": path.name, "rejects": None}
     if counts.rejected:
         entry["rejects"] = lake.write_rejects(digest, rejects.frames())
@@ -178,7 +178,7 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
     counts.taken += side.taken
     counts.duplicates += side.duplicates
     if (touched or side.taken) and not tracks.known().equals(tracks_before):
-        lake.write_tracks(tracks.known())  # rewriting what is known of millions of tracks takes its time
+        lake.write_tracks(tracks.known())  # rewriting millions of tracks takes time
     lake.manifest.logs[digest] = entry | asdict(counts)
     lake.commit()
     return counts, touched

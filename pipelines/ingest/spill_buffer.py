@@ -1,4 +1,4 @@
-"""Rows of one log that wait for its end: in memory, and on the disk once they are many."""
+"""Spill buffers: rows of one log until its end, in memory, and on disk beyond a limit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import polars as pl
 
 
 class SpillBuffer:
-    """Frames of one schema, kept in their order."""
+    """A spill buffer of frames of one schema, in order."""
 
     def __init__(self, folder: Path, name: str, rows_in_memory: int) -> None:
-        """Keep at most about so many rows in memory, all others in Arrow files of that name in a folder."""
+        """Keep about `rows_in_memory` rows in memory, all others in Arrow files with a name in a folder."""
         self._folder = folder
         self._name = name
         self._limit = rows_in_memory
@@ -29,7 +29,7 @@ class SpillBuffer:
                 self.to_disk()
 
     def to_disk(self) -> None:
-        """Empty the memory."""
+        """Move the rows in memory to disk."""
         if self._buffer:
             self._files.append(self._folder / f"{self._name}-{len(self._files)}.arrow")
             pl.concat(self._buffer).write_ipc(self._files[-1])
@@ -52,10 +52,10 @@ class SpillBuffer:
 
 
 class SpillBufferByDay:
-    """Events of one log, kept by their UTC day."""
+    """Spill buffers of the events of one log, by UTC day."""
 
     def __init__(self, folder: Path, rows_in_memory: int) -> None:
-        """Keep at most about so many rows in memory, all others in a folder."""
+        """Keep about `rows_in_memory` rows in memory, all others in a folder."""
         self._folder = folder
         self._limit = rows_in_memory
         self._arrived: list[pl.DataFrame] = []
@@ -87,7 +87,7 @@ class SpillBufferByDay:
         events = pl.concat(self._arrived).with_columns(pl.col("played_at").dt.date().alias("date"))
         self._arrived.clear()
         self._rows = 0
-        if events["date"].min() == events["date"].max():  # the usual log is of one day
+        if events["date"].min() == events["date"].max():  # the usual log holds one day
             parts = {events["date"][0]: events}
         else:
             parts = {day: rows for (day,), rows in events.partition_by("date", as_dict=True).items()}

@@ -1,1 +1,1 @@
-"""The lake: listening events as daily Parquet files, with what else is known of tracks."""
+"""The lake: listening events as daily Parquet files, with metadata of tracks."""

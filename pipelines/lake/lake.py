@@ -1,6 +1,6 @@
 """The lake: its files (`fsvae.prepare.lake_files`) under a lock for writers, with the rejects of every log.
 
-A writer that is killed leaves the lake as it was, and the next writer sweeps up what it left.
+A killed writer leaves the lake unchanged, and the next writer deletes the files it left.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Lake(LakeFiles):
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """Hold the lake for writing; yields an empty local staging folder and sweeps files no manifest names.
+        """Hold the lake for writing; yields an empty local staging folder and sweeps files that no manifest names.
 
         Raises:
             UserError: another process holds the lake.
         """
         with held(self.root, "ingest"):
-            self.manifest = self._read_manifest()  # another writer may have committed before we got the lock
+            self.manifest = self._read_manifest()  # another writer may have committed before the lock was taken
             local = self.root.local
             staging = local / ".staging" if local else Path(tempfile.mkdtemp(prefix="fsvae-"))
             shutil.rmtree(staging, ignore_errors=True)
@@ -43,11 +43,11 @@ class Lake(LakeFiles):
                 self._sweep()
 
     def write_rejects(self, log: str, rejects: Iterable[pl.DataFrame]) -> str:
-        """Write the rejects of a log and return the file's path, which the log's entry in the manifest is to name."""
+        """Write the rejects of a log and return the file's path, for the log's entry in the manifest."""
         return self._keep(f"rejects/{log[:16]}.parquet", rejects)
 
     def refuse(self, name: str, rejects: Iterable[pl.DataFrame]) -> Folder:
-        """Keep the rejects of a log that was refused where no sweep finds them, and return the file."""
+        """Write the rejects of a refused log where no sweep deletes them, and return the file."""
         return self.root / self._keep(f"refused-{name}.parquet", rejects)
 
     def _keep(self, path: str, rejects: Iterable[pl.DataFrame]) -> str:

@@ -1,4 +1,4 @@
-"""Ingest of what is no event: playlists and track embeddings, as immutable files that the lake's manifest lists."""
+"""Ingest of playlists and track embeddings, as immutable files that the lake's manifest lists."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ROWS_A_FILE = {"playlists": 2_000_000, "embeddings": 200_000}
 
 
 class SideData:
-    """The side data of one log, written while it is read; nothing of it counts until `commit`."""
+    """The side data of one log, written while it is read; readers see it after `commit`."""
 
     def __init__(self, lake: Lake) -> None:
-        """Begin a log."""
+        """Start with a new log."""
         self._lake = lake
         self._buffers: dict[str, list[pl.DataFrame]] = {table: [] for table in SIDE_TABLES}
         self._entries: dict[str, list[dict[str, Any]]] = {table: [] for table in SIDE_TABLES}

@@ -1,1 +1,1 @@
-"""The life of a model: trained, evaluated, promoted, recorded, every day anew."""
+"""The life cycle of a model: training, evaluation, promotion, records, and the daily job."""

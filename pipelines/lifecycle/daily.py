@@ -20,15 +20,15 @@ from pipelines.workspace import Workspace
 def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
     """Train on all events up to the end of a day (UTC) and promote the model if it beats the champion.
 
-    Every step finds what an earlier, perhaps killed, run for the same day has finished, and goes on from there.
+    Every step finds the results of an earlier, perhaps killed, run for the same day, and continues from there.
 
     Args:
-        workspace: where.
+        workspace: workspace of all results.
         day: the last day to learn from.
-        watch: told of each step.
+        watch: listener to each step.
 
     Raises:
-        UserError: another daily run is under way in the working folder.
+        UserError: another daily run is in progress in the working folder.
     """
     before = (day + timedelta(days=1)).isoformat()
     config = workspace.config

@@ -1,4 +1,4 @@
-"""Evaluate: a bundle and the baselines on every test position → table, picture, Parquet, MLflow."""
+"""Evaluate: a bundle and the baselines on every test position → table, plot, Parquet, MLflow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Evaluation(Summary):
     period: str
     min_count: int
     reused: bool
-    """Whether nothing had changed since it was made, so that it was read from its files."""
+    """Whether it was read from its files, as nothing had changed since it was made."""
     verb = "evaluate"
 
     def tables(self) -> list[Table]:
@@ -58,7 +58,7 @@ class Evaluation(Summary):
         return [Table(title, ("model", *COLUMNS.values()), rows, caption(self.results, self.min_count), best=marks)]
 
     def lines(self) -> list[str]:
-        """Return where it is."""
+        """Return the paths of its files."""
         again = ", as evaluated before" if self.reused else ""
         return [f"table, picture and every position{again} → {self.folder}"]
 
@@ -68,13 +68,13 @@ def evaluate(
 ) -> Evaluation:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
 
-    What was evaluated before with the same settings is read, not computed anew.
+    An earlier evaluation with the same settings is read, not computed anew.
 
     Args:
         run: the run.
         dataset: the dataset that it was trained on.
-        config: the period.
-        tracker: where the figures are logged.
+        config: settings of the evaluation.
+        tracker: tracker that logs the figures.
         aggregate: settings of the aggregate sequence.
 
     Raises:
@@ -112,10 +112,10 @@ def evaluate(
 def evaluate_bundle(
     bundle: Bundle, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min
 ) -> EvaluationResult:
-    """Evaluate a trained model on the listens of a period, in a dataset that may be another than it was trained on.
+    """Evaluate a trained model on the listens of a period, in its own or another dataset.
 
     Raises:
-        UserError: the model has learned from listens that it would be evaluated on.
+        UserError: the model has learned from listens of the evaluation.
     """
     if bundle.learned_until(period) > max(dataset.period(period)[0], not_before_us):
         raise UserError(

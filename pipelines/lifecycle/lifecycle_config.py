@@ -1,4 +1,4 @@
-"""What can be set of the life of a model: its evaluation, its promotion, its record."""
+"""Settings of a model's evaluation, promotion and records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fsvae.limits import OneOf
 
 @dataclass
 class EvaluateConfig:
-    """What is compared, and on what."""
+    """Settings of the evaluation."""
 
     period: Annotated[str, OneOf(("test", "validation"))] = "test"
     """Period whose listens are the targets: validation or test."""
@@ -22,16 +22,16 @@ class PromoteConfig:
     """When a challenger wins."""
 
     metric: Annotated[str, OneOf(RANKING_METRICS)] = "ndcg@10"
-    """Ranking metric; distances are not comparable, as each model has its own track space."""
+    """Ranking metric of the comparison; distances are not comparable, as each model has its own track space."""
 
 
 @dataclass
 class TrackingConfig:
-    """Where runs and models are recorded."""
+    """Settings of the store of runs and models."""
 
     uri: str = ""
-    """MLflow tracking server; empty: SQLite in the working folder."""
+    """Address of the MLflow tracking server; empty: SQLite in the working folder."""
     experiment: str = "fsvae"
-    """MLflow experiment."""
+    """Name of the MLflow experiment."""
     model: str = "fsvae"
     """Name of the registered model."""

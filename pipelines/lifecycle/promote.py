@@ -16,11 +16,11 @@ from pipelines.runtime.watch import Summary
 
 @dataclass(frozen=True)
 class Verdict(Summary):
-    """The result of a comparison."""
+    """The outcome of a comparison of challenger and champion."""
 
     challenger: int
     champion: int
-    """The champion before."""
+    """Version of the previous champion."""
     challenger_value: float
     champion_value: float
     promoted: bool
@@ -43,8 +43,8 @@ def promote(
 ) -> Verdict:
     """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
 
-    Only listens after all that either has learned from count. Targets that a catalogue lacks are misses of
-    that model, so that a model with fewer tracks gains nothing.
+    Only listens after all those that either has learned from count. Targets that a catalogue lacks are misses of that
+    model, so that a model with fewer tracks has no advantage.
 
     Raises:
         UserError: no listen is new to both models.

@@ -16,7 +16,7 @@ from pipelines.runtime.watch import Summary
 from pipelines.workspace import Workspace
 
 _LONG_AGO_DAYS = 7
-"""Days after the last listen from which on a request is told of it: the model has nothing fresh to go by."""
+"""Days since the last listen from which on the answer says so, as the model has no recent listens to read."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Recommendation(Summary):
     version: int
     answer: Answer
     days_since: int | None
-    """Days since the last listen that the model knows, where these are many."""
+    """Days since the last listen that the model knows; None where these are few."""
     verb = "recommend"
 
     def tables(self) -> list[Table]:
@@ -40,7 +40,7 @@ class Recommendation(Summary):
         return [Table(title, ("track", "score", "title", "artist"), rows, texts=(2, 3))]
 
     def lines(self) -> list[str]:
-        """Return what is to be known of them."""
+        """Return notes on the recommendation."""
         found = []
         if not self.answer.known_user:
             found.append(
@@ -60,14 +60,14 @@ def recommend(workspace: Workspace, user_id: str, recent: list[str], k: int, at:
     """Return the next k tracks for a user who has just heard some tracks.
 
     Args:
-        workspace: where the model lies.
-        user_id: who asks.
+        workspace: workspace of the model.
+        user_id: id of the user.
         recent: track ids, oldest first.
         k: number of tracks.
         at: time of the request, ISO 8601 with a time zone; empty: now.
 
     Raises:
-        UserError: the time cannot be, or is before what the model knows of the user.
+        UserError: the time is invalid, or before the last listen of the user that the model knows.
     """
     time = _time_us(at) if at else None
     version = workspace.tracker.resolve(workspace.config.serve.version or None)

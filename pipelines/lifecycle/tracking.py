@@ -16,16 +16,16 @@ from pipelines.lifecycle.lifecycle_config import TrackingConfig
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 PARENT = "mlflow.parentRunId"
-"""The tag of a run that is nested in another one."""
+"""Tag of a run that is nested in another one."""
 _BATCH = 1000
-"""MLflow takes so many metrics at once."""
+"""Largest number of metrics that MLflow takes at once."""
 STORE = "mlflow.db"
 """Name of the SQLite store in the working folder."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model and what is known of its run."""
+    """A version of the registered model, with its run."""
 
     number: int
     run: str
@@ -48,7 +48,7 @@ class Tracker:
     """One MLflow store, one experiment, one registered model."""
 
     def __init__(self, config: TrackingConfig, workdir: Path) -> None:
-        """Open the store and make the experiment and the registered model where they are missing."""
+        """Open the store, and create the experiment and the registered model if they are missing."""
         import mlflow
         from mlflow.exceptions import MlflowException
 
@@ -104,7 +104,7 @@ class Tracker:
         self._client.delete_run(run_id)
 
     def finish(self, run_id: str, status: str = "FINISHED") -> None:
-        """Mark a run as ended: FINISHED, FAILED, or KILLED by whoever started it."""
+        """Mark a run as ended: FINISHED, FAILED, or KILLED by the user."""
         self._client.set_terminated(run_id, status)
 
     def lightning_logger(self, run_id: str) -> Any:
@@ -119,7 +119,7 @@ class Tracker:
             self._client.log_metric(run_id, name.replace("@", "_at_"), value)
 
     def log_curves(self, run_id: str, rows: list[dict[str, Any]], step: str) -> None:
-        """Log a row of metrics for each step; `step` is the column of its number. None is not logged."""
+        """Log a row of metrics for each step; `step` is the column of its number. Values of None are skipped."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -146,7 +146,7 @@ class Tracker:
         Returns:
             The new version, or the run's own if it is registered already.
         """
-        version = self.version_of(run_id)  # there is one for a run that was killed after this; aliases may be missing
+        version = self.version_of(run_id)  # a run killed after registering has one; aliases may be missing
         if version is None:
             self._client.log_artifacts(run_id, str(bundle), "bundle")
             source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"

@@ -1,7 +1,7 @@
 """Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
 
-A run's folder is named by what it is made of (dataset, model, training config, seed, RESULTS_VERSION). The same command
-again goes on from the last checkpoint, or finds the finished run.
+A run's folder is named by its inputs (dataset, model, training config, seed, RESULTS_VERSION). Repeating the command
+resumes from the last checkpoint, or finds the finished run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipelines.runtime.locks import held
 from pipelines.runtime.watch import Summary
 
 _NAMED = 5
-"""Number of runs that are named to one who asks for a run that there is not."""
+"""Number of runs that the message on an unknown run names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run(Summary):
 
     folder: Path
     run_id: str
-    """MLflow's."""
+    """MLflow's id of the run."""
     epochs: int
     version: int
     """Version of the registered model."""
@@ -45,7 +45,7 @@ class Run(Summary):
     verb = "train"
 
     def lines(self) -> list[str]:
-        """Return how long it was trained, and where it is."""
+        """Return the time of training, and the path of the run."""
         return [f"{count(self.epochs, 'epoch')}; registered as version {self.version} → {self.bundle}"]
 
     @property
@@ -65,20 +65,20 @@ def train(
     show_progress: bool,
     on_resume: Callable[[int], None] = lambda epoch: None,
 ) -> Run:
-    """Train a model, log the run, write and register its bundle; a run that is finished is returned as it is.
+    """Train a model, log the run, write and register its bundle; a finished run is returned unchanged.
 
-    A finished run that the tracker does not know, as its store is a new one, is registered there.
+    A finished run that the tracker does not know, because its store is new, is registered there.
 
     Args:
-        dataset: what to learn from.
-        model_config: the model.
-        config: the training.
+        dataset: dataset to learn from.
+        model_config: settings of the model.
+        config: settings of the training.
         seed: seed of the weights, the order and the noise.
         runs: folder of all runs.
-        tracker: where to log and register.
+        tracker: tracker that logs and registers the run.
         on_epoch: called with the epoch (from 1) and its metrics.
         show_progress: draw a progress bar.
-        on_resume: called with the epoch (from 1) from which an interrupted run goes on.
+        on_resume: called with the epoch (from 1) from which an interrupted run resumes.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says how far the run is.
@@ -89,7 +89,7 @@ def train(
     with held(folder, "training of this very run"):
         result = folder / "run.json"
         if not result.exists():
-            check_targets(dataset)  # before a run is on record
+            check_targets(dataset)  # before the run is recorded
             run_id = _run_id(folder, tracker, dataset, made_of)
             model = untrained(FSVAENetwork, dataset, model_config, seed)
             fitted = fit(
@@ -153,14 +153,14 @@ def open_run(runs: Path, name: str = "") -> Run:
 
 
 def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int) -> None:
-    """Register a run's bundle, and write down that the run is finished."""
+    """Register a run's bundle, and record that the run is finished."""
     version = tracker.register(run_id, folder / "bundle")
     tracker.finish(run_id)
     Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
 
 
 def _run_id(folder: Path, tracker: Tracker, dataset: Dataset, made_of: dict[str, Any]) -> str:
-    """Return the run's MLflow id, the same one when it is resumed, as long as the store knows it."""
+    """Return the run's MLflow id; a resumed run keeps its id as long as the store knows it."""
     stored = folder / "mlflow.json"
     if stored.exists():
         run_id = str(json.loads(stored.read_text())["run_id"])

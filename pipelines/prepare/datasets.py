@@ -1,4 +1,4 @@
-"""The folder of all prepared datasets: which one is the current one, which are kept, and which are being read."""
+"""The folder of all prepared datasets: the current one, retention, and datasets in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def dataset_in_use(where: str | Path | Folder) -> Iterator[tuple[Folder, dict[st
     """
     folder, _ = find_dataset(where)
     with in_use(folder):
-        yield find_dataset(folder)  # again: until here it could be deleted
+        yield find_dataset(folder)  # again, as it could have been deleted before
 
 
 def open_in_use(where: str | Path | Folder) -> Dataset:
@@ -36,11 +36,11 @@ def open_in_use(where: str | Path | Folder) -> Dataset:
 
 
 def make_current(datasets: Folder, name: str, keep: int) -> None:
-    """Make a dataset the current one, and delete what is half made and `delete_old` deletes."""
+    """Make a dataset the current one, and delete unfinished datasets and those of `delete_old`."""
     datasets.write("CURRENT", (name + "\n").encode())
-    (datasets / name).write(".used", b"")  # its age is when the dataset was last the current one
+    (datasets / name).write(".used", b"")  # its time is when the dataset last became the current one
     for left in datasets.files():
-        of_matrices = "/" in left and left.startswith(".")  # a folder that is under another lock
+        of_matrices = "/" in left and left.startswith(".")  # a folder under another lock
         if left.endswith(".tmp") and not of_matrices:
             datasets.delete(left)
     for other in datasets.folders():
@@ -50,9 +50,9 @@ def make_current(datasets: Folder, name: str, keep: int) -> None:
 
 
 def delete_old(datasets: Folder, keep: int) -> None:
-    """Delete the datasets but for the current one and those that were current last, `keep` in all, and any in use.
+    """Delete the datasets, except the current one and those that were current last (`keep` in all), and any in use.
 
-    Whoever calls it holds the folder.
+    The caller must hold the folder.
     """
     current, ages = current_dataset(datasets), {}
     for name in datasets.folders():
@@ -62,5 +62,5 @@ def delete_old(datasets: Folder, keep: int) -> None:
     for old in sorted(ages, key=ages.__getitem__, reverse=True)[max(keep, 1) - 1 :]:
         with unused(datasets / old) as free:
             if free:
-                (datasets / old).delete("manifest.json")  # first: half of a dataset is none
+                (datasets / old).delete("manifest.json")  # first, so that a half-deleted dataset does not count
                 (datasets / old).delete_all()

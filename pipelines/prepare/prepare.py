@@ -1,7 +1,7 @@
 """Prepare: the lake → a prepared dataset, in a folder of datasets whose CURRENT names the newest.
 
-What makes a dataset's files is the library's (`fsvae.prepare.make_dataset`); here are the lock, the engine, the track
-space that is gone on from, and retention.
+The library writes a dataset's files (`fsvae.prepare.make_dataset`); this module adds the lock, the engine, the track
+space to continue, and retention.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def prepare(
     progress: Stage = lambda stage, share: None,
     engine: Engine | None = None,
 ) -> Prepared:
-    """Make the prepared dataset of a lake and config, unless it is there already, and point CURRENT at it.
+    """Make the prepared dataset of a lake and config, unless it exists, and point CURRENT at it.
 
     Args:
-        lake: what to prepare.
-        config: how.
-        seed: of the track vectors.
-        datasets: the folder of all datasets; their common cache lies there too.
-        progress: told how far it is.
-        engine: where the pieces run; by default in this process.
+        lake: lake to prepare.
+        config: settings of the dataset.
+        seed: seed of the track vectors.
+        datasets: the folder of all datasets, which also holds their common cache.
+        progress: called with the stage and the share of the whole that is done.
+        engine: engine that runs the pieces; by default this process.
 
     Raises:
         UserError: the lake holds no events, the split leaves a period empty, another prepare is running, or the
-            dataset whose track space is gone on from was deleted meanwhile.
+            dataset whose track space is continued was deleted meanwhile.
     """
     began = time.perf_counter()
     folder = Folder.at(datasets)
@@ -54,10 +54,10 @@ def prepare(
 
 
 def _continued(job: DatasetJob) -> str:
-    """Return the name of the dataset whose track space the new one goes on from; empty: it begins a space of its own.
+    """Return the name of the dataset whose track space the new one continues; empty: it starts a new space.
 
-    The same command again goes on from the same one as before. Else it is the current one, unless that one's training
-    period ends later than the new one's: its vectors would tell of the time that is to be predicted.
+    Repeating the command continues the same one as before. Otherwise it is the current one, unless its training period
+    ends later than the new one's, as its vectors would then hold information on the time to be predicted.
     """
     folders = [job.datasets / name for name in job.datasets.folders() if not name.startswith(".")]
     manifests = {folder.name: folder.read_json("manifest.json") for folder in filter(is_prepared, folders)}

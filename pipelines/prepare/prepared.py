@@ -1,4 +1,4 @@
-"""What `prepare` made, as its manifest tells."""
+"""The dataset that `prepare` made, as described by its manifest."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Prepared(Summary):
     folder: Folder
     manifest: dict[str, Any]
     reused: bool
-    """Whether it was there already."""
+    """Whether it existed already."""
     seconds: float
     verb = "prepare"
 
     def lines(self) -> list[str]:
-        """Return what is in it."""
+        """Return its contents as text."""
         counts, space = self.manifest["counts"], self.manifest["track_space"]
         cuts = [utc_text(self.manifest[key]) for key in ("train_until_us", "validation_until_us")]
         found = [

@@ -1,4 +1,4 @@
-"""HTML pages that need nothing else: no request, no script."""
+"""Self-contained HTML pages, without requests or scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def page(template: str, title: str, **what: Any) -> str:
-    """Return a page of one of the templates, which all extend page.html; `made` is the time of its making."""
+    """Return a page of a template, all of which extend page.html; `made` in it is the time of creation."""
     environment = Environment(
         loader=PackageLoader("pipelines.reports", "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Plots: as SVG that stands in an HTML page and takes its text colour from there, in light and dark, and as PNG."""
+"""Plots: as SVG within an HTML page, in its text colour, light or dark, and as PNG."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from matplotlib.figure import Figure
 
 ACCENT = "#1db954"
 GREY = "#8b949e"
-"""A colour that shows on light and on dark."""
+"""Grey that is visible on light and on dark."""
 _WIDTH = 6.4
-"""Inches."""
+"""Width of a plot [inches]."""
 _DOTS_PER_INCH = 200
-"""Resolution of what is drawn as pixels in an SVG."""
+"""Resolution of the parts drawn as pixels in an SVG."""
 _SCREEN_DOTS_PER_INCH = 100
 _INK = "#010203"
-"""A colour that no plot has otherwise: in its place the page's text colour is put."""
+"""Colour that no plot uses otherwise; the page's text colour replaces it."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot and what is to be said of it. It is drawn when its picture is asked for."""
+    """A plot and its text. It is drawn when its picture is requested."""
 
     title: str
     caption: str
     draw: Callable[[Any], None]
-    """Draws on the axes that it is given: on a list of them side by side, if there are panels.
+    """Function that draws on the given axes, or on a list of axes side by side if there are panels.
 
-    What it draws with `rasterized=True` is pixels in an SVG: thousands of points would make a heavy page.
+    Parts drawn with `rasterized=True` are pixels in an SVG, as thousands of points would make a large page.
     """
     height: float = 3.0
-    """Inches."""
+    """Height of the plot [inches]."""
     panels: int = 0
-    """Number of panels of a plot as wide as the page; 0: it is half as wide, and has one."""
+    """Number of panels of a plot as wide as the page; 0: a single one, half as wide."""
 
     @property
     def wide(self) -> bool:
@@ -49,7 +49,7 @@ class Plot:
     def svg(self) -> str:
         """Return an element of an HTML page."""
         data = io.StringIO()
-        # Text stays text: it can be read aloud and copied, and the file is small.
+        # Text is kept as text, so that it can be read aloud and copied, and the file is small.
         with matplotlib.rc_context({**_style(_INK), "svg.fonttype": "none", "svg.hashsalt": self.title}):
             self._figure().savefig(data, format="svg", transparent=True, metadata={"Date": None}, dpi=_DOTS_PER_INCH)
         return _inline(data.getvalue())
@@ -71,14 +71,14 @@ class Plot:
 
 
 def _style(ink: str) -> dict[str, Any]:
-    """Return settings of matplotlib: how all plots look."""
+    """Return matplotlib's settings for all plots."""
     names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     sizes = {"font.size": 10, "axes.titlesize": 10}
-    return {**dict.fromkeys(names, ink), **sizes, "text.parse_math": False}  # the dollars of a name are dollars
+    return {**dict.fromkeys(names, ink), **sizes, "text.parse_math": False}  # dollar signs in names are not formulas
 
 
 def legend_above(axes: Any, markerscale: float = 1.0) -> None:
-    """Put the legend above the plot, where it hides nothing, in as many columns as there is room for."""
+    """Put the legend above the plot, where it hides nothing, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     widest = 0.5 + 0.075 * max((len(label) for label in labels), default=0)  # inches, about
     columns = max(1, int(_WIDTH / widest))

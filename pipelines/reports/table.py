@@ -1,4 +1,4 @@
-"""Figures as a table of texts: the terminal, pages and notebooks show the same."""
+"""Figures as a table of texts, the same in the terminal, pages and notebooks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """Some figures: the first column names them, the others are numbers."""
+    """A table of figures: the first column holds names, the others numbers."""
 
     title: str
     headings: Sequence[str]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
     bars: Sequence[float] = ()
-    """Length of the bar behind each row, from 0 to 1; empty: there are none."""
+    """Length from 0 to 1 of the bar behind each row; empty: no bars."""
     texts: Collection[int] = ()
-    """Columns, other than the first, that are texts, not numbers."""
+    """Indices of further columns that are texts, not numbers."""
     best: Collection[tuple[int, int]] = ()
-    """(row, column) of the figures that are best in their column."""
+    """(row, column) of the best figures of their columns."""

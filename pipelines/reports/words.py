@@ -18,7 +18,7 @@ def count(number: int, one: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share as per cent with one decimal, two where little is missing to nothing or to all."""
+    """Return a share as per cent with one decimal, or two where it is close to 0 or 100 %."""
     if share is None:
         return NONE
     if 0 < share < 0.0001:
@@ -29,7 +29,7 @@ def percent(share: float | None) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """Return a number with one decimal, none where that is 0."""
+    """Return a number with one decimal, or without it where it is 0."""
     if value is None or not math.isfinite(value):
         return NONE
     return f"{value:,.1f}".removesuffix(".0")

@@ -1,1 +1,1 @@
-"""Where jobs run, and what they share: engines, locks, files."""
+"""The runtime of jobs: engines, locks, progress."""

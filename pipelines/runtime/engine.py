@@ -1,7 +1,7 @@
-"""Where the pieces of a job run: processes of this machine, or a Ray cluster. The functions are the same.
+"""Engines that run the pieces of a job: processes of this machine, or a Ray cluster. The functions are the same.
 
-A piece is a pure function of a task: it reads files, writes files whose content the task alone decides, and returns a
-small result. So a piece that is lost with its worker is simply run again.
+A piece is a pure function of a task: it reads files, writes files whose content depends on the task alone, and returns
+a small result. So a piece that is lost with its worker can be run again.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ R = TypeVar("R")
 
 @dataclass
 class EngineConfig:
-    """Where the pieces of a job run."""
+    """Settings of the engine that runs the pieces of a job."""
 
     name: Annotated[str, OneOf(("local", "ray"))] = "local"
-    """local (processes of this machine), or ray (a Ray cluster, all of whose nodes see lake and datasets)."""
+    """Kind of engine: local (processes of this machine), or ray (a Ray cluster; all nodes see lake and datasets)."""
     workers: Annotated[int, Interval(ge=0, le=10_000)] = 0
-    """Processes of the local engine; 0: one for each core."""
+    """Number of processes of the local engine; 0: one for each core."""
     address: str = ""
-    """Address of the Ray cluster; empty: the one of RAY_ADDRESS, else one is started on this machine."""
+    """Address of the Ray cluster; empty: that of RAY_ADDRESS, or else one is started on this machine."""
 
 
 class Engine(Protocol):
-    """Runs a function on many tasks; a context that lets its processes go when it ends."""
+    """A runner of a function on many tasks; a context that releases its processes when it ends."""
 
     def __enter__(self) -> Engine: ...
 
@@ -56,10 +56,10 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Processes of this machine, started when they are first needed; a single worker is this very process."""
+    """An engine of processes of this machine, started when they are first needed; a single worker is this process."""
 
     def __init__(self, workers: int) -> None:
-        """Remember how many processes there may be, 0 for one a core."""
+        """Take the number of processes, 0 for one for each core."""
         self._workers = workers or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
 
@@ -89,12 +89,12 @@ class LocalEngine:
             yield from ((place, function(task)) for place, task in enumerate(tasks))
             return
         if self._pool is None:
-            # Spawned, as a fork of a process with threads may hang.
+            # Spawned, as a fork of a process with threads can hang.
             self._pool = ProcessPoolExecutor(
                 self._workers, mp_context=get_context("spawn"), initializer=_end_with_parent
             )
         try:
-            with _one_thread():  # each, as there is a process for each core; they read this when they start
+            with _one_thread():  # one thread in each, as there is a process for each core; read when they start
                 places = {self._pool.submit(function, task): place for place, task in enumerate(tasks)}
             for future in as_completed(places):
                 yield places[future], future.result()
@@ -107,12 +107,12 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Tasks on a Ray cluster, which runs those of a lost worker again."""
+    """An engine on a Ray cluster, which runs the tasks of a lost worker again."""
 
     _RETRIES = 5
 
     def __init__(self, address: str) -> None:
-        """Connect when the first job comes."""
+        """Take the address; the connection is made with the first job."""
         self._address = address
         self._started = False
 
@@ -182,9 +182,9 @@ def _in_order(results: Iterator[tuple[int, R]], tasks: int, done: Done) -> list[
 
 
 def _end_with_parent() -> None:
-    """Let a worker end with the process that started it, whatever that ended by.
+    """Make a worker end with the process that started it, however that ends.
 
-    Ctrl-C, which a terminal sends to all processes, ends a worker without a traceback of its own.
+    Ctrl-C, which a terminal sends to all processes, ends a worker without its own traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_watch_parent, daemon=True).start()

@@ -1,7 +1,7 @@
-"""One writer at a time, and nothing deleted that is read: locks that a killed process leaves free.
+"""Locks for one writer at a time and against deletion while reading; a killed process releases them.
 
-On this machine's disks the operating system keeps the locks. Object stores know none: there the holder leaves a note,
-which counts for nothing when it is too old, or of a process of this machine that is gone.
+On this machine's disks the operating system keeps the locks. Object stores have none: there the holder writes a note,
+which is ignored when it is too old, or of a process of this machine that has ended.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from fsvae.errors import UserError
 from fsvae.storage import Folder
 
 _STALE_S = 24 * 3600.0
-"""Age from which a note of a writer counts for nothing [s]."""
+"""Age from which a note of a writer is ignored [s]."""
 _STALE_USE_S = 7 * 24 * 3600.0
-"""The same for a note of a reader, whose matrix may run for days; what is kept for too long costs only its room."""
+"""Age from which a note of a reader is ignored [s]: a matrix may run for days, and late deletion costs only space."""
 
 
 @contextmanager
 def held(where: Folder | Path, what: str) -> Iterator[None]:
-    """Hold a folder, which is made if it is missing, for `what` (``ingest``) while the context is open.
+    """Hold a folder, made if it is missing, for `what` (``ingest``) while the context is open.
 
     Raises:
         UserError: another process holds it; the message says which and since when.
@@ -62,10 +62,10 @@ def is_held(where: Folder | Path) -> bool:
 
 @contextmanager
 def in_use(where: Folder) -> Iterator[None]:
-    """Keep others from deleting a folder while the context is open: they ask `unused` first. Any number may.
+    """Keep others, which ask `unused` first, from deleting a folder while the context is open. Any number may do so.
 
-    A folder that is gone, or that this process may not write to, is used without a word: look into it for what is
-    wanted of it when the context is open.
+    A folder that is gone, or that this process may not write to, raises no error: check its contents when the context
+    is open.
     """
     with ExitStack() as stack:
         if where.local is None:
@@ -82,8 +82,8 @@ def in_use(where: Folder) -> Iterator[None]:
 def unused(where: Folder) -> Iterator[bool]:
     """Yield whether no process uses a folder (`in_use`), so that it may be deleted.
 
-    On this machine's disks none begins to use it before the context ends; on an object store one may, within the
-    moment that this takes.
+    On this machine's disks none can begin to use it before the context ends; on an object store one can, within the
+    short time that this takes.
     """
     with ExitStack() as stack:
         if where.local is None:
@@ -99,7 +99,7 @@ def unused(where: Folder) -> Iterator[bool]:
 
 
 _USES = ".uses"
-"""Folder of the notes of those who use a folder of an object store."""
+"""Name of the folder with the notes of the users of a folder in an object store."""
 
 
 def _uses(folder: Path) -> ReadWriteLock:
@@ -115,7 +115,7 @@ def _noted(folder: Folder, what: str) -> Iterator[None]:
         )
     mine = _note()
     folder.write_json(".lock.json", mine)
-    # Two may have found the place free. The later note is what both now read: the other one gives way.
+    # Two may have found the folder free. Both now read the later note, and the other one gives way.
     time.sleep(_SETTLE_S)
     if (now := _note_of(folder)) != mine:
         raise UserError(_busy(folder, what, now))
@@ -126,7 +126,7 @@ def _noted(folder: Folder, what: str) -> Iterator[None]:
 
 
 _SETTLE_S = 1.0
-"""How long a note must stand on an object store before its writer goes on [s]."""
+"""Time that a note must persist on an object store before its writer continues [s]."""
 
 
 def _note() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a verb, or a chain of them, tells while it runs: whoever called it may listen, the terminal for one."""
+"""The reports of a verb, or of a chain of verbs, while it runs, for listeners such as the terminal."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ if TYPE_CHECKING:
 
 
 class Summary:
-    """What a verb did: figures and words, for whoever shows them."""
+    """The outcome of a verb: figures and lines of text."""
 
     verb: ClassVar[str]
 
     def tables(self) -> list[Table]:
-        """Return its figures."""
+        """Return its tables of figures."""
         return []
 
     def lines(self) -> list[str]:
-        """Return what is to be said of it, the most important line first."""
+        """Return its lines of text, the most important first."""
         return []
 
 
 class Watch:
-    """Listens to nothing; a listener overrides what it wants to hear."""
+    """A listener that ignores everything; others override the methods they need."""
 
     interactive = False
-    """Whether somebody sees bars move."""
+    """Whether progress bars are shown."""
 
     @contextmanager
     def progress(self, verb: str) -> Iterator[Stage]:
-        """Follow a verb: what is yielded takes the stage's name and the share of the whole that is done."""
+        """Follow a verb: the yielded function takes the stage's name and the share of the whole that is done."""
         yield lambda stage, share: None
 
     def note(self, verb: str, text: str) -> None:
-        """Take a line that is told in between; an empty verb: of the one before."""
+        """Take a line of text; an empty verb: that of the line before."""
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Take the metrics of an epoch (from 1) of a training."""
 
     def resumed(self, epoch: int) -> None:
-        """Take the epoch (from 1) from which an interrupted training goes on."""
+        """Take the epoch (from 1) from which an interrupted training resumes."""
 
     def warn(self, text: str) -> None:
         """Take a warning."""
 
     def table(self, table: Table) -> None:
-        """Take figures that are told in between."""
+        """Take a table of figures."""
 
     def show(self, summary: Summary) -> None:
-        """Take what a verb did."""
+        """Take the summary of a verb."""

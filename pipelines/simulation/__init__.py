@@ -1,1 +1,1 @@
-"""The simulated listening log: an invented catalogue, invented users, and what those users play day by day."""
+"""The simulated listening log: an invented catalogue, invented users, and their plays day by day."""

@@ -1,4 +1,4 @@
-"""Which track comes next in a session of the simulated log, and what users remember of what they heard."""
+"""The choice of the next track in a session of the simulated log, and users' memory of recent listens."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipelines.simulation.users import FAVOURITE_ARTISTS, FAVOURITE_TRACKS, User
 from pipelines.simulation.world import World
 
 RECENT = 100
-"""Listens that each user can replay by memory."""
+"""Number of recent listens that each user can replay."""
 GLANCES = 6
-"""Recent listens a user thinks of before turning to the favourites instead."""
+"""Number of recent listens that a user considers before turning to the favourites."""
 FROM_RECENT = 0.06
 """Chance that a track is replayed from the recent listens; where none suits the mood, it comes from the favourites."""
 KNOWN_ARTIST = 0.5
@@ -29,7 +29,7 @@ _CONTEXT = np.array([LIBRARY, ALBUM], np.int8)
 
 
 class Chooser:
-    """Chooses next tracks for a block of users, each from the album, the own library or by exploration."""
+    """A chooser of next tracks for a block of users, from the album, the user's own library or by exploration."""
 
     def __init__(self, world: World, users: Users, config: SimulateConfig) -> None:
         self.world = world
@@ -60,24 +60,24 @@ class Chooser:
         in_album: Bools,
         place: Ints,
     ) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return the next track of every session, its context, its place among the favourites or -1, and strangers.
+        """Return the next track of every session, its context, its place among the favourites or -1, and `strangers`.
 
         Args:
-            rng: for draws that only some rows need.
+            rng: generator of draws that only some rows need.
             available: `World.available` of the day.
             roll: a uniform number for every row.
-            user: whose session it is; no user twice.
+            user: user of each session; no user twice.
             mood: the genre wanted.
-            last: the track before, or -1.
+            last: the previous track, or -1.
             in_album: whether it was heard as part of its album.
-            place: where it stands among the favourites, or -1.
+            place: its place among the favourites, or -1.
 
-        The last of the four are the rows of the radio whose artist is no favourite.
+        The strangers are the rows of the radio whose artist is no favourite.
         """
-        # An album comes out as a whole: if the track before is out, so is this one.
+        # An album is released as a whole: if the previous track is out, so is this one.
         following = self.world.track_next.take(last, mode="wrap")
         chance = self.album.take(in_album) * (following >= 0)
-        # One number for both questions: below its chance the album goes on; what is above decides between the rest.
+        # One number for both choices: below its chance the album goes on; the rest of it decides between the others.
         pick = (roll - chance) / (1.0 - chance)
         on_album = pick < 0
         track = np.where(on_album, following, -1).astype(np.int64)
@@ -98,7 +98,7 @@ class Chooser:
         at = draw_places(rng, len(dear), FAVOURITE_TRACKS)
         goes_on = np.flatnonzero((rng.random(len(dear), np.float32) < self.routine) & (before >= 0))
         at[goes_on] = (before[goes_on] + 1) % FAVOURITE_TRACKS
-        # A replay is decided above: else the next favourite takes the turn of the one just heard.
+        # Replays are decided above, so the favourite just heard is replaced by the next one.
         same = np.flatnonzero(self._shelves.take(shelf + at) == last[dear])
         at[same] = (at[same] + 1) % FAVOURITE_TRACKS
         track[dear] = self._shelves.take(shelf + at)
@@ -107,12 +107,12 @@ class Chooser:
         return track, context, places, new[strange]
 
     def grow_dear(self, rng: np.random.Generator, user: Ints, track: Ints) -> None:
-        """Put the tracks among the users' favourites, each in the place of another."""
+        """Put the tracks among the users' favourites, each replacing another."""
         place = draw_places(rng, len(user), FAVOURITE_TRACKS)
         self.favourites[user, self.world.track_genre[track], place] = track
 
     def remember(self, user: Ints, track: Ints, listened: Bools) -> None:
-        """Keep the listens for replays."""
+        """Store the listens for replays."""
         rows = np.flatnonzero(listened)
         who = user[rows]
         heard = self.listens[who]
@@ -120,7 +120,7 @@ class Chooser:
         self.listens[who] = heard + 1
 
     def _recall(self, rng: np.random.Generator, user: Ints, mood: Ints, last: Ints) -> Ints:
-        """Return a recent listen that suits the mood, or -1 where none comes to mind at a few glances."""
+        """Return a recent listen that suits the mood, or -1 where none of a few candidates does."""
         heard = self.listens[user][:, None]
         age = 1 + (np.minimum(heard, RECENT) * rng.random((len(user), GLANCES))).astype(np.int64)
         glance = self.recent[user[:, None], (heard - age) % RECENT]
@@ -130,7 +130,7 @@ class Chooser:
     def _explore(self, rng: np.random.Generator, user: Ints, mood: Ints, last: Ints) -> tuple[Ints, Bools]:
         """Return an artist: a favourite, the one just heard, a well-known one, or one that misses the mood.
 
-        And whether the artist is none of the user's favourites.
+        Also return whether the artist is none of the user's favourites.
         """
         world, count = self.world, len(user)
         stay = (last >= 0) & (world.track_genre[last] == mood) & (rng.random(count, np.float32) < SAME_ARTIST)

@@ -13,7 +13,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def draw_between(rng: np.random.Generator, cumulative: Floats, first: Ints, last: Ints) -> Ints:
-    """Draw one index from each slice `first:last`, in proportion to the weights behind `cumulative`."""
+    """Draw one index from each slice `first:last`, in proportion to the weights summed in `cumulative`."""
     low, high = cumulative[first], cumulative[last]
     # Rounding may land on `high` itself, which belongs to the next slice: stay strictly below it.
     point = np.minimum(low + rng.random(len(first)) * (high - low), np.nextafter(high, low))
@@ -28,7 +28,7 @@ def draw_columns(rng: np.random.Generator, weights: Floats) -> Ints:
 
 
 def draw_places(rng: np.random.Generator, count: int, places: int) -> Ints:
-    """Draw places on lists that begin with the dearest: the first places come up most."""
+    """Draw places on lists that begin with the dearest; the first places are drawn most often."""
     root = np.sqrt(rng.random(count, np.float32))
     # A uniform number to the power of 1.75, by roots, which are faster than a power.
     share = root * root * root * np.sqrt(root)

@@ -1,10 +1,10 @@
-"""What users of the simulated log play, day by day.
+"""The plays of users of the simulated log, day by day.
 
 Two clocks drive every play. The slow one is the user's taste: a few genres, and in each of them favourite artists and
 tracks; for some days the user leans to some of these genres, then to others. The fast one is the session: a mood (a
-genre) that drifts to neighbouring genres, and an album that plays on. The mood says which favourites are due; only the
-taste says which favourites there are. Some sessions begin with what the leaning suggests, which recent listens tell,
-and others afresh, with any genre of the taste that suits the hour, which only a long memory tells.
+genre) that drifts to neighbouring genres, and an album that plays on. The mood selects among the favourites that the
+taste provides. Some sessions begin with a genre of the leaning, which recent listens reveal, and others with any genre
+of the taste that suits the hour, which only a long memory reveals.
 
 All users of a block move in lockstep: everybody's first play of the day, then the second, and so on. The state is
 bounded for each user, so memory grows with users and with the events of one day, never with the days.
@@ -44,11 +44,11 @@ LEANING_SHAPE = 0.2
 LISTENED_TO_END = 0.85
 SAVED = 0.006
 LIKED, LIKED_LIBRARY = 0.03, 0.004
-"""Chance that a listen is liked, and one from the library, where much is liked already."""
+"""Chance that a listen is liked, and that one from the library is, where much is liked already."""
 GROWS_DEAR = 0.015
 """Chance that a listen, neither liked nor saved, makes its track a favourite, as likes and saves do."""
 SKIPPED, SKIPPED_STRANGER, SKIPPED_OFF_MOOD = 0.03, 0.08, 0.35
-"""Chance of a skip, and what an artist that is no favourite and a genre that misses the mood add to it."""
+"""Chance of a skip, and its increase for an artist that is no favourite and for a genre that misses the mood."""
 
 # Tables in place of conditions: by whether the genre misses the mood, and by context.
 _ANNOYANCE = np.array([SKIPPED, SKIPPED + SKIPPED_OFF_MOOD], np.float32)
@@ -58,21 +58,21 @@ assert (LISTEN, SKIP) == (0, 1), "a skip as a truth value is its kind"
 
 @dataclass
 class Lanes:
-    """The users who play on this day; see `sessions.Schedule` for the order of the rows."""
+    """The users who play on this day; see `schedule.Schedule` for the order of the rows."""
 
     user: Ints
     clock: Ints
-    """When the next play begins, in milliseconds since the log's first midnight."""
+    """Begin of the next play [ms since the log's first midnight]."""
     mood: Ints
-    """The genre the user wants now."""
+    """Genre that the user wants now."""
     last: Ints
-    """The track before in this session, or -1."""
+    """Previous track in this session, or -1."""
     in_album: Bools
     place: Ints
-    """Where the track before stands on the user's list of favourites of the mood, or -1."""
+    """Place of the previous track on the user's list of favourites of the mood, or -1."""
 
     def top(self, count: int) -> Lanes:
-        """Return views of the first lanes: what is written there is written here."""
+        """Return views of the first lanes: writes to them change this object."""
         return Lanes(*(getattr(self, field.name)[:count] for field in fields(self)))
 
 
@@ -91,15 +91,15 @@ class Listening:
         self.leaning = users.taste.copy()
 
     def day(self, day: int, available: Floats, seed: np.random.SeedSequence) -> Iterator[Events]:
-        """Yield all that happens in the sessions that begin on `day`, in no order; some of it is past midnight.
+        """Yield all events of the sessions that begin on `day`, in no order; some are past midnight.
 
         Args:
             day: counted from 0.
             available: `World.available` of the day.
-            seed: of the day and this block.
+            seed: seed of the day and this block.
         """
         rng = np.random.default_rng(seed)
-        # Now and then somebody's leaning turns to other genres of the same taste: what was dear weeks ago comes back.
+        # At times a user's leaning turns to other genres of the same taste, so that old favourites come back.
         turned = np.flatnonzero((rng.random(len(self.leaning)) < 1.0 / LEANING_DAYS) | (day == 0))
         weight = 0.02 + rng.standard_gamma(LEANING_SHAPE, (len(turned), self.leaning.shape[1]), np.float32)
         self.leaning[turned] = self.users.taste[turned] * weight
@@ -134,7 +134,7 @@ class Listening:
         lanes.clock[lane], lanes.last[lane], lanes.in_album[lane], lanes.place[lane] = start, -1, False, -1
 
     def _step(self, rng: np.random.Generator, available: Floats, now: Lanes) -> Iterator[Events]:
-        """One play in every lane: drift, choose, listen or skip, perhaps like or save, remember."""
+        """Play once in every lane: drift, choose, listen or skip, perhaps like or save, remember."""
         count, user = len(now.user), now.user
         roll = rng.random((6, count), np.float32)
         moved = np.flatnonzero((roll[0] < self.config.drift) & (now.last >= 0))
@@ -157,7 +157,7 @@ class Listening:
         gap = (500 + 3_500 * roll[4]).astype(np.int32)
         yield Events(who, track.astype(np.int32), now.clock.copy(), skipped.astype(np.int8), length, context)
 
-        # At most one of three things comes of a listen: it is liked, it is saved, or it just grows dear.
+        # A listen has at most one of three effects: it is liked, it is saved, or its track becomes a favourite.
         dear = np.flatnonzero(roll[5] < LIKED + SAVED + GROWS_DEAR)
         dear = dear[~skipped[dear] & ((roll[5][dear] > LIKED) | (roll[5][dear] < _LIKED.take(context[dear])))]
         love = roll[5][dear]

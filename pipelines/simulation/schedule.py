@@ -1,4 +1,4 @@
-"""Who listens when in the simulated log: the sessions that users begin on a day."""
+"""The schedule of the simulated log: the sessions that users begin on a day."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pipelines.simulation.simulated_events import DAY_MS, HOUR_MS, MINUTE_MS
 from pipelines.simulation.users import Users
 
 MAX_DAY_PLAYS = 240
-"""Most plays of a user's sessions of a day. They last 14 hours at the mean length of a track, and their pauses less
-than 8, so that nobody's days run into each other for long."""
+"""Largest number of plays in a user's sessions of a day. They last 14 hours at the mean length of a track, and their
+pauses less than 8, so that the days of a user hardly overlap."""
 PAUSE_MS = (30 * MINUTE_MS, 60 * MINUTE_MS)
 """Shortest and longest pause before a session that had to wait for the end of the one before."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The sessions of one day. A lane is a user with any; lanes with the most plays come first."""
+    """The sessions of one day. A lane is a user with a session; lanes with the most plays come first."""
 
     user: Ints
-    """[lane]"""
+    """[lane] user of the lane."""
     plays: Ints
-    """[lane] plays of the day, descending."""
+    """[lane] number of plays of the day, descending."""
     lane: Ints
-    """[session] in order of `first`."""
+    """[session] lane of the session, in order of `first`."""
     first: Ints
-    """[session] the lane's play, from 0, with which the session begins."""
+    """[session] number of the lane's play, from 0, with which the session begins."""
     planned: Ints
-    """[session] when it is to begin, unless the session before is still on [ms since the log's first midnight]."""
+    """[session] planned begin, unless the session before is still on [ms since the log's first midnight]."""
     pause: Ints
     """[session] least time after the end of the session before [ms]."""
 
     def steps(self) -> tuple[Ints, Ints]:
-        """Return for each step how many lanes play, and where its sessions begin (one entry more than steps)."""
+        """Return the number of playing lanes of each step, and where its sessions begin (one entry more than steps)."""
         steps = int(self.plays[0]) if len(self.plays) else 0
         lanes = np.searchsorted(-self.plays, -np.arange(steps))
         return lanes, np.searchsorted(self.first, np.arange(steps + 1))
@@ -45,7 +45,7 @@ class Schedule:
 def draw_schedule(
     rng: np.random.Generator, users: Users, hours: Floats, day: int, weekday: int, config: SimulateConfig
 ) -> Schedule:
-    """Draw who begins sessions on `day`, when and how long; `hours` are the cumulative shares of `users.hours`."""
+    """Draw users, begins and lengths of the sessions of `day`; `hours` are the cumulative shares of `users.hours`."""
     rate = np.where(users.joined <= day, users.activity * users.weekdays[:, weekday], 0.0)
     counts = np.minimum(rng.poisson(rate), MAX_SESSIONS)
     user = np.repeat(np.arange(len(counts)), counts)
@@ -60,7 +60,7 @@ def draw_schedule(
 
 
 def _draw_plays(rng: np.random.Generator, config: SimulateConfig, count: int) -> Ints:
-    """Plays of sessions: log-normal, rounded, at least one."""
+    """Draw the numbers of plays of sessions: log-normal, rounded, at least one."""
     spread = config.session_spread
     plays = config.plays_per_session * rng.lognormal(-(spread**2) / 2, spread, count)
     return np.clip(np.rint(plays), 1, MAX_PLAYS).astype(np.int64)

@@ -27,14 +27,14 @@ from pipelines.simulation.writing import DayWriter
 __all__ = ["SimulateConfig", "SimulationSummary", "simulate"]
 
 BLOCK = 1 << 16
-"""Users that are simulated together: enough for long arrays, few enough for those to stay in a processor's cache."""
+"""Number of users simulated together: enough for long arrays, few enough for the processor's cache."""
 _SETTINGS = b"fsvae.simulate"
-"""Parquet metadata: the settings that a file was made with, so that two worlds never share a folder."""
+"""Key of the Parquet metadata with the settings of a file, so that two worlds never share a folder."""
 
 
 @dataclass(frozen=True)
 class SimulationSummary(Summary):
-    """What was written."""
+    """The outcome of a simulation."""
 
     folder: Path
     files: int
@@ -46,7 +46,7 @@ class SimulationSummary(Summary):
     verb = "simulate"
 
     def lines(self) -> list[str]:
-        """Return the counts and where the log is."""
+        """Return the counts and the path of the log."""
         return [
             f"{count(self.listens, 'listen')}, {count(self.skips, 'skip')}, {self.likes + self.saves:,} likes and "
             f"saves on {count(self.files, 'day')} → {self.folder}"
@@ -57,7 +57,7 @@ def simulate(config: SimulateConfig, out_dir: Path, progress: Stage = lambda sta
     """Write `events-YYYY-MM-DD.parquet` (RAW_EVENTS, sorted by played_at) for every day of the log to `out_dir`.
 
     Raises:
-        UserError: a value of the config is impossible, or `out_dir` holds days of another log.
+        UserError: a value of the config is invalid, or `out_dir` holds days of another log.
     """
     check(config, "simulate.")
     first_day = date.fromisoformat(config.start)
@@ -76,7 +76,7 @@ def simulate(config: SimulateConfig, out_dir: Path, progress: Stage = lambda sta
     for day, (path, seed) in enumerate(days):
         events = Events.concat([overflow, *_day(day, blocks, world, seed)])
         today, later = events.in_order(until=(day + 1) * DAY_MS)
-        # What sessions of this day hold past midnight is written with the days to come.
+        # Events past midnight are written with the following days.
         overflow = events.take(later)
         counts += np.bincount(events.kind[today], minlength=len(KINDS))
         writer.write(events, today, path)

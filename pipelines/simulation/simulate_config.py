@@ -1,4 +1,4 @@
-"""What can be set of the simulated log, and what is refused."""
+"""Settings of the simulated log, and their checks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fsvae.errors import UserError
 from fsvae.limits import Share
 
 MAX_PLAYS = 60
-"""Longest session, in plays."""
+"""Length of the longest session [plays]."""
 MAX_SESSIONS = 8
-"""Most sessions that one user begins in a day."""
+"""Largest number of sessions that one user begins in a day."""
 
 
 @dataclass
@@ -22,33 +22,33 @@ class SimulateConfig:
     """Size and habits of the simulated log. The same values give the same bytes."""
 
     users: Annotated[int, Interval(ge=1, le=10_000_000)] = 800
-    """Users in all, those who join later included."""
+    """Number of users, those who join later included."""
     tracks: Annotated[int, Interval(ge=1, le=10_000_000)] = 3000
-    """Tracks in the catalogue, those that come out later included."""
+    """Number of tracks in the catalogue, those that come out later included."""
     artists: Annotated[int, Interval(ge=1, le=1_000_000)] = 300
-    """Artists; each has at least one track."""
+    """Number of artists; each has at least one track."""
     genres: Annotated[int, Interval(ge=1, le=1_000)] = 10
-    """Genres, neighbours on a circle; each has at least one artist."""
+    """Number of genres, neighbours on a circle; each has at least one artist."""
     days: Annotated[int, Interval(ge=1, le=3_660)] = 28
-    """Days of the log, one file each."""
+    """Number of days of the log, one file each."""
     start: str = "2026-01-05"
     """First day (UTC), YYYY-MM-DD."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 7
-    """Seed of everything that is drawn."""
+    """Seed of all draws."""
     sessions_per_day: Annotated[float, Interval(ge=0.01, le=MAX_SESSIONS)] = 0.92
-    """Mean listening sessions of a user in a day."""
+    """Mean number of listening sessions of a user in a day."""
     activity_spread: Annotated[float, Interval(ge=0, le=3)] = 1.0
-    """How widely users differ in that: standard deviation of the logarithm (0: all alike)."""
+    """Spread of users' sessions per day: standard deviation of the logarithm (0: all alike)."""
     plays_per_session: Annotated[float, Interval(ge=1, le=MAX_PLAYS)] = 12.0
-    """Mean plays, listens and skips, in a session."""
+    """Mean number of plays (listens and skips) in a session."""
     session_spread: Annotated[float, Interval(ge=0, le=3)] = 0.9
-    """How widely sessions differ in that: standard deviation of the logarithm."""
+    """Spread of sessions' plays: standard deviation of the logarithm (0: all alike)."""
     drift: Share = 0.08
     """Chance, before each play, that the session's mood moves to a neighbouring genre."""
     fresh_starts: Share = 0.25
-    """Chance that a session's first mood comes of the lasting taste, whatever the user has leaned to of late."""
+    """Chance that a session's first mood comes from the lasting taste and not from the present leaning."""
     exploration: Share = 0.26
-    """Share of the plays outside albums that are no favourite and no replay."""
+    """Share of the plays outside albums that are neither a favourite nor a replay."""
     albums: Share = 0.1
     """Chance that a track is followed by the next one on its album; within an album it is 0.65 at least."""
     routine: Share = 0.25
@@ -66,7 +66,7 @@ class SimulateConfig:
         """Check sizes together, and the first day.
 
         Raises:
-            UserError: there are fewer artists than genres, or fewer tracks than artists, or the day is none.
+            UserError: there are fewer artists than genres, or fewer tracks than artists, or the first day is not a day.
         """
         for more, fewer in (("artists", "genres"), ("tracks", "artists")):
             if getattr(self, more) < getattr(self, fewer):

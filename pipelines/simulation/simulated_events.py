@@ -1,4 +1,4 @@
-"""What happens in the simulated log, as columns."""
+"""Events of the simulated log, as columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES = {"user": np.int32, "track": np.int32, "at": np.int64, "kind": np.int8, 
 
 @dataclass(frozen=True)
 class Events:
-    """Columns of things that happened; `at` is in milliseconds since the log's first midnight."""
+    """Columns of events; `at` is in milliseconds since the log's first midnight."""
 
     user: Ints
     track: Ints
@@ -51,8 +51,8 @@ class Events:
 
     def in_order(self, until: int) -> tuple[Ints, Ints]:
         """Return the rows before the time `until` and those from there, in order of time, then of row."""
-        # One sort of whole numbers, the row in the lower bits, is several times faster than a stable argsort. Millions
-        # of rows leave room for times of decades.
+        # One sort of whole numbers, with the row in the lower bits, is several times faster than a stable argsort.
+        # With millions of rows, times of decades still fit.
         bits = len(self).bit_length()
         key = self.at << bits | np.arange(len(self))
         key.sort()

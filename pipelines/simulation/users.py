@@ -1,4 +1,4 @@
-"""What lasts about the users of the simulated log: how much, when and what they like to hear."""
+"""The lasting traits of users of the simulated log: activity, hours and taste."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pipelines.simulation.simulate_config import SimulateConfig
 from pipelines.simulation.world import HOURS, World
 
 FAVOURITE_ARTISTS = 6
-"""Favourite artists of each user in each genre, the dearest first."""
+"""Number of favourite artists of each user in each genre, the dearest first."""
 FAVOURITE_TRACKS = 12
-"""Favourite tracks of each user in each genre, the dearest first."""
+"""Number of favourite tracks of each user in each genre, the dearest first."""
 SCENE_WIDTH = 0.25
-"""How far a user's favourite artists stand apart, as a share of the genre's circle of scenes."""
+"""Width of a user's favourite artists, as a share of the genre's circle of scenes."""
 CANDIDATES = 4
-"""Artists near a point of the scene of which a favourite is the most appealing."""
+"""Number of artists near a point of the scene from which a favourite is drawn by appeal."""
 WEEKEND_SPREAD = 0.4
 WEEK = np.array([1.0, 1.02, 1.02, 1.0, 0.98, 0.86, 0.90])
 """Activity of all users together on Monday, ..., Sunday."""
 HOUR_FOCUS = 2.5
-"""How closely session starts keep to a user's two peaks of the day: concentration of a von Mises density."""
+"""Concentration (von Mises density) of session starts around a user's two peaks of the day."""
 
 
 @dataclass(frozen=True)
 class Users:
-    """What is lasting about each user; every array has one row a user."""
+    """The lasting traits of users; every array has one row a user."""
 
     joined: Ints
     """Day of the log, counted from 0, before which the user does nothing."""
@@ -48,11 +48,11 @@ class Users:
 
 
 def draw_users(seed: np.random.SeedSequence, world: World, config: SimulateConfig, users: int) -> Users:
-    """Invent `users` of the log's users."""
+    """Draw `users` of the log's users."""
     rng = np.random.default_rng(seed)
     genres = len(world.genre_popularity)
     dirichlet = rng.dirichlet(0.3 * genres * world.genre_popularity + 0.2, size=users)
-    # Who likes a genre also bears its neighbours, in small doses.
+    # Users who like a genre also like its neighbours a little.
     taste = 0.85 * dirichlet + 0.15 * dirichlet @ world.genre_near
     peaks = rng.choice([8.0, 13.0, 18.0, 21.0], size=(users, 2)) + rng.normal(0.0, 1.5, (users, 2))
     angle = 2 * np.pi * (np.arange(HOURS)[None, None, :] + 0.5 - peaks[:, :, None]) / HOURS
@@ -76,7 +76,7 @@ def draw_users(seed: np.random.SeedSequence, world: World, config: SimulateConfi
 
 
 def _favourites(rng: np.random.Generator, world: World, users: int) -> tuple[Ints, Ints]:
-    """Favourite artists stand near each other in the scenes of their genre, so that users who share one share more."""
+    """Draw favourite artists near each other in the scenes of their genre, so that users who share one share more."""
     genres = len(world.genre_popularity)
     artists = np.empty((users, genres, FAVOURITE_ARTISTS), np.int32)
     tracks = np.empty((users, genres, FAVOURITE_TRACKS), np.int32)
@@ -93,7 +93,7 @@ def _favourites(rng: np.random.Generator, world: World, users: int) -> tuple[Int
         artists[:, genre] = np.take_along_axis(candidates, best, axis=2)[:, :, 0]
         place = draw_places(rng, users * FAVOURITE_TRACKS, FAVOURITE_ARTISTS).reshape(users, FAVOURITE_TRACKS)
         artist = artists[every_user, genre, place].ravel()
-        # Searched within the genre, whose weights fit into a processor's cache.
+        # The search is within the genre, whose weights fit into the processor's cache.
         low, high = track_first[[first, end]].tolist()
         weights = available[low : high + 1]
         drawn = low + draw_between(rng, weights, track_first[artist] - low, track_first[artist + 1] - low)

@@ -1,8 +1,8 @@
-"""What lasts of the music in the simulated log: genres, artists, albums, tracks, releases.
+"""The music of the simulated log: genres, artists, albums, tracks, releases.
 
-Genres stand on a circle, in the order of their index: neighbours sound alike, one half is calm and one energetic.
-Artists are sorted by genre and, within a genre, stand on a smaller circle of scenes. Tracks are sorted by artist, album
-and place on the album, so that "the tracks of an artist" is a slice and one cumulative sum serves every draw.
+Genres are on a circle, in the order of their index: neighbours sound alike, one half is calm and one energetic. Artists
+are sorted by genre and, within a genre, are on a smaller circle of scenes. Tracks are sorted by artist, album and place
+on the album, so that the tracks of an artist are a slice and one cumulative sum serves every draw.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RELEASE_DAYS = 7.0
 
 @dataclass(frozen=True)
 class World:
-    """A catalogue; every array is indexed by the thing its name begins with."""
+    """A catalogue of music; every array is indexed by the first word of its name."""
 
     genre_near: Floats
     """Weight of the drift from the row's genre to the column's; 0 on the diagonal where there is another genre."""
@@ -63,7 +63,7 @@ class World:
 
 
 def build_world(seed: np.random.SeedSequence, config: SimulateConfig) -> World:
-    """Invent a catalogue."""
+    """Draw a catalogue."""
     rng = np.random.default_rng(seed)
     genres, artists, tracks = config.genres, config.artists, config.tracks
     genre_popularity = rng.permutation(zipf_weights(genres, 0.6))
@@ -109,7 +109,7 @@ def _neighbours(genres: int) -> Floats:
 
 
 def _hours(genres: int) -> Floats:
-    """Mornings want energy and nights want calm; the floor lets a strong taste have its way at any hour."""
+    """Return `World.hour_genre`: energetic in the morning, calm at night, with a floor so that taste counts always."""
     energy = 0.5 + 0.5 * np.cos(2 * np.pi * np.arange(genres) / genres)
     wanted = 0.5 + 0.5 * np.cos(2 * np.pi * (np.arange(HOURS) - 10) / HOURS)
     return 0.05 + np.exp(-(((wanted[:, None] - energy[None, :]) / 0.4) ** 2))
@@ -127,7 +127,7 @@ def _albums(rng: np.random.Generator, artist_tracks: Ints) -> Ints:
 
 
 def _releases(rng: np.random.Generator, track_artist: Ints, track_album: Ints, days: int, share: float) -> Ints:
-    """Bring out the newest albums of some artists during the log; an artist's first album is always out before it."""
+    """Release the newest albums of some artists during the log; an artist's first album is always out before it."""
     tracks = len(track_artist)
     release = np.full(tracks, ALWAYS_OUT)
     ends = np.append(track_artist[1:] != track_artist[:-1], True)
@@ -136,7 +136,7 @@ def _releases(rng: np.random.Generator, track_artist: Ints, track_album: Ints, d
     left = round(share * tracks) if days > 1 else 0
     for album in rng.permutation(newest[newest != firsts]):
         first, end = np.searchsorted(track_album, [album, album + 1]).tolist()
-        # Too long for what is left: a shorter album may still fit, so that small catalogues keep to the share too.
+        # An album too long for the rest is skipped; a shorter one may fit, so that small catalogues keep the share too.
         if end - first <= left:
             release[first:end] = rng.integers(1, days)
             left -= end - first

@@ -16,17 +16,17 @@ from pipelines.simulation.simulated_events import CONTEXTS, KINDS, Events
 from pipelines.simulation.world import World
 
 ROW_GROUP = 1 << 21
-"""Rows that are put into words and written at a time."""
+"""Number of rows that are written at a time."""
 _NUMBERS = ["played_at", "ms_played", "duration_ms"]
 
 
 @dataclass(frozen=True)
 class Words:
-    """The texts of things that are numbered."""
+    """Texts of numbered things."""
 
     distinct: pa.Array
     word: Ints
-    """Of each thing: several may have the same."""
+    """[things] index of each thing's text in `distinct`; several may share one."""
 
     @classmethod
     def of(cls, texts: list[str]) -> Words:
@@ -34,7 +34,7 @@ class Words:
         return cls(pa.array(list(place), pa.string()), np.array([place[text] for text in texts], np.int32))
 
     def column(self, things: Ints) -> pa.Array:
-        """Return the texts of `things` as a dictionary, of those that occur where they are few."""
+        """Return the texts of `things` as a dictionary array, with only the texts that occur where these are few."""
         word = self.word.take(things)
         if 2 * len(self.distinct) <= len(things):
             return pa.DictionaryArray.from_arrays(word, self.distinct)
@@ -59,12 +59,12 @@ class DayWriter:
         self._albums = Words.of(world.album_names)
 
     def write(self, events: Events, order: Ints, path: Path) -> None:
-        """Write a day, the rows `order` of `events`; a file with the day's name is always whole."""
+        """Write a day, the rows `order` of `events`; a file with the day's name is always complete."""
         temporary = path.with_name(f".{path.name}.tmp")
         pieces = [order[first : first + ROW_GROUP] for first in range(0, max(len(order), 1), ROW_GROUP)]
         schema = self._table(events.take(order[:0])).schema
         # Without the Arrow schema in the file, texts are read as texts, though they are written by dictionary.
-        # Least and greatest values of texts tell nothing here, and cost more than all the rest.
+        # Minima and maxima of texts are useless here, and cost more than all the rest.
         with pq.ParquetWriter(
             temporary,
             schema,

@@ -1,4 +1,4 @@
-"""Columns as they were read → text and numbers, and the faults that all tables have in common."""
+"""Columns as they were read → text and numbers, and the faults common to all tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fsvae.logs.checks.rejects import Fault
 from fsvae.schema import MAX_ID_LENGTH
 
 NO_ID = ("", "NULL", "null", "None", "nan", "NaN", "NA", "<NA>", r"\N")
-"""What databases, Python, pandas and R write where there is no value; as an id it would make one user of many."""
+"""Texts that databases, Python, pandas and R write for a missing value; as an id, one would merge many users."""
 
 
 def text_fields(schema: pa.Schema) -> list[str]:
@@ -29,7 +29,7 @@ def completed(rows: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
 
 
 def as_text(raw: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
-    """Return the rows with text fields, and whatever else is still bytes, as text; null where it is no UTF-8."""
+    """Return the rows with text fields, and all other bytes, as text; null where it is not UTF-8."""
     text = text_fields(schema)
     return raw.with_columns(
         _decoded(raw[name]) if raw.schema[name] == pl.Binary else raw[name].cast(pl.String, strict=False)
@@ -39,7 +39,7 @@ def as_text(raw: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
 
 
 def text_faults(raw: pl.DataFrame, text: pl.DataFrame, schema: pa.Schema) -> list[Fault]:
-    """Return the faults of bytes that are no text."""
+    """Return the faults of bytes that are not text."""
     return [
         Fault(raw[name].is_not_null() & text[name].is_null(), name, "not valid UTF-8 text")
         for name in text_fields(schema)
@@ -68,7 +68,7 @@ def milliseconds_faults(raw: pl.DataFrame, numbers: pl.DataFrame, names: list[st
 
 
 def _decoded(column: pl.Series) -> pl.Series:
-    """Return bytes as text, null where they are no UTF-8."""
+    """Return bytes as text, null where they are not UTF-8."""
     try:
         return column.cast(pl.String)
     except pl.exceptions.ComputeError:  # polars gives up on the whole column, in spite of strict=False

@@ -1,4 +1,4 @@
-"""Checks of track embeddings: finite numbers, and as many as the log's first has."""
+"""Checks of track embeddings: finite numbers, and the dimension of the log's first embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of events: who, what, when, and what of it was heard."""
+"""Checks of events: user, track, time, kind and played part."""
 
 from __future__ import annotations
 

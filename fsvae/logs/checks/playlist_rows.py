@@ -1,4 +1,4 @@
-"""Checks of playlists: which one, at which place, what."""
+"""Checks of playlists: playlist, position and track."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from fsvae.schema import REJECTS
 
 @dataclass(frozen=True)
 class Fault:
-    """Which rows have it (null counts as no), in which field, and what is wrong."""
+    """A fault: the rows that have it (null counts as no), the field, and the reason."""
 
     failed: pl.Series
     field: str

@@ -1,4 +1,4 @@
-"""Streaming CSV: undecoded fields with their line numbers; rows with the wrong number of fields come apart."""
+"""Streaming CSV: undecoded fields with their line numbers; rows with the wrong number of fields come separately."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def first_lines(path: Path, count: int) -> list[str]:
 
 
 def fields_of(line: str, delimiter: str, where: str = "") -> list[str]:
-    """Return the fields of a line of CSV, without blanks around them; `where` begins the message of an error.
+    """Return the fields of a line of CSV, without surrounding blanks; `where` begins an error message.
 
     Raises:
         UserError: the delimiter is not one plain character.
@@ -88,10 +88,10 @@ def renamed(rows: pl.DataFrame, column_of: dict[str, str]) -> pl.DataFrame:
 
 
 class _Lines(io.RawIOBase):
-    """A text file on its way to the CSV parser, which leaves out empty lines and stumbles over malformed rows in bytes.
+    """A text file on its way to the CSV parser, which skips empty lines and fails on malformed rows that are not UTF-8.
 
-    It notes the empty lines, so that rows keep their line numbers, and writes the bytes of a malformed row that are no
-    UTF-8 as \\xNN, so that it can be kept as a reject.
+    It records the empty lines, so that rows keep their line numbers, and writes bytes of a malformed row that are not
+    UTF-8 as \\xNN, so that the row can be kept as a reject.
     """
 
     def __init__(self, stream: BinaryIO, n_fields: int, delimiter: str, quotes: bool) -> None:
@@ -148,15 +148,15 @@ class _Lines(io.RawIOBase):
 def read_csv(
     path: Path, delimiter: str, header: list[str], keep: list[str], first_line: int = 2, quotes: bool = True
 ) -> Iterator[Chunk]:
-    """Stream the rows of a file, whose fields are named by `header`, keeping some columns.
+    """Stream some columns of the rows of a file whose fields are named by `header`.
 
     Args:
         path: a plain or compressed text file.
         delimiter: the character between fields.
         header: the names of all fields.
         keep: the names of those to keep.
-        first_line: where the rows begin.
-        quotes: whether a field may stand in quotation marks; else they are like any other character.
+        first_line: line of the first row, from 1.
+        quotes: whether a field may be quoted; if not, quotation marks are like any other character.
 
     Raises:
         UserError: the file is not text that splits into fields.

@@ -1,4 +1,4 @@
-"""JSON: one object a line, streamed, or the elements of one array, in a file that is read as a whole."""
+"""JSON: one object a line, streamed, or the elements of one array in a file that is read as a whole."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fsvae.errors import UserError
 from fsvae.logs.formats.streams import READ_ERRORS, check_text, open_bytes
 
 Objects = list[tuple[int, bytes]]
-"""(line, JSON text) of some objects; of an array, lines are elements."""
+"""(line, JSON text) of some objects; in an array, the line is the number of the element."""
 
 _BLOCK_BYTES = 4 << 20
 _MAX_BYTES = 64 << 20
-"""Size of the longest line; a longer one is a file of another kind."""
+"""Size of the longest line [bytes]; a file with a longer one is of another format."""
 _MAX_ARRAY_BYTES = 256 << 20
-"""Size of the largest file that is one array, which is read as a whole."""
+"""Size of the largest file that is one array and read as a whole [bytes]."""
 _ELEMENTS_AT_ONCE = 10_000
 
 
 def lines_of(stream: BinaryIO, where: str) -> Iterator[Objects]:
-    """Yield the lines of a text that are not blank; `where` begins the message of an error.
+    """Yield the lines of a text that are not blank; `where` begins an error message.
 
     Raises:
-        UserError: the text cannot be read or is none, or a line is longer than any listen.
+        UserError: the file cannot be read or is not text, or a line is longer than any listen.
     """
     number, rest = 1, b""
     try:
@@ -50,10 +50,10 @@ def _filled(first: int, lines: list[bytes]) -> Objects:
 
 
 def elements_of(path: Path, key: str = "") -> Iterator[Objects]:
-    """Yield the elements of the array that a file is, or that stands under a key of the object that it is.
+    """Yield the elements of a file that is an array, or that is an object with the array under a key.
 
     Raises:
-        UserError: the file cannot be read, is larger than such files are, or holds no such array.
+        UserError: the file cannot be read, is larger than the limit, or holds no such array.
     """
     try:
         with open_bytes(path) as stream:
@@ -63,7 +63,7 @@ def elements_of(path: Path, key: str = "") -> Iterator[Objects]:
     check_text(data, str(path))
     if len(data) > _MAX_ARRAY_BYTES:
         raise UserError(f"{path}: larger than {_MAX_ARRAY_BYTES >> 20} MiB: cut the array into several files.")
-    try:  # bytes that are no UTF-8 become what the row checks reject
+    try:  # bytes that are not UTF-8 become surrogates, which the row checks reject
         whole = json.loads(data.decode("utf-8-sig", errors="surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: line 1 or after: not readable as JSON, is it whole? {error}") from error

@@ -1,4 +1,4 @@
-"""JSON objects → columns of text, thousands at once."""
+"""JSON objects → columns of text, thousands at a time."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 def rows_of(objects: Objects, paths: dict[str, str], each: str = "") -> tuple[pl.DataFrame, list[Malformed]]:
-    """Return fields of objects as text with their `line`, and the objects that are not what they should be.
+    """Return fields of objects as text with their `line`, and the malformed objects.
 
-    Numbers, true and false become text; what is absent or null is null. An object is malformed if it is no JSON or no
+    Numbers, true and false become text; absent fields are null. An object is malformed if it is not JSON or not an
     object, or has an object or a list where a single value should be.
 
     Args:
         objects: JSON texts.
-        paths: field → where it stands: keys with dots between; with ``[0]`` behind, the first of a list.
-        each: the key of a list of objects which are a row each; paths to what they hold begin with it.
+        paths: field → its path: keys joined by dots; with ``[0]`` at the end, the first of a list.
+        each: key of a list of objects that are a row each; paths to their fields begin with it.
     """
     types = _types(paths, each)
     malformed: list[Malformed] = []
     frames = [_empty(paths)]
     for part, frame in _parsed(objects, pl.Schema(types), malformed):
         frame = frame.with_columns(pl.Series("line", [line for line, _ in part], dtype=pl.Int64), index=pl.row_index())
-        # Where a list should be, polars gives null for anything else.
+        # Polars gives null for anything but a list here.
         suspects = set(frame.filter(pl.col(each).is_null())["index"]) if each else set()
         rows = frame.filter(pl.col(each).list.len() > 0).explode(each) if each else frame
         rows = rows.select("line", *(_at(path).alias(field) for field, path in paths.items()), "index")
@@ -71,22 +71,22 @@ def _at(path: str) -> pl.Expr:
 
 
 def _suspect(fields: list[str]) -> pl.Expr:
-    """Return which rows may not be what they seem to be.
+    """Return which rows may be malformed.
 
-    Polars gives nested values as JSON text, half of a surrogate pair as NUL, and nulls for what is no object at all.
+    Polars gives nested values as JSON text, half of a surrogate pair as NUL, and nulls for anything but an object.
     """
     odd = [pl.col(field).str.contains(r"^[\[{]|\x00").fill_null(False) for field in fields]
     return pl.any_horizontal(odd) | pl.all_horizontal(pl.col(field).is_null() for field in fields)
 
 
 def _parsed(objects: Objects, schema: pl.Schema, malformed: list[Malformed]) -> Iterator[tuple[Objects, pl.DataFrame]]:
-    """Yield (objects, as many rows); what cannot be parsed is added to `malformed`."""
+    """Yield (objects, their rows); objects that cannot be parsed are added to `malformed`."""
     if not objects:
         return
     text = b"\n".join(text.translate(_ONE_LINE) for _, text in objects)
     try:
         frame = pl.read_ndjson(io.BytesIO(text), schema=schema, ignore_errors=True)
-    except pl.exceptions.PolarsError:  # one bad object fails them all
+    except pl.exceptions.PolarsError:  # a single bad object fails the whole call
         frame = None
     if frame is not None and len(frame) == len(objects):
         yield objects, frame

@@ -1,4 +1,4 @@
-"""Streaming Parquet: some columns of single values or of lists, with the numbers of their rows."""
+"""Streaming Parquet: some columns of single values or of lists, with their row numbers."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def read_parquet(
         path: the file.
         columns: the columns to read, in the file's types.
         lists: those of them that hold lists of single values; the others hold single values.
-        batch_rows: the most rows at once.
-        raw_bytes: whether single values may also be bytes, which the row checks take for UTF-8.
+        batch_rows: most rows at a time.
+        raw_bytes: whether single values may also be bytes, which the row checks read as UTF-8.
 
     Raises:
-        UserError: the file cannot be read, or a column holds something else.
+        UserError: the file cannot be read, or a column holds values of another type.
     """
     schema = parquet_schema(path)
     for column in columns:

@@ -1,4 +1,4 @@
-"""Opening a file for reading from its beginning to its end, whatever it is compressed with or in."""
+"""Opening a file for sequential reading, plain, compressed or in an archive."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import pyarrow as pa
 from fsvae.errors import UserError
 
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged or a missing file can raise."""
+"""Errors that reading a damaged or a missing file can raise."""
 
 _ZIP_ERRORS = (RuntimeError, ValueError)
-"""What zipfile raises besides, of files that are encrypted, of an unknown compression or damaged."""
+"""Further errors of zipfile, for files that are encrypted, of an unknown compression or damaged."""
 
 _CODECS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
@@ -34,7 +34,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     A path may lead into a ZIP, as ``my_spotify_data.zip/folder/history.json``.
 
     Raises:
-        READ_ERRORS: here, or when it is read: it is missing or damaged.
+        READ_ERRORS: the file is missing or damaged; raised here or on reading.
     """
     archive = next((parent for parent in path.parents if parent.suffix == ".zip" and parent.is_file()), None)
     with ExitStack() as stack:
@@ -51,7 +51,7 @@ def members_of(archive: Path) -> list[PurePosixPath]:
     """Return the files in a ZIP, in order of name.
 
     Raises:
-        UserError: it is none, or damaged.
+        UserError: the file is not a ZIP, or damaged.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -73,10 +73,10 @@ def _open_member(archive: Path, path: Path) -> IO[bytes]:
 
 
 def check_text(head: bytes, where: str) -> None:
-    """Refuse a file that begins as no text does; `where` begins the message.
+    """Refuse a file whose beginning is not text; `where` begins the message.
 
-    A broken row among good ones is that row's fault; one control character in twenty in what is no UTF-8, or one NUL in
-    ten, is the file's.
+    A broken row among good ones is left to the row checks; a file is refused with one control character in twenty where
+    it is not UTF-8, or with one NUL in ten.
 
     Raises:
         UserError: the file is empty or binary.
@@ -93,7 +93,7 @@ def check_text(head: bytes, where: str) -> None:
 
 
 def is_utf8(data: bytes, cut: bool = False) -> bool:
-    """Return whether bytes are UTF-8; those of a text that is `cut` may end within a character."""
+    """Return whether bytes are UTF-8; if the text is `cut`, they may end within a character."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(data, final=not cut)
     except UnicodeDecodeError:

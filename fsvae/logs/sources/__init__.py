@@ -1,8 +1,8 @@
-"""Where listening logs come from: each source is one small file that yields chunks of raw rows.
+"""Sources of listening logs: each is one small file that yields chunks of raw rows.
 
 To add a source, write a module here with a `read(path, config)` that yields `Chunk`s and a docstring that begins with
-what it reads; its name is the source's. If folders of such logs hold other files, too, the module says which names
-(patterns, as `*.json`) are logs in `FILES`.
+the format it reads; its name is the source's. If folders of such logs hold other files too, the module lists the
+patterns of names that are logs (such as `*.json`) in `FILES`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _MODULES: dict[str, ModuleType] = {
 READERS: dict[str, Callable[[Path, SourceConfig], Iterator[Chunk]]] = {
     name: module.read for name, module in _MODULES.items()
 }
-"""The modules of this folder that have a `read`, by name."""
+"""Name of a source → its `read`, for the modules of this folder that have one."""
 
 
 def files_of(config: SourceConfig) -> list[Path]:
-    """Return the files under `config.path` in order of name; of a folder, those that the source takes for logs.
+    """Return the files under `config.path` in order of name; of a folder, those that match the source's `FILES`.
 
     Raises:
         UserError: there is no such file or folder, the folder holds no log, or the reader is not known.
@@ -59,10 +59,10 @@ def files_of(config: SourceConfig) -> list[Path]:
 
 
 def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
-    """Stream one file with the reader that the source names; of a ZIP, the members that the source takes for logs.
+    """Stream one file with the source's reader; of a ZIP, the members that match the source's `FILES`.
 
     Raises:
-        UserError: the reader is not known, or the file is empty or not what it reads.
+        UserError: the reader is not known, or the file is empty or of another format.
     """
     _module(config.reader)
     if path.is_file() and not path.stat().st_size:
@@ -87,7 +87,7 @@ def _logs_in(archive: Path, patterns: tuple[str, ...]) -> list[PurePosixPath]:
 
 
 def _is_log(file: PurePath, patterns: tuple[str, ...]) -> bool:
-    """Return whether a file, by its path within a folder or an archive, is a log: none that is hidden or outside."""
+    """Return whether a file, by its path within a folder or an archive, is a log: never a hidden or outside one."""
     hidden = any(part.startswith((".", "_", "/")) for part in file.parts)
     return not hidden and any(fnmatch(file.name, pattern) for pattern in patterns)
 

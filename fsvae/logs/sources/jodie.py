@@ -1,8 +1,8 @@
 """The CSV format of the JODIE data sets (Kumar et al., KDD 2019; snap.stanford.edu/jodie).
 
 ``user_id,item_id,timestamp,state_label,comma_separated_list_of_features``: one listen a row, in order of time; the
-timestamp is in seconds from the start of the log; the features are as many columns as the data set has, so that rows
-have more fields than the header. Labels and features are not used.
+timestamp is in seconds from the start of the log; the features fill several columns, so rows have more fields than the
+header. Labels and features are not used.
 """
 
 from __future__ import annotations

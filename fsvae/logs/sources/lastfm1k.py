@@ -1,9 +1,9 @@
 """Last.fm-1K, ``userid-timestamp-artid-artname-traid-traname.tsv``: listens of 992 Last.fm users until May 2009.
 
 Source: ocelma.net/MusicRecommendationDataset/lastfm-1K.html (Celma, Music Recommendation and Discovery, 2010). One
-listen a line, no header: user, time (ISO, UTC), artist's MusicBrainz id, artist, track's MusicBrainz id, title, with
-tabs between. There are no quotes around fields: a quotation mark is part of a name. Ids may be empty; a track without
-one gets an id made of artist and title (`ids.with_named_ids`).
+listen a line, no header: user, time (ISO, UTC), artist's MusicBrainz id, artist, track's MusicBrainz id, title,
+separated by tabs. Fields are not quoted: a quotation mark is part of a name. Ids may be empty; a track without one gets
+an id made of artist and title (`named_ids.with_named_ids`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     Raises:
         UserError: the file cannot be read, or is empty or binary.
     """
-    first_lines(path, 1)  # refuses what is no text
+    first_lines(path, 1)  # refuses files that are not text
     for chunk in read_csv(path, "\t", _FIELDS, keep=_FIELDS, first_line=1, quotes=False):
         rows = with_named_ids(chunk.rows) if len(chunk.rows) else chunk.rows
         yield Chunk(rows, chunk.malformed, time_unit="iso")

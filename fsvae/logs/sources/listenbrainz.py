@@ -2,11 +2,11 @@
 
 Source: listenbrainz.readthedocs.io, "Data Dumps" and "JSON Documentation". One listen a line: ``user_id`` (in older
 dumps only ``user_name``), ``timestamp`` or ``listened_at`` (seconds since 1970 UTC), ``recording_msid`` and
-``track_metadata`` with ``track_name, artist_name, release_name``, ``additional_info`` (whatever the player sent) and
-``mbid_mapping`` (what MusicBrainz made of it). The track's id is the first that there is of: the mapping's recording
-MBID, the player's, the MSID, and one made of artist and title (`ids.with_named_ids`). A duration that the player sent
-is used where it is a number, and is no reason to reject a listen. Of an archive, the members that end with .listens are
-read; lines count in each.
+``track_metadata`` with ``track_name, artist_name, release_name``, ``additional_info`` (sent by the player) and
+``mbid_mapping`` (MusicBrainz' match). The track's id is the first available of: the mapping's recording MBID, the
+player's, the MSID, and one made of artist and title (`named_ids.with_named_ids`). A duration sent by the player is used
+where it is a number; others do not cause a reject. Of an archive, the members that end with .listens are read; lines
+are counted in each.
 """
 
 from __future__ import annotations

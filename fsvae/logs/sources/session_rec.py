@@ -1,8 +1,9 @@
 """The TSV files of session-rec, among them 30Music (github.com/rn5l/session-rec; Ludewig et al., UMUAI 2021).
 
-``UserId SessionId ItemId Time ArtistId`` with tabs between and that header, in any order of columns; one listen a line,
-Time in seconds since 1970 UTC. The data sets of 30Music (Turrin et al., RecSys 2015), #nowplaying, Art of the Mix and
-8tracks come like that. SessionId is not used: sessions are found by the time between listens. ArtistId may be missing.
+``UserId SessionId ItemId Time ArtistId``, separated by tabs, with that header and in any order of columns; one listen a
+line, Time in seconds since 1970 UTC. The data sets of 30Music (Turrin et al., RecSys 2015), #nowplaying, Art of the Mix
+and 8tracks have this format. SessionId is not used: sessions are found by the time between listens. ArtistId may be
+missing.
 """
 
 from __future__ import annotations

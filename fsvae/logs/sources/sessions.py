@@ -1,12 +1,12 @@
-"""Ordered anonymous sessions without times (Parquet: ``session_id, position, track_id``), as GCE-GNN's data sets are.
+"""Ordered anonymous sessions without times (Parquet: ``session_id, position, track_id``), as in GCE-GNN's data sets.
 
 Source: the processed #nowplaying, Tmall and Diginetica sessions of Wang et al., SIGIR 2020
-(github.com/CCIIPLab/GCE-GNN). One row a listen: sessions in order of time, their rows together and in order of
+(github.com/CCIIPLab/GCE-GNN). One row a listen: sessions in order of time, their rows consecutive and in order of
 position.
 
 **The times are invented**: row n of a file, counted from 0, was played n * 30 s after 00:00 UTC of ``source.origin``.
-So the order is kept and no two sessions overlap, but hours, weekdays and pauses mean nothing. Every session is a user
-of its own, named by file, origin and session id. To put one file behind another, give the later one a later origin: a
+So the order is kept and no two sessions overlap, but hours, weekdays and pauses mean nothing. Every session is a
+separate user, named by file, origin and session id. To append one file to another, give the later one a later origin: a
 day holds 2 880 rows (1 000 000 rows take 348 days).
 """
 
@@ -31,10 +31,10 @@ _STEP_S = 30
 def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     """Yield the rows of a file; see `fsvae.schema.RAW_EVENTS` for the fields.
 
-    Rows whose position is not behind that of the row before, in one session, are malformed.
+    Rows whose position is not larger than that of the row before, in one session, are malformed.
 
     Raises:
-        UserError: a column is missing or holds something else, or the file cannot be read.
+        UserError: a column is missing or of another type, or the file cannot be read.
     """
     columns_of(path, parquet_schema(path).names, {name: name for name in _COLUMNS}, required=_COLUMNS)
     last: pl.DataFrame | None = None

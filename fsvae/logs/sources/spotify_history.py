@@ -1,13 +1,13 @@
-"""Spotify's extended streaming history, ``Streaming_History_Audio_*.json``: what everyone can ask Spotify for.
+"""Spotify's extended streaming history, ``Streaming_History_Audio_*.json``, which every user can request.
 
 Source: support.spotify.com/article/understanding-my-data and the PDF that comes with the files. A JSON array of plays
-of one account; the file does not say whose: give ``source.user_id``. ``ts`` is when the play *ended* (ISO, UTC):
+of one account; the file does not name it: give ``source.user_id``. ``ts`` is when the play *ended* (ISO, UTC):
 ``played_at`` is ``ms_played`` before that. ``spotify_track_uri`` is the track's id, as in the Million Playlist Dataset;
 the ``master_metadata_*`` are title, artist and album. A play that was ``skipped`` is a skip; where that is null, as in
 older histories, one that ended with the forward button (``reason_end``: fwdbtn). Lines are the array's elements. The
 ZIP that Spotify sends, ``my_spotify_data.zip``, can be read as it is.
 
-Podcasts' episodes and audiobooks are no listens, and are left out: they have no track uri, but one of their own.
+Podcast episodes and audiobooks are not listens and are left out: they have other uris than track uris.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
                 "line",
                 *(field for field in _PATHS if field in ("track_id", "ms_played", "title", "artist_name", "album")),
                 pl.lit(config.user_id).alias("user_id"),
-                began.fill_null(rows["played_at"]).alias("played_at"),  # the row checks say what is wrong with it
+                began.fill_null(rows["played_at"]).alias("played_at"),  # the row checks report the fault
                 pl.when(pl.col("skipped").is_in(["true", "1"]) | forward).then(pl.lit("skip")).alias("kind"),
             ),
             malformed,

@@ -3,7 +3,7 @@
 Source: the README at recsys-challenge.spotify.com (Chen et al., RecSys 2018; aicrowd.com, Spotify Million Playlist
 Dataset Challenge). ``{"info": {...}, "playlists": [{"pid", "name", ..., "tracks": [{"pos", "track_uri", "track_name",
 "artist_uri", "artist_name", "album_uri", "album_name", "duration_ms"}]}]}``. The rows are playlists, from which track
-vectors can be learned, no events. ``pos`` counts from 0. Lines are the playlists of the slice, counted from 1. The
+vectors can be learned, not events. ``pos`` counts from 0. Lines are the playlists of the slice, counted from 1. The
 data set's ZIP can be read as it is.
 """
 
@@ -34,7 +34,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     """Yield the tracks of the playlists of a slice, plain or compressed (`fsvae.schema.RAW_PLAYLISTS`).
 
     Raises:
-        UserError: the file is no slice, or cannot be read.
+        UserError: the file is not a slice of the data set, or cannot be read.
     """
     for playlists in elements_of(path, key="playlists"):
         rows, malformed = rows_of(playlists, _PATHS, each="tracks")

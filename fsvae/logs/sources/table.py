@@ -1,4 +1,4 @@
-"""Any CSV or Parquet file with one listen a row: `source.columns` says which column is which field."""
+"""Any CSV or Parquet file with one listen a row: `source.columns` maps fields to columns."""
 
 from __future__ import annotations
 

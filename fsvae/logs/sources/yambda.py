@@ -31,7 +31,7 @@ _REQUIRED = ("uid", "item_id", "timestamp")
 _OPTIONAL = ("is_organic", "played_ratio_pct", "track_length_seconds", "event_type")
 _KIND_OF_FILE = {f"{kind}s": kind for kind in ("listen", "like", "unlike", "dislike", "undislike")}
 _HEARD_PCT = 50
-_USERS_AT_ONCE = 64  # of the sequential form, where one has up to tens of thousands of events
+_USERS_AT_ONCE = 64  # in the sequential form, where a user has up to tens of thousands of events
 _EMBEDDINGS_AT_ONCE = 1 << 14
 
 
@@ -39,7 +39,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
     """Yield the rows of a file of events (`fsvae.schema.RAW_EVENTS`) or of embeddings (`TRACK_EMBEDDINGS`).
 
     Raises:
-        UserError: the file is none of these, or cannot be read.
+        UserError: the file is not one of these, or cannot be read.
     """
     schema = parquet_schema(path)
     if "embed" in schema.names:
@@ -73,7 +73,7 @@ def read(path: Path, config: SourceConfig) -> Iterator[Chunk]:
 
 
 def _events(rows: pl.DataFrame, kind: pl.Expr) -> pl.DataFrame:
-    """Return RAW_EVENTS of events; what does not fit is left for the row checks to reject."""
+    """Return RAW_EVENTS of events; invalid values are left to the row checks."""
     absent = [name for name in _OPTIONAL if name not in rows.columns]
     rows = rows.with_columns(
         kind.cast(pl.String, strict=False).alias("kind"),

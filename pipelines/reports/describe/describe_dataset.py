@@ -1,4 +1,4 @@
-"""Describe: the figures of a prepared dataset. Memory is bounded by one part of the users, and else as in
+"""Describe: the figures of a prepared dataset. Memory is bounded by one shard of the users, and otherwise as in
 `pipelines.reports.describe.describe_lake`."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipelines.reports.describe.event_counts import SPANS, EventCounts
 
 
 def describe_dataset(folder: Folder, manifest: dict[str, Any], done: Done = lambda done, of: None) -> Description:
-    """Return what is in a prepared dataset: drift is that of the test against the training period."""
+    """Return the description of a prepared dataset; its drift is that of the test against the training period."""
     tracks = read_frame(folder.open("tracks.parquet"))
     n_catalogue = manifest["counts"]["catalogue"]
     counts = EventCounts([manifest["train_until_us"], manifest["validation_until_us"]])
@@ -69,7 +69,7 @@ def describe_dataset(folder: Folder, manifest: dict[str, Any], done: Done = lamb
 
 
 def _parts(folder: Folder, parts: int) -> Iterator[pl.DataFrame]:
-    """Yield the listens of each part of the users as events; user and track are their numbers."""
+    """Yield the listens of each shard of the users as events; user and track are their indices."""
     first = 0
     for index in range(parts):
         file = folder.open(f"sequences/{shard_name(index)}")

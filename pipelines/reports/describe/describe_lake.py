@@ -1,7 +1,7 @@
 """Describe: the figures of a lake.
 
-Memory is bounded by one day, by a row for each track and each user, and by `SAMPLE_LISTENS`
-listens of some users, of whom sessions and repeats are read off; it does not grow with the listens.
+Memory is bounded by one day, by a row for each track and each user, and by `SAMPLE_LISTENS` listens of some users,
+from which sessions and repeats are measured; it does not grow with the listens.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ DRIFT_DAYS = 7
 
 
 def describe_lake(lake: Lake, done: Done = lambda done, of: None) -> Description:
-    """Return what is in a lake.
+    """Return the description of a lake.
 
     Raises:
-        UserError: no log went in.
+        UserError: no log was ingested.
     """
     days = sorted(lake.manifest.days) if lake.manifest.logs else lake.days()
     width = min(DRIFT_DAYS, len(days) // 2)
@@ -78,6 +78,6 @@ def _read(lake: Lake, day: str, buckets: tuple[int, int]) -> pl.DataFrame:
 
 
 def _sample_end(bucket_listens: Ints) -> int:
-    """Return before which bucket to stop, so that the sample has listens but not many more than it should."""
+    """Return the bucket before which to stop, so that the sample has listens but not many more than SAMPLE_LISTENS."""
     first = int(np.flatnonzero(bucket_listens)[0])
     return max(first + 1, int(np.searchsorted(np.cumsum(bucket_listens), SAMPLE_LISTENS, side="right")))

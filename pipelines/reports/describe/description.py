@@ -1,4 +1,4 @@
-"""The description of a lake or a dataset, and what is made alike for both."""
+"""The description of a lake or a dataset, and the parts computed alike for both."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Ints = NDArray[np.int64]
 DAYS: dict[str, Any] = {"day": pl.Date, **dict.fromkeys(KINDS, pl.Int64), "users": pl.Int64}
 """Columns of `Description.days`."""
 SAMPLE_LISTENS = 2_000_000
-"""Number of listens, about, of the users that sessions and repeats are read off, the first by their hash."""
+"""Approximate listens in the sample for sessions and repeats, which holds whole users, the first by their hash."""
 _SIDE = [name for name in TRACKS.names if name != "track_id"]
 
 
 @dataclass(frozen=True)
 class Log:
-    """Where the rows of a log went: rows_in = taken + rejected + duplicates."""
+    """The row counts of a log: rows_in = taken + rejected + duplicates."""
 
     name: str
     rows_in: int
@@ -38,15 +38,15 @@ class Log:
 
 @dataclass(frozen=True)
 class Sample:
-    """What is read off the histories of some users, or of all."""
+    """Figures measured on the histories of some users, or of all."""
 
     share: float
-    """Share of all listens that these users have."""
+    """Share of all listens that are of these users."""
     statistics: Statistics
     session_lengths: Ints
-    """[sessions] listens in each."""
+    """[sessions] number of listens in each session."""
     positions: Ints
-    """[N] how many listens of the same user came before each listen."""
+    """[N] number of listens of the same user before each listen."""
     repeats: NDArray[np.bool_]
     """[N] whether the user had heard the track before."""
 
@@ -58,39 +58,39 @@ class Period:
     name: str
     span: Span
     in_catalogue: int
-    """Listens to tracks that have a vector."""
+    """Number of listens to tracks of the catalogue."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is in a lake or a dataset."""
+    """The description of a lake or a dataset."""
 
     what: str
-    """lake or dataset"""
+    """Kind of the described: lake or dataset."""
     where: str
     logs: list[Log]
     reasons: dict[str, int]
-    """Why rows were rejected → how many."""
+    """Reason of rejects → number of rows."""
     days: pl.DataFrame
-    """Days with events, in order: `day`, a column for each kind with its events, and `users` that listened."""
+    """Days with events, in order: `day`, a column with the events of each kind, and the `users` that listened."""
     listens_U: Ints
-    """Listens of each user who has any, the most first."""
+    """[U] number of listens of each user with any, the most first."""
     listens_T: Ints
-    """Listens to each track that has any, the most first."""
+    """[T] number of listens to each track with any, the most first."""
     known_tracks: int
-    """Tracks that the logs name, in a dataset those that somebody listened to."""
+    """Number of tracks that the logs name; in a dataset, of those with a listen."""
     side: dict[str, int]
-    """What may be known of a track → tracks of which it is."""
+    """Field of a track's metadata → number of tracks for which it is known."""
     sample: Sample | None
-    """None without listens."""
+    """Sample of histories; None without listens."""
     drift: Drift | None
-    """None where there are not two spans with listens."""
+    """Drift between two spans; None unless both have listens."""
     labels: dict[int, str]
     """Names of the tracks of `drift.movers`."""
     periods: list[Period] = field(default_factory=list)
-    """Periods of a dataset; none of a lake."""
+    """Periods of a dataset; empty for a lake."""
     catalogue: int | None = None
-    """Tracks of a dataset that have a vector."""
+    """Number of tracks in the catalogue of a dataset; None for a lake."""
 
     @property
     def events(self) -> int:
@@ -104,14 +104,14 @@ class Description:
 
     @property
     def gaps(self) -> list[tuple[date, date]]:
-        """Return the runs of days without events between the first and the last day: (first, last) of each."""
+        """Return the runs of days without events between the first and the last day, as (first, last)."""
         days = self.days["day"].to_list()
         one = timedelta(days=1)
         return [(a + one, b - one) for a, b in pairwise(days) if b - a > one]
 
 
 def sample_of(listens: pl.DataFrame, of: int) -> Sample:
-    """Return what the histories of some users tell, whose listens are some of so many; see `Histories.of`."""
+    """Return the figures of the histories of some users, whose listens are some of `of`; see `Histories.of`."""
     log = Histories.of(listens)
     lengths = np.diff(np.append(np.flatnonzero(log.starts), len(log.starts)))
     return Sample(len(listens) / of, describe(log), lengths, log.n_before, log.since > 0)
@@ -131,12 +131,12 @@ def accounting(logs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def side_data(tracks: pl.DataFrame) -> dict[str, int]:
-    """Return of how many tracks each field is known."""
+    """Return the number of tracks for which each field is known."""
     return {name: int(tracks[name].is_not_null().sum()) for name in _SIDE}
 
 
 def labels_of(found: Drift | None, ids: pl.Series, known: pl.DataFrame) -> dict[int, str]:
-    """Return for each mover its title and artist, or its id where the title is not known."""
+    """Return the label of each mover: title and artist, or the id where the title is not known."""
     movers = [mover.track for mover in found.movers] if found else []
     wanted = pl.DataFrame(
         {"row": movers, "track_id": ids.gather(movers)}, schema={"row": pl.Int64, "track_id": pl.String}

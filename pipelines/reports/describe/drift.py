@@ -1,4 +1,4 @@
-"""Drift: how far a latest span of days is from the one before it."""
+"""Drift: the difference between the latest span of days and the one before it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from scipy.spatial.distance import jensenshannon
 Ints = NDArray[np.int64]
 
 SHOWN_TRACKS = 500
-"""Number of tracks, those heard most in both spans together, that are kept for a plot."""
+"""Number of the tracks heard most in both spans together that are kept for a plot."""
 MOVERS = 5
-"""Number of tracks whose share grew most that are named, and of those whose share fell most."""
+"""Number of tracks that are named whose share grew most, and of those whose share fell most."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Some days that belong together."""
+    """The counts of a span of days."""
 
     name: str
     first: date
     last: date
     days: int
-    """Days with events."""
+    """Number of days with events."""
     events: int
     listens: int
     hours: Ints
-    """[24] listens that began in each hour of day, UTC."""
+    """[24] number of listens that began in each hour of day, UTC."""
 
     @property
     def events_a_day(self) -> float:
-        """Return the events of a day that has any."""
+        """Return the mean number of events of a day with events."""
         return self.events / self.days
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Jensen-Shannon distance of two distributions, and what it would be if they were one."""
+    """Jensen-Shannon distance of two distributions, and its value by chance."""
 
     measured: float
     chance: float
-    """Distance of two random samples, as large as these, of both together. Listens of one user are more alike than
-    random ones: a log that does not drift lies a little above it."""
+    """Distance of two random samples, of the same sizes, from both distributions together. Listens of one user are more
+    alike than random ones, so a log without drift lies a little above it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Mover:
 
 @dataclass(frozen=True)
 class Drift:
-    """The latest span against the one before."""
+    """The differences of the latest span from the one before."""
 
     previous: Span
     latest: Span
@@ -69,9 +69,9 @@ class Drift:
     new_users: float
     """Share of the latest listens by users who had not listened before."""
     movers: list[Mover]
-    """Tracks whose share changed most, the largest gain first."""
+    """Movers by change of share, the largest gain first."""
     shares: NDArray[np.float64]
-    """[2, at most SHOWN_TRACKS] of the listens, before and after, of the tracks heard most."""
+    """[2, at most SHOWN_TRACKS] shares of the listens, before and after, of the tracks heard most."""
 
     @property
     def events_change(self) -> float:
@@ -87,10 +87,10 @@ def drift(
     Args:
         previous: the earlier span.
         latest: the later one.
-        before_T: [T] listens to each track in the earlier span.
-        after_T: [T] the same in the later one.
+        before_T: [T] number of listens to each track in the earlier span.
+        after_T: [T] number of listens to each track in the later span.
         known_T: [T] whether the track had been heard before the later span.
-        new_users: listens in the later span by users who had not listened before it.
+        new_users: number of listens in the later span by users who had not listened before it.
     """
     if not (previous.listens and latest.listens):
         return None
@@ -109,7 +109,7 @@ def drift(
 
 
 def distance(a: Ints, b: Ints) -> Distance:
-    """Return the distance of the distributions behind two rows of counts, neither of which is all zero."""
+    """Return the distance of the distributions of two rows of counts, neither of which is all zero."""
     together = (a + b) / (a.sum() + b.sum())
     generator = np.random.default_rng(0)
     random = [generator.multinomial(int(counts.sum()), together) for counts in (a, b)]
@@ -117,12 +117,12 @@ def distance(a: Ints, b: Ints) -> Distance:
 
 
 def js_distance(a: Ints, b: Ints) -> float:
-    """Return the Jensen-Shannon distance of two rows of counts: 0 the same shares, 1 nothing in common.
+    """Return the Jensen-Shannon distance of two rows of counts: 0 for equal shares, 1 for nothing in common.
 
     The square root of the divergence in bits (Lin, IEEE Transactions on Information Theory 37(1), 1991), which is a
     metric (Endres and Schindelin, ibid. 49(7), 2003).
     """
-    with np.errstate(invalid="ignore"):  # of equal shares, rounding may make the divergence less than 0
+    with np.errstate(invalid="ignore"):  # for equal shares, rounding may make the divergence negative
         return float(np.nan_to_num(jensenshannon(a, b, base=2)))
 
 

@@ -16,34 +16,34 @@ from pipelines.reports.describe.description import DAYS
 from pipelines.reports.describe.drift import Drift, Span, drift
 
 SPANS = ("0", "1", "2")
-"""Columns with the listens before the first cut, between the two, and from the second on."""
+"""Names of the columns with the listens before the first cut, between the two, and from the second on."""
 _FOLD_ROWS = 1 << 20
 
 
 class Tally:
-    """Listens by id in each span: a row for each id, no more."""
+    """Listen counts by id in each span, with a single row for each id."""
 
     def __init__(self) -> None:
         self._frames: list[pl.DataFrame] = []
 
     def add(self, listens: pl.DataFrame, column: str) -> None:
-        """Count listens by the ids of a column; `span` tells the number of the span."""
+        """Count listens by the ids of a column; the column `span` holds the number of the span."""
         in_span = [(pl.col("span") == number).sum().cast(pl.Int64).alias(name) for number, name in enumerate(SPANS)]
         counts = listens.group_by(pl.col(column).alias("id")).agg(in_span)
         self._frames.append(counts.with_columns(cs.categorical().cast(pl.String)))
-        # Folding at every chunk would read all ids again for each; so it is a few times in all.
+        # Folding at every chunk would read all ids again each time; this way it happens a few times in all.
         if sum(map(len, self._frames[1:])) > max(_FOLD_ROWS, len(self._frames[0])):
             self.rows()
 
     def rows(self) -> pl.DataFrame:
-        """Return id and SPANS, by id."""
+        """Return id and SPANS, sorted by id."""
         if not self._frames:
             return pl.DataFrame(schema={"id": pl.String, **dict.fromkeys(SPANS, pl.Int64)})
         self._frames = [pl.concat(self._frames).group_by("id").sum().sort("id")]
         return self._frames[0]
 
     def listens(self) -> pl.Series:
-        """Return the listens of each id in all spans, by id."""
+        """Return the number of listens of each id in all spans, sorted by id."""
         return self.rows().select(pl.sum_horizontal(SPANS)).to_series()
 
 
@@ -51,7 +51,7 @@ class EventCounts:
     """The counts of all chunks so far."""
 
     def __init__(self, cuts_us: Sequence[int]) -> None:
-        """Count in the three spans that two times [us] cut."""
+        """Count in the three spans that two times [us] separate."""
         self._cuts_us = cuts_us
         self._days = [pl.DataFrame(schema={"span": pl.Int64, **DAYS}).drop("users")]
         self._active = [pl.DataFrame(schema={"day": pl.Date, "users": pl.Int64})]
@@ -59,7 +59,7 @@ class EventCounts:
         self.users, self.tracks = Tally(), Tally()
 
     def add(self, events: pl.DataFrame) -> None:
-        """Count a chunk with user_id, track_id, played_at and kind, which has all listens of its users on its days."""
+        """Count a chunk with user_id, track_id, played_at and kind that holds all listens of its users on its days."""
         at = events["played_at"]
         span = np.searchsorted(self._cuts_us, at.to_physical().to_numpy(), side="right")
         events = events.with_columns(pl.Series("span", span, pl.Int64), at.dt.date().alias("day"))

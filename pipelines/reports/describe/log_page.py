@@ -1,4 +1,4 @@
-"""Descriptions as one HTML page that needs nothing else: no request, no script."""
+"""Descriptions as one self-contained HTML page, without requests or scripts."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ _KIND_COLOURS = dict(zip(KINDS, (ACCENT, GREY, "#0e6e8c", "#d08c2f", "#7fc8a9", 
 _SESSION_EDGES = (1, 2, 3, 5, 9, 17, 33, 65)
 _POSITION_EDGES = (0, 10, 20, 50, 100, 200, 500, 1000)
 _MIN_LISTENS = 30
-"""A share of fewer listens than this says nothing, and is not drawn."""
+"""Least number of listens for a share to be drawn."""
 
 
 def plots(what: Description) -> list[Plot]:
-    """Return the plots of what the description has figures for."""
+    """Return the plots for which the description has figures."""
     found = []
     if what.events:
         shaded = " Shaded: days without any event." if what.gaps else ""
@@ -61,11 +61,11 @@ def _calendar(what: Description, column: pl.Series) -> tuple[NDArray[Any], NDArr
 
 def _date_axis(axes: Any, what: Description) -> None:
     days = what.days["day"]
-    if len(days) == 1:  # an axis of one day would show hours, which mean nothing here
+    if len(days) == 1:  # an axis of one day would show hours
         axes.set_xticks([days[0] + timedelta(hours=12)], [str(days[0])])
     else:
         locator = AutoDateLocator(minticks=2, maxticks=8, interval_multiples=True)
-        locator.intervald[4] = [24]  # never hours
+        locator.intervald[4] = [24]  # no hours
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_xlim(days[0], days[-1] + timedelta(days=1))
@@ -80,7 +80,7 @@ def _count_axis(axis: Any) -> None:
 
 
 def _log_axis(axis: Any, reach: float, label: Callable[[float], str]) -> None:
-    """Make an axis logarithmic; `reach` is the highest value for one of the lowest."""
+    """Make an axis logarithmic; `reach` is the ratio of the highest and the lowest value."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if reach < 100 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
@@ -182,7 +182,7 @@ def _hours(axes: Any, what: Description) -> None:
 def _track_drift(axes: Any, what: Description) -> None:
     assert what.drift is not None, "it is drawn only where there is drift"
     spans = (what.drift.previous, what.drift.latest)
-    # A logarithm has no place for 0: half a listen stands for it.
+    # A logarithmic axis cannot show 0: half a listen stands for it.
     before, after = (np.maximum(row, 0.5 / span.listens) for row, span in zip(what.drift.shares, spans, strict=True))
     low, high = min(before.min(), after.min()) / 1.5, max(before.max(), after.max()) * 1.5
     axes.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=1, label="no change")

@@ -17,7 +17,7 @@ LOGS_SHOWN = 10
 
 
 def headline(what: Description) -> list[tuple[str, str]]:
-    """Return the figures that a reader wants first: (value, what it is)."""
+    """Return the main figures: (value, description)."""
     sample, days = what.sample, what.days
     return [
         (f"{what.listens:,}", "listens"),
@@ -44,12 +44,12 @@ def tables(what: Description) -> list[Table]:
 
 
 def span(first: date, last: date) -> str:
-    """Return a run of days."""
+    """Return a run of days as text."""
     return str(first) if first == last else f"{first} to {last}"
 
 
 def top_share(counts: Ints, one_in: int) -> float:
-    """Return what share of the sum the largest of the counts have, one in so many; they are in descending order."""
+    """Return the share of the sum in the largest counts, one in `one_in` of them; counts are in descending order."""
     return float(counts[: -(-len(counts) // one_in)].sum() / counts.sum())
 
 

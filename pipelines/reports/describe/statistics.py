@@ -1,6 +1,7 @@
-"""Statistics of listening histories: how much they repeat, how long sessions are, how well the next track is guessed.
+"""Statistics of listening histories: repeats, lengths of sessions, and predictability of the next track.
 
-All are read off arrays of whole numbers, 16 bytes a listen; nothing else grows with the log but passing copies of them.
+All are computed from arrays of whole numbers, 16 bytes a listen; apart from temporary copies of them, nothing grows
+with the log.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 RECENT = 128
-"""Number of listens that a model with the default history sees at most; an older repeat only a slow memory knows."""
+"""Number of latest listens (L of the default history) beyond which a repeat may need a slow memory."""
 TRAIN_SHARE = 0.8
-"""Share of the listens, the earliest, that followers are learned from."""
+"""Share of the listens, the earliest, from which followers are learned."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What some histories are like. Shares are between 0 and 1; None where the log does not tell."""
+    """Statistics of some histories. Shares are between 0 and 1; None where the log does not tell."""
 
     users: int
     sessions: int
     session_mean: float
-    """Listens in a session: a user's listens that begin at most 30 minutes apart (`fsvae.features.sessions`)."""
+    """Mean number of listens in a session, of which none begins more than 30 minutes after the one before
+    (`fsvae.features.sessions`)."""
     session_median: float
     session_p90: float
     session_single: float
@@ -42,12 +44,12 @@ class Statistics:
     repeat_old: float | None
     """Share of the listens, from a user's 129th, to a track that the user knows but not from the latest 128 listens."""
     same_again: float
-    """Share of the listens within a session, but the first, that play the track before once more."""
+    """Share of the listens within a session, except the first, that repeat the previous track."""
     follower_global: float
-    """Share of the last 20 % of the listens (but the first of a session) that the most frequent follower of the track
-    before, counted over all users in the first 80 %, names rightly; where there is no follower, that is a miss."""
+    """Share of the last 20 % of the listens (except the first of a session) that the most frequent follower of the
+    previous track, counted over all users in the first 80 %, predicts; no follower is a miss."""
     hour_peak_to_trough: float
-    """Listens in the busiest hour of day (UTC) for one in the quietest."""
+    """Ratio of the listens in the busiest and the quietest hour of day (UTC)."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,17 @@ class Histories:
     """The listens of a log as whole numbers, user after user, each user's in order of time."""
 
     user: Ints
-    """[N] from 0, ascending."""
+    """[N] user index, ascending."""
     track: Ints
-    """[N] from 0."""
+    """[N] track index."""
     at: Ints
-    """[N] microseconds since 1970 UTC."""
+    """[N] time of each listen [us since 1970 UTC]."""
 
     @classmethod
     def of(cls, listens: pl.DataFrame) -> Histories:
         """Read a log with `user_id`, `track_id` and `played_at` (a time in microseconds).
 
-        Rows are listens, one each, in any order; equal times of a user stay as they come.
+        Each row is a listen, in any order; listens of a user with equal times keep their order.
         """
         if listens.is_empty():
             raise ValueError("a log without listens has no statistics")
@@ -78,12 +80,12 @@ class Histories:
 
     @cached_property
     def counts(self) -> Ints:
-        """Return the listens of each user, [U]."""
+        """Return the number of listens of each user, [U]."""
         return np.bincount(self.user)
 
     @cached_property
     def offsets(self) -> Ints:
-        """Return where the listens of each user begin, and the end, [U + 1]."""
+        """Return the flat position of each user's first listen, and the end, [U + 1]."""
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     @cached_property
@@ -99,12 +101,12 @@ class Histories:
     @cached_property
     def user_track(self) -> Ints:
         """Return a number for the pair of user and track, [N]."""
-        # Codes are 32 bits wide to keep the log small: a pair of them needs 64.
+        # Indices are 32 bits wide to save memory: a pair of them needs 64.
         return self.user.astype(np.int64) * (int(self.track.max()) + 1) + self.track
 
     @cached_property
     def since(self) -> Ints:
-        """Return how many listens ago the user heard the same track, 0 where never before, [N]."""
+        """Return the number of listens since the user last heard the same track, 0 where never before, [N]."""
         order = np.argsort(self.user_track, kind="stable")
         same = self.user_track[order[1:]] == self.user_track[order[:-1]]
         since = np.zeros(len(order), np.int64)
@@ -113,7 +115,7 @@ class Histories:
 
     @cached_property
     def train(self) -> Bools:
-        """Return whether a listen is among the first, which followers are learned from, [N]."""
+        """Return whether a listen is among the earliest, from which followers are learned, [N]."""
         return np.asarray(self.at <= np.quantile(self.at, TRAIN_SHARE, method="lower"))
 
 
@@ -157,9 +159,9 @@ def zipf_exponent(counts: Ints) -> float:
 
 
 def follower_hits(key: Ints, following: Ints, train: Bools) -> float | None:
-    """Return the share of the rows that are not `train` whose key's most frequent follower in the others is theirs.
+    """Return the share of the rows outside `train` whose follower is the most frequent one of their key within it.
 
-    Of followers that are equally frequent the lowest is taken.
+    Of equally frequent followers the lowest is taken.
     """
     rows = pl.DataFrame({"key": key, "next": following, "train": train})
     counts = rows.filter("train").group_by("key", "next").len()
@@ -171,10 +173,10 @@ def follower_hits(key: Ints, following: Ints, train: Bools) -> float | None:
 
 
 def peak_to_trough(counts: Ints) -> float:
-    """Return the largest count for one of the smallest."""
+    """Return the ratio of the largest and the smallest count."""
     return float(counts.max() / counts.min()) if counts.min() else float("inf")
 
 
 def mean(values: Bools | Floats) -> float | None:
-    """Return the mean of some values, None of none."""
+    """Return the mean of some values, or None without values."""
     return float(values.mean()) if len(values) else None

@@ -1,1 +1,1 @@
-"""Latent: what the latent space of a trained model looks like, as figures of one dataset and as a page."""
+"""Latent: the latent space of a trained model, as figures on one dataset and as a page."""

@@ -1,7 +1,7 @@
-"""Latent: what the latent space of a trained model looks like, as figures of one dataset.
+"""Latent: the figures of the latent space of a trained model on one dataset.
 
-The work is bounded by the numbers in `figures`, but for the reconstruction errors, which are of every listen that is
-new to the model: as much as its evaluation.
+The work is bounded by the numbers in `figures`, except for the reconstruction errors, which cover every listen that is
+new to the model, as its evaluation does.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def latent_figures(
     seed: int,
     done: Stage = lambda stage, share: None,
 ) -> LatentFigures:
-    """Look at the latent space of a trained model through a dataset, which may be another than it was trained on.
+    """Return the figures of the latent space of a trained model on a dataset, its own or another one.
 
     Args:
         run: the name of the run.
         bundle: the model.
         dataset: the listens.
-        user_ids: whom to follow; none: those with most active days.
-        seed: of everything drawn by chance.
-        done: told of the progress.
+        user_ids: ids of the users to follow; none: those with most active days.
+        seed: seed of all random draws.
+        done: called with the stage and the share of the whole that is done.
 
     Raises:
         UserError: there is no such user, or there are not enough listens that the model has not learned from.
@@ -103,7 +103,7 @@ def latent_figures(
 
 
 def users_of(dataset: Dataset, user_ids: Sequence[str]) -> NDArray[np.int64]:
-    """Return the indices of users by their ids, in the order given; of no ids, those with most active days."""
+    """Return the indices of users by their ids, in the order given; without ids, those with most active days."""
     if not user_ids:
         return most_active(dataset, DRIFT_DAYS, FOLLOWED_USERS)
     index_of = {user_id: index for index, user_id in enumerate(dataset.user_ids)}
@@ -155,10 +155,10 @@ def _central(model: FSVAENetwork, labels: list[str], clusters: Clusters) -> list
 def _follow(model: FSVAENetwork, dataset: Dataset, user: int) -> FollowedUser:
     """Return a user's paths through the last days: from both sides, and from each alone where the model has two.
 
-    All points are asked for with one request: a path shows the user, and not the hours and weekdays of the listens.
+    All points share one request, so that a path shows the user and not the hours and weekdays of the listens.
     """
     recent = latest_days(dataset, np.array([user]), DRIFT_DAYS)
-    known = recent[slow_taste(dataset, recent).any(axis=1)]  # from an unknown taste to a known one is no drift
+    known = recent[slow_taste(dataset, recent).any(axis=1)]  # a step from an unknown to a known taste is no drift
     sides = ("slow", "fast", "both") if model.config.slow and model.config.fast != "off" else ("both",)
     paths = {}
     for side in sides if len(known) else ():

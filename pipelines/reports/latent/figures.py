@@ -1,4 +1,4 @@
-"""The figures of a latent space, as the report shows them.
+"""The figures of a latent space in the report.
 
 Shape suffixes: N states, S stops, Z latent.
 """
@@ -21,24 +21,24 @@ MAPPED_STATES = 2000
 FOLLOWED_USERS = 3
 """Number of users whose drift is shown, unless they are named."""
 DRIFT_DAYS = 28
-"""Number of days over which it is shown."""
+"""Number of days over which drift is shown."""
 CLUSTERS = 8
 """Number of clusters of tastes, and of the tracks just heard."""
 NEAREST_STATES = 10
-"""Number of neighbours of each state that are asked what they share with it."""
+"""Number of neighbours with which each state is compared."""
 STEPS = 10
 """Number of steps from one user to another."""
 LATEST = 50
-"""Number of a user's latest listens that the anomaly score is a mean over."""
+"""Number of a user's latest listens over which the anomaly score is a mean."""
 LEAST = 10
 """Number of listens below which a user has no score."""
 ANOMALIES_SHOWN = 10
-"""Number of users and of listens that are named as anomalous."""
+"""Number of anomalous users and of anomalous listens that are named."""
 
 
 @dataclass(frozen=True)
 class Maps:
-    """The map of some users' states, and what its dots are coloured by."""
+    """The map of some users' states, and the colours of its dots."""
 
     user_N: NDArray[np.int64]
     hour_N: NDArray[np.int64]
@@ -54,7 +54,8 @@ class Maps:
     last_tracks: list[list[str]]
     """Tracks nearest to the centre of each cluster of last tracks."""
     agreement: dict[str, tuple[float, float]]
-    """taste, last track (the same cluster), hour (at most one apart) → share of neighbours, and of all pairs."""
+    """Kind of agreement (taste or last track: the same cluster; hour: at most one apart) → share of neighbours, and of
+    all pairs."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class FollowedUser:
     listens: int
     """Number of listens in the last days."""
     paths: dict[str, Path]
-    """Side (slow, fast, both) → where the user was on each day on which anything was known of the taste."""
+    """Side (slow, fast, both) → path over the days on which the taste was known."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ class Walk:
     begin: str
     end: str
     tracks: list[str]
-    """[S] the track nearest to what is decoded at each stop."""
+    """[S] track nearest to the decoded direction at each stop."""
     to_begin: NDArray[np.float64]
-    """[S] cosine of what is decoded there and at the beginning."""
+    """[S] cosine of the decoded directions at each stop and at the beginning."""
     to_end: NDArray[np.float64]
-    """[S] cosine of what is decoded there and at the end."""
+    """[S] cosine of the decoded directions at each stop and at the end."""
     to_next: NDArray[np.float64]
-    """[S - 1] cosine of what is decoded there and at the next stop."""
+    """[S - 1] cosine of the decoded directions at each stop and at the next."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +91,27 @@ class AnomalousListen:
 
     user_id: str
     played_at: int
-    """Microseconds since 1970 UTC."""
+    """Time of the listen [us since 1970 UTC]."""
     nll: float
     track: str
     expected: str
-    """The track that it would have recommended."""
+    """Track that the model would have recommended."""
     heard: int
-    """How many times the user had heard the track before."""
+    """Number of times that the user had heard the track before."""
 
 
 @dataclass(frozen=True)
 class LatentFigures:
-    """All that the report shows."""
+    """All figures of the report."""
 
     run: str
     model: ModelConfig
     since_us: int
-    """Time from which on listens are new to the model: the maps, the use of the latent and the errors are of these."""
+    """Time from which on listens are new to the model [us]; maps, use of the latent and errors are over these."""
     space: Space
     use: LatentUse
     kl_of_mean_Z: NDArray[np.float64]
-    """[Z] the part of the KL of each dimension that is paid for the mean; the rest is paid for the variance."""
+    """[Z] part of the KL of each dimension due to the mean [nats]; the rest is due to the variance."""
     maps: Maps
     followed: list[FollowedUser]
     walk: Walk

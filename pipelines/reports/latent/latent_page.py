@@ -38,7 +38,7 @@ def html(what: LatentFigures) -> str:
 
 
 def headline(what: LatentFigures) -> list[tuple[str, str]]:
-    """Return the figures that a reader wants first: (value, what it is)."""
+    """Return the main figures: (value, description)."""
     use, found = what.use, []
     if what.model.latent == "gaussian":
         kl, of_mean = float(use.kl_Z.sum()), float(what.kl_of_mean_Z.sum())

@@ -1,4 +1,4 @@
-"""The dimensions of a latent space, the way between two users, and the most anomalous users, as plots."""
+"""The dimensions of a latent space, the path between two users, and the anomaly scores of users, as plots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kl_plots(what: LatentFigures) -> list[Plot]:
 
 
 def _kl(axes: Any, what: LatentFigures) -> None:
-    """Draw a group of bars for each thing that dimensions can be; what is paid for the mean is below in a bar."""
+    """Draw a group of bars for each kind of dimension; the part of the mean is the lower one of a bar."""
     use, of_mean_Z = what.use, what.kl_of_mean_Z
     begin = 0
     for label, colour in _KIND_COLOURS.items():
@@ -37,7 +37,7 @@ def _kl(axes: Any, what: LatentFigures) -> None:
         begin += len(shown)
         axes.bar(place, of_mean, 0.85, color=colour, label=f"{label} ({len(shown)})")
         axes.bar(place, use.kl_Z[shown] - of_mean, 0.85, of_mean, color=colour, alpha=_FAINT)
-        if label == "collapsed":  # bars that are too low to be seen
+        if label == "collapsed":  # bars too low to be seen
             axes.plot(place, np.zeros(len(place)), "x", color=colour, clip_on=False)
     for part, alpha in (("full: for the mean", 1.0), ("faint: for the variance", _FAINT)):
         axes.bar(0, 0, color=GREY, alpha=alpha, label=part)  # for the legend alone
@@ -49,7 +49,7 @@ def _kl(axes: Any, what: LatentFigures) -> None:
 
 
 def walk_plot(what: LatentFigures) -> Plot:
-    """Return the way between two users."""
+    """Return the plot of the path between two users."""
     return Plot(
         f"From {what.walk.begin} to {what.walk.end}",
         "Cosine of what is decoded at each stop: curves that cross once and never jump are a smooth way from one "
@@ -72,7 +72,7 @@ def _walk(axes: Any, what: LatentFigures) -> None:
 
 
 def anomaly_plots(what: LatentFigures) -> list[Plot]:
-    """Return the anomaly scores of the users, where there are two at least."""
+    """Return the plot of the users' anomaly scores, where there are at least two."""
     if len(what.anomalies.user) < 2:
         return []
     caption = (

@@ -14,7 +14,7 @@ from pipelines.reports.words import NONE, count
 
 
 def cluster_tables(what: LatentFigures) -> list[Table]:
-    """Return the clusters of taste and of last tracks, and the tracks in their middle."""
+    """Return the clusters of taste and of last tracks, with the tracks nearest to their centres."""
     maps = what.maps
     taste = "k-means of the directions of slow taste vectors (half-life 28 days) as of the day of each state"
     last = "the same of the tracks heard last before each state"
@@ -35,7 +35,7 @@ def _clusters(title: str, clusters: Clusters, tracks: list[list[str]], user_N: N
 
 
 def drift_table(what: LatentFigures) -> Table:
-    """Return how far the followed users went."""
+    """Return the distances that the followed users moved."""
     drifted = [user for user in what.followed if user.paths]
     sides = list(drifted[0].paths) if drifted else []
     rows = []
@@ -65,7 +65,7 @@ def median_step(one: Path, unit: float) -> float:
 
 
 def walk_table(what: LatentFigures) -> Table:
-    """Return the tracks on the way from one user to another."""
+    """Return the tracks on the path from one user to another."""
     walk = what.walk
     rows = [(track, f"{100 * stop / (len(walk.tracks) - 1):.0f} %") for stop, track in enumerate(walk.tracks)]
     return Table(
@@ -77,7 +77,7 @@ def walk_table(what: LatentFigures) -> Table:
 
 
 def user_table(what: LatentFigures) -> Table:
-    """Return the users that are most anomalous."""
+    """Return the most anomalous users."""
     found = what.anomalies
     rows = [
         (what.user_ids[found.user[row]], f"{found.score[row]:+.1f}", f"{found.nll[row]:.1f}", f"{found.listens[row]}")
@@ -93,7 +93,7 @@ def user_table(what: LatentFigures) -> Table:
 
 
 def listen_table(what: LatentFigures) -> Table:
-    """Return the listens that are most anomalous."""
+    """Return the most anomalous listens."""
     rows = [
         (one.track, one.user_id, utc_text(one.played_at), f"{one.nll:.1f}", f"{one.heard}", one.expected)
         for one in what.anomalous

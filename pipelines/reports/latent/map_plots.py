@@ -18,9 +18,9 @@ from pipelines.reports.latent.figures import FollowedUser, LatentFigures
 from pipelines.reports.plot import GREY, Plot, legend_above
 
 CLUSTER_COLOURS = ("#1f9e4b", "#d1495b", "#3a6ea5", "#e09f3e", "#7b5ea7", "#1aa6a6", "#b5739d", "#8a7a3c")
-"""Colours of the clusters, by size; they are told apart on light and on dark."""
+"""Colours of the clusters, by size; they are distinct on light and on dark."""
 _HOURS = LinearSegmentedColormap.from_list("hours", ["#3b4cc0", "#2a9d8f", "#e9a820", "#d1495b", "#3b4cc0"])
-"""Midnight, morning, noon, evening and midnight again."""
+"""Colours of the hours: midnight, morning, noon, evening and midnight again."""
 _DAYS = LinearSegmentedColormap.from_list("days", ["#5aa9e6", "#7b5ea7", "#d1495b"])
 _SIDES = {"slow": "slow features alone", "fast": "recent listens alone", "both": "both"}
 
