@@ -35,7 +35,7 @@ class World:
     genre_first: Ints
     """First artist of each genre, and the number of artists at the end."""
     hour_genre: Floats
-    """How well each genre suits each hour of the day."""
+    """Fit of each genre to each hour of the day."""
     artist_popularity: Floats
     artist_first: Ints
     """First track of each artist, and the number of tracks at the end."""
