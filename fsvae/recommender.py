@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.requests import (
     Time,
+    listed,
     recent_listens,
     request_of_listener,
     requests_of_users,
@@ -104,7 +105,21 @@ class Recommender(ABC):
     def view(self, dataset: Dataset) -> Dataset:
         """Return a dataset in the model's track space."""
         tracks, vectors, _ = self._space
-        return dataset.in_space_of(tracks[: len(vectors)], vectors)
+        return dataset.in_space_of(tracks, vectors)
+
+    def learned_until(self, period: str) -> int:
+        """Return the time [us] before which listens have shaped the model; for the test period, its selection too."""
+        return self._dataset.period(period)[0]
+
+    def __getattr__(self, name: str) -> Any:
+        """Tell of what a fit makes that there was none.
+
+        Raises:
+            UserError: the model is not fitted.
+        """
+        if name in ("_dataset", "_bundle", "_files", "_predictor"):
+            raise UserError(f"{self.name} is not fitted yet: call fit(dataset) first.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def recommend(self, users: Sequence[str], k: int = 10, at: Time | None = None) -> pd.DataFrame:
         """Return the next tracks for users of the dataset, best first.
@@ -122,7 +137,8 @@ class Recommender(ABC):
             UserError: a user is not in the dataset, or has listens after `at`.
         """
         time = self._last_listen_at + _SECOND_US if at is None else time_us(at)
-        answers = self._answers(users, k, time)
+        users = listed(users, "users")
+        answers = self._answers(users, _number(k), time)
         found = [self._frame(*answer).assign(user_id=user) for user, answer in zip(users, answers, strict=True)]
         return pd.concat(found or [_EMPTY], ignore_index=True)[_EMPTY.columns]
 
@@ -142,7 +158,7 @@ class Recommender(ABC):
             UserError: `recent` lacks a column, is not in order of time, or goes beyond `at`.
         """
         time = self._last_listen_at + _SECOND_US if at is None else time_us(at)
-        return self._frame(*self._answer_to_listener(*recent_listens(recent, time), k, time))
+        return self._frame(*self._answer_to_listener(*recent_listens(recent, time), _number(k), time))
 
     def similar_tracks(self, track: str, k: int = 10) -> pd.DataFrame:
         """Return the tracks of the catalogue that are nearest to a track by cosine, itself left out, best first.
@@ -155,7 +171,7 @@ class Recommender(ABC):
         if track not in ids:
             raise UserError(f"There is no vector of track {track!r}." + nearest(track, ids))
         index = ids.index(track)
-        best, scores = _nearest(vectors[:n_catalogue], vectors[index], k + 1)
+        best, scores = _nearest(vectors[:n_catalogue], vectors[index], _number(k) + 1)
         others = best != index
         return self._frame(best[others][:k], scores[others][:k])
 
@@ -202,6 +218,12 @@ class Recommender(ABC):
                 "artist": named["artist_name"].to_list(),
             }
         )
+
+
+def _number(k: int) -> int:
+    if k < 0:
+        raise UserError(f"k={k}: the number of tracks is 0 or more.")
+    return k
 
 
 def _nearest(vectors: NDArray[np.float32], query: NDArray[np.float32], k: int) -> Answer:

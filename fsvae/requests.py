@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+import polars as pl
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import Dataset, Snapshots
@@ -39,7 +40,7 @@ def time_us(time: Time) -> int:
     """
     try:
         stamp = pd.Timestamp(time)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"at={time!r} is not a time such as '2026-02-01T20:00:00+01:00'.") from error
     stamp = stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)
     if pd.isna(stamp) or not EARLIEST <= stamp <= LATEST:
@@ -47,7 +48,18 @@ def time_us(time: Time) -> int:
     return int(stamp.value) // 1000  # pandas counts nanoseconds
 
 
-def recent_listens(recent: Sequence[str] | pd.DataFrame, at: int) -> tuple[list[str], NDArray[np.int64]]:
+def listed(ids: Sequence[str], name: str) -> list[str]:
+    """Return ids as a list.
+
+    Raises:
+        UserError: they are a single text.
+    """
+    if isinstance(ids, str):
+        raise UserError(f"{name}={ids!r} is a single id: write {name}=[{ids!r}].")
+    return list(ids)
+
+
+def recent_listens(recent: Sequence[str] | pd.DataFrame | pl.DataFrame, at: int) -> tuple[list[str], NDArray[np.int64]]:
     """Return the tracks and the times [us] of recent listens.
 
     Args:
@@ -58,8 +70,11 @@ def recent_listens(recent: Sequence[str] | pd.DataFrame, at: int) -> tuple[list[
     Raises:
         UserError: the frame lacks a column, is not in order of time, or goes beyond the request.
     """
+    if isinstance(recent, pl.DataFrame):
+        recent = recent.to_pandas()
     if not isinstance(recent, pd.DataFrame):
-        return list(recent), at - PAUSE_US * np.arange(len(recent), 0, -1)
+        recent = listed(recent, "recent")
+        return recent, at - PAUSE_US * np.arange(len(recent), 0, -1)
     if missing := {"track_id", "played_at"} - set(recent.columns):
         raise UserError(f"recent has no column {', '.join(sorted(missing))}; it has {', '.join(recent.columns)}.")
     times = np.array([time_us(time) for time in recent["played_at"]], dtype=np.int64)

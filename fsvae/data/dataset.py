@@ -153,12 +153,13 @@ class Dataset:
         space, `<this dataset's>@<the space's>`, so that figures of different spaces are not mixed up.
 
         Args:
-            tracks: `schema.DATASET_TRACKS` of the model's tracks with a vector, in order, the catalogue first.
-            vectors: [len(tracks), D] their vectors.
+            tracks: `schema.DATASET_TRACKS` of the model's tracks, in order, the catalogue first; at least those with a
+                vector.
+            vectors: [V, D] vectors of the first of them.
         """
-        mine, n_catalogue = self.tracks[: len(self.vectors)], int(tracks["in_catalogue"].sum())
+        mine, n_catalogue = self.tracks[: len(tracks)], int(tracks["in_catalogue"].sum())
         same_tracks = mine["track_id"].equals(tracks["track_id"]) and n_catalogue == self.n_catalogue
-        if same_tracks and np.array_equal(vectors, self.vectors):
+        if same_tracks and len(tracks) >= len(self.vectors) and np.array_equal(vectors, self.vectors):
             return self
         lacking = self.tracks.join(tracks, on="track_id", how="anti", maintain_order="left")
         lacking = lacking.with_columns(in_catalogue=pl.lit(False), vector_origin=pl.lit("none"))

@@ -11,6 +11,7 @@ from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.significance import BootstrapConfig
+from fsvae.features.clock import utc_text
 from fsvae.recommender import Recommender
 
 
@@ -37,7 +38,8 @@ def evaluate(
         Null where undefined, as for the reference itself.
 
     Raises:
-        UserError: two models have one name, there is no such reference, or the models' catalogues differ.
+        UserError: a model has learned from the period, two models have one name, there is no such reference, or the
+            models' catalogues differ.
 
     Examples:
         >>> import fsvae, pandas as pd
@@ -51,7 +53,18 @@ def evaluate(
         2    Markov, blended       30    1.0
         206       Popularity       30    0.0
     """
+    if period not in ("validation", "test"):
+        raise UserError(f"period={period!r} is neither 'validation' nor 'test'.")
     names = [model.name for model in models]
+    if not names:
+        raise UserError("There is no model to evaluate.")
+    for model in models:
+        if (learned := model.learned_until(period)) > dataset.period(period)[0]:
+            raise UserError(
+                f"{model.name} has learned from listens up to {utc_text(learned)}, and the {period} period begins "
+                f"before, at {utc_text(dataset.period(period)[0])}: its figures would be too good. Fit it on this "
+                "dataset."
+            )
     if len(set(names)) < len(names):
         raise UserError(f"Two of the models have one name ({', '.join(names)}): set model.name of one.")
     results = {model.name: [evaluate_model(model, model.view(dataset), period)] for model in models}

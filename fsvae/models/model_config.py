@@ -42,7 +42,7 @@ class ModelConfig:
     decoder_hidden: Size = 256
     """Hidden units of the decoder."""
     likelihood: Annotated[str, OneOf(("gaussian", "cosine", "track_softmax"))] = "gaussian"
-    """Likelihood of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track itself)."""
+    """Likelihood of the next track's vector: gaussian, cosine (von Mises-Fisher), or track_softmax (of the track)."""
     softmax_weight: Weight = 20.0
     """Weight of a track softmax beside the likelihood, which trains a query of its own; 0: as in the paper."""
     softmax_tracks: Annotated[Count, Interval(ge=2)] = 1024

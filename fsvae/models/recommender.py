@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,7 +23,7 @@ from fsvae.models.train_config import TrainConfig
 from fsvae.online_recommender import Answer as OnlineAnswer
 from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.recommender import Answer
-from fsvae.requests import Time, time_us
+from fsvae.requests import Time, listed, time_us
 
 
 class FSVAE(NeuralRecommender):
@@ -46,14 +45,15 @@ class FSVAE(NeuralRecommender):
 
     kind = "fsvae"
     _bundle: Bundle
-    _bundle_folder: Path
+    _files: dict[str, bytes]
+    """Content of the bundle's files."""
 
     def __init__(
         self,
         config: ModelConfig | None = None,
         train: TrainConfig | None = None,
         seed: int = 1,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         show_progress: bool = False,
     ) -> None:
         """Take the settings of the model and its training, by default those of `fsvae train` (`NeuralRecommender`)."""
@@ -77,18 +77,20 @@ class FSVAE(NeuralRecommender):
         Args:
             path: a folder, made if it is missing.
         """
-        shutil.copytree(self._bundle_folder, path, dirs_exist_ok=True)
+        Path(path).mkdir(parents=True, exist_ok=True)
+        for name, data in self._files.items():
+            (Path(path) / name).write_bytes(data)
 
     def _fit(self, dataset: Dataset) -> None:
         super()._fit(dataset)
         network = self._predictor.network
-        self._temporary = tempfile.TemporaryDirectory(prefix="fsvae-")  # deleted with the model
-        folder = Path(self._temporary.name)
-        save_bundle(folder, network, dataset, {"seed": self._seed})  # type: ignore[arg-type]
-        self._use(folder, load_bundle(folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            save_bundle(Path(temporary), network, dataset, {"seed": self._seed})  # type: ignore[arg-type]
+            self._use(Path(temporary), load_bundle(Path(temporary)))
 
     def _use(self, folder: Path, bundle: Bundle) -> None:
-        self._bundle_folder, self._bundle = folder, bundle
+        self._files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        self._bundle = bundle
         self._predictor = NetworkPredictor(bundle.model)
         for made_of_another in ("_endpoint", "_index"):
             self.__dict__.pop(made_of_another, None)
@@ -115,10 +117,15 @@ class FSVAE(NeuralRecommender):
             UserError: a user is not known, or has listens after `at`.
         """
         time = self._last_listen_at + 1_000_000 if at is None else time_us(at)
+        users = listed(users, "users")
         means = [self._endpoint.embedding(user, time) for user in self._known(users)]
         latent = np.stack(means) if means else np.zeros((0, self._bundle.model.config.latent_dim), dtype=np.float32)
         columns = [f"z{dimension}" for dimension in range(latent.shape[1])]
         return pd.DataFrame(latent, index=pd.Index(users, name="user_id"), columns=columns)
+
+    def learned_until(self, period: str) -> int:
+        """Return the time [us] before which listens have shaped the model."""
+        return self._bundle.learned_until(period)
 
     def _answers(self, users: Sequence[str], k: int, at: int) -> list[Answer]:
         return [self._indexed(self._endpoint.next_tracks(user, [], k, at)) for user in self._known(users)]

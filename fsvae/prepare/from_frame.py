@@ -31,6 +31,8 @@ def make_from_frame(
     """Write the dataset of some listens into a folder and return its own folder; see `Dataset.from_pandas`."""
     lake = LakeFiles(folder / "lake")
     rows = checked_listens(listens, SourceConfig())
+    if rows.is_empty():
+        raise UserError("The frame holds no listens.")
     known = Tracks(lake.read_tracks())
     known.add(rows)
     if tracks is not None:
@@ -48,13 +50,13 @@ def _checked_tracks(tracks: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
     Raises:
         UserError: the frame has no column track_id, or a column of another type.
     """
-    frame = tracks if isinstance(tracks, pl.DataFrame) else pl.from_pandas(tracks.reset_index(drop=True))
-    if "track_id" not in frame.columns:
-        raise UserError(f"tracks has no column track_id; it has {', '.join(frame.columns)}.")
+    if "track_id" not in tracks.columns:
+        raise UserError(f"tracks has no column track_id; it has {', '.join(tracks.columns)}.")
     types = pl.DataFrame(TRACKS.empty_table()).schema
     try:
+        frame = tracks if isinstance(tracks, pl.DataFrame) else pl.from_pandas(tracks.reset_index(drop=True))
         frame = frame.select(pl.col(name).cast(types[name]) for name in TRACKS.names if name in frame.columns)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, UnicodeEncodeError) as error:
         raise UserError(f"tracks: {error}") from error
     if frame["track_id"].has_nulls():
         raise UserError(f"tracks: row {frame['track_id'].is_null().arg_true()[0] + 1} has no track_id.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, random_histories, unit_vectors
@@ -194,3 +196,60 @@ def test_a_field_that_there_is_not_is_told() -> None:
     with pytest.raises(UserError, match=r"titel is not a field of a listen; .*\. Did you mean 'title'\?"):
         fsvae.read_listens(pd.DataFrame({"user_id": ["ann"]}), titel="name")
     assert "FSVAE" in dir(fsvae) and all(hasattr(fsvae, name) for name in dir(fsvae))
+
+
+def test_a_model_does_not_tell_of_listens_that_it_has_learned_from() -> None:
+    data = pattern()
+    model = fsvae.baselines.Popularity().fit(data)
+    earlier = replace(data, manifest={**data.manifest, "train_until_us": data.manifest["train_until_us"] - 1})
+    with pytest.raises(UserError, match="Popularity has learned from listens up to 2024-10-04"):
+        fsvae.evaluate([model], earlier, "validation")
+    for models, period, message in (([model], "train", "period='train' is neither"), ([], "test", "no model")):
+        with pytest.raises(UserError, match=message):
+            fsvae.evaluate(models, data, period)
+
+
+def test_a_track_without_a_vector_is_not_taken_for_another_one() -> None:
+    """Here t7 is followed by t1; in the other log the same index is t9, which nobody has heard of here."""
+    pairs = [(7 if n % 2 == 0 else 1, FIRST_DAY * DAY_US + n * 60_000_000) for n in range(40)]
+    here = world({"u": pairs})
+    there = replace(here, tracks=here.tracks.with_columns(track_id=here.tracks["track_id"].replace({"t7": "t9"})))
+    model = fsvae.baselines.MarkovGlobal().fit(here)
+    after = [
+        next(model.predict(data, FIRST_DAY * DAY_US + 60_000_000, FIRST_DAY * DAY_US + 60_000_001)).scores
+        for data in (model.view(here), model.view(there))
+    ]
+    popular = fsvae.baselines.Popularity().fit(here)._scores
+    assert after[0] is not None and after[1] is not None
+    assert after[0][0].argmax() == 1 and after[0][0].max() > 0.9
+    np.testing.assert_allclose(after[1][0], popular / popular.sum(), atol=1e-6)
+
+
+def test_a_model_is_saved_over_itself_copied_and_asked_before_it_is_fitted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"FS-VAE is not fitted yet: call fit\(dataset\) first"):
+        fsvae.FSVAE().recommend(["u0"])
+    data = pattern()
+    fsvae.FSVAE(SMALL, ONE_EPOCH).fit(data).save(tmp_path)
+    loaded = fsvae.load(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    loaded.save(tmp_path)
+    copied = pickle.loads(pickle.dumps(loaded))
+    copied.save(tmp_path / "copy")
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()}
+    assert copied.recommend(["u0"]).equals(loaded.recommend(["u0"]))
+
+
+def test_ids_and_numbers_of_another_kind_are_told() -> None:
+    model = fitted("popularity", world(HISTORIES))
+    with pytest.raises(UserError, match=r"users='u1' is a single id: write users=\['u1'\]"):
+        model.recommend("u1")
+    with pytest.raises(UserError, match=r"recent='t1' is a single id"):
+        model.next_tracks("t1")
+    with pytest.raises(UserError, match="k=-1: the number of tracks is 0 or more"):
+        model.recommend(["u1"], k=-1)
+    with pytest.raises(UserError, match="not a time such as"):
+        model.recommend(["u1"], at=[1])  # type: ignore[arg-type]
+    users = pd.Series(["u1", "u2"], index=[5, 6])
+    assert model.recommend(users, k=1)["user_id"].to_list() == ["u1", "u2"]
+    recent = pl.DataFrame({"track_id": ["t1"], "played_at": ["2024-10-05"]})
+    assert len(model.next_tracks(recent, k=2)) == 2

@@ -186,7 +186,7 @@ def test_every_default_config_trains_for_a_batch(kind: str, precision: str, tmp_
     network = MODELS[kind].load().for_dataset(data, MODELS[kind].settings())
     config = TrainConfig(max_epochs=1, batch_listens=16, precision=precision)
     fitted = fit(network, data, config, 1, tmp_path, max_batches=1)
-    assert fitted.epochs == 1 and 0.1 < fitted.best < 3
+    assert fitted.epochs == 1 and 0.01 < fitted.best < 3
     assert np.isfinite(predicted(network, data)).all()
 
 
@@ -246,7 +246,9 @@ def test_a_recommender_is_fitted_the_same_each_time_and_goes_on_where_it_was(tmp
     other = fsvae.baselines.GRU4Rec(small("gru4rec"), replace(train, max_epochs=1), seed=6)
     other.fit(data)
     assert evaluate_model(other, data, "validation").metrics() != figures[0]
-    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert [{path.name for path in fit.iterdir()} for fit in tmp_path.iterdir()] == [{"best.ckpt", "last.ckpt"}]
+    other = fsvae.baselines.GRU4Rec(small("gru4rec"), train, seed=6, folder=tmp_path).fit(data)
+    assert evaluate_model(other, data, "validation").metrics() != figures[0]  # a fit of something else begins anew
 
 
 def test_a_recommender_has_the_defaults_of_its_kind() -> None:

@@ -58,5 +58,5 @@ def test_what_goes_together_is_taken(changes: dict[str, object]) -> None:
 
 
 def test_yaml_booleans_are_the_words_on_and_off() -> None:
-    assert validated(ModelConfig, {"fast": "True"}).fast == "on"
-    assert validated(ModelConfig, {"fast": "False"}).fast == "off"
+    assert validated(ModelConfig, {"fast": "True", **PLAIN}).fast == "on"
+    assert validated(ModelConfig, {"fast": "False", **PLAIN}).fast == "off"

@@ -224,7 +224,11 @@ def killed(run: Run, small_datasets: Path, workdir: Path, tmp_path: Path) -> Ite
         stdout=subprocess.PIPE,
         text=True,
         cwd=here,
-        env={"PYTHONPATH": f"{here}:{here.parents[2]}", "OMP_NUM_THREADS": str(torch.get_num_threads()), "PATH": ""},
+        env={
+            "PYTHONPATH": f"{here}:{here.parents[1]}:{here.parents[2]}",
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),
+            "PATH": "",
+        },
     )
     assert process.stdin is not None and process.stdout is not None
     try:
