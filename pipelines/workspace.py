@@ -6,14 +6,16 @@ import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.storage import Folder
 from pipelines.config.schema import Config
-from pipelines.lake.lake import Lake
-from pipelines.lifecycle.tracking import STORE, Tracker
-from pipelines.prepare.datasets import open_in_use
+
+if TYPE_CHECKING:  # each is imported where it is needed: a command waits for no more than it uses
+    from fsvae.data.dataset import Dataset
+    from fsvae.storage import Folder
+    from pipelines.lake.lake import Lake
+    from pipelines.lifecycle.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Workspace:
     @property
     def datasets(self) -> Folder:
         """Return the folder of prepared datasets."""
+        from fsvae.storage import Folder
+
         return Folder.at(self.config.datasets or self.root / "datasets")
 
     @property
@@ -55,6 +59,8 @@ class Workspace:
     @cached_property
     def tracker(self) -> Tracker:
         """Return the MLflow store, opened on first use, as that takes seconds."""
+        from pipelines.lifecycle.tracking import Tracker
+
         return Tracker(self.config.tracking, self.root)
 
     @property
@@ -68,14 +74,20 @@ class Workspace:
         Raises:
             UserError: no model has been trained here.
         """
+        from pipelines.lifecycle.tracking import STORE
+
         if not self.config.tracking.uri and not (self.root / STORE).exists():
             raise UserError(f"{self.root}: no trained model there. Train one: fsvae train{self.override}")
         return self
 
     def lake(self) -> Lake:
         """Return the lake."""
+        from pipelines.lake.lake import Lake
+
         return Lake(self.config.lake or self.root / "lake")
 
     def dataset(self) -> Dataset:
         """Return the newest prepared dataset."""
+        from pipelines.prepare.datasets import open_in_use
+
         return open_in_use(self.datasets)

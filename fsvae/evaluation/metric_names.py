@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fsvae.evaluation.metrics import ndcg, recall, reciprocal_rank
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
-class RankingMetric(NamedTuple):
+@dataclass(frozen=True)
+class RankingMetric:
     """A metric of the rank of each target."""
 
     heading: str
-    of_ranks: Callable[[NDArray[np.int64]], NDArray[np.float64]]
-    """Ranks [N], from 1 or `metrics.MISS` → values [N], more is better, 0 for a miss."""
+    function: str
+    """Name of the function in `fsvae.evaluation.metrics`, imported when it is called: settings name metrics."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the function after the ranks."""
+
+    def of_ranks(self, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the metric of each rank [N], from 1 or `metrics.MISS`; more is better, 0 for a miss."""
+        from fsvae.evaluation import metrics
+
+        values: NDArray[np.float64] = getattr(metrics, self.function)(ranks, **self.settings)
+        return values
 
 
 CUTOFFS = (1, 10, 20, 100)
 """Lengths of the lists in which a target is looked for."""
 RANKING = {
-    **{f"recall@{k}": RankingMetric(f"R@{k}", partial(recall, k=k)) for k in CUTOFFS},
-    "ndcg@10": RankingMetric("NDCG@10", partial(ndcg, k=10)),
-    "mrr": RankingMetric("MRR", reciprocal_rank),
+    **{f"recall@{k}": RankingMetric(f"R@{k}", "recall", {"k": k}) for k in CUTOFFS},
+    "ndcg@10": RankingMetric("NDCG@10", "ndcg", {"k": 10}),
+    "mrr": RankingMetric("MRR", "reciprocal_rank"),
 }
 RANKING_METRICS = tuple(RANKING)
 COLUMNS = {

@@ -7,7 +7,6 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
 
 Ints = NDArray[np.int64]
 
@@ -122,6 +121,8 @@ def js_distance(a: Ints, b: Ints) -> float:
     The square root of the divergence in bits (Lin, IEEE Transactions on Information Theory 37(1), 1991), which is a
     metric (Endres and Schindelin, ibid. 49(7), 2003).
     """
+    from scipy.spatial.distance import jensenshannon  # takes longer to import than all else that describe needs
+
     with np.errstate(invalid="ignore"):  # for equal shares, rounding may make the divergence negative
         return float(np.nan_to_num(jensenshannon(a, b, base=2)))
 
