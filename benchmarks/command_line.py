@@ -24,7 +24,7 @@ COMMANDS = {
     "ingest": (["ingest", "--source", "table", "log.csv"], "pipelines.ingest.ingest:ingest"),
     "prepare": (["prepare"], "pipelines.prepare.prepare:prepare"),
     "describe": (["describe"], "pipelines.reports.describe.describe_lake:describe_lake"),
-    "runs": (["runs", "tracking.uri=http://127.0.0.1:9"], "pipelines.lifecycle.tracking:Tracker.__init__"),
+    "runs": (["runs", "tracking.uri=http://127.0.0.1:9"], "pipelines.tracking:Tracker.__init__"),
     "a wrong setting": (["train", "model.histroy=3"], ""),
 }
 """Name → arguments, and the function that does the work; none: the command ends by itself."""

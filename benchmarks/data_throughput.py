@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import Measured, measure
-from pipelines.lifecycle.tracking import git_commit
+from pipelines.tracking import git_commit
 
 _EVENTS_A_USER = 277
 """Of the simulated log in its 28 days."""

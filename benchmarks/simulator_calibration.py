@@ -23,7 +23,6 @@ from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, HOUR_US, SECOND_US
 from fsvae.logs.checks import check_rows
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import jodie
-from pipelines.lifecycle.tracking import git_commit
 from pipelines.reports.describe.statistics import (
     RECENT,
     Histories,
@@ -35,6 +34,7 @@ from pipelines.reports.describe.statistics import (
     zipf_exponent,
 )
 from pipelines.simulation.simulate import SimulateConfig, simulate
+from pipelines.tracking import git_commit
 
 LASTFM = SimulateConfig(
     users=271,

@@ -29,9 +29,9 @@ from fsvae.models.module import TrainingModule
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
 from pipelines.lake.lake import Lake
-from pipelines.lifecycle.tracking import git_commit
 from pipelines.prepare.prepare import prepare
 from pipelines.simulation.simulate import simulate
+from pipelines.tracking import git_commit
 
 _ROUNDS = 5
 _BATCHES = 120

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fsvae import baselines as baselines
     from fsvae.data.dataset import Dataset as Dataset
+    from fsvae.estimator import FSVAE as FSVAE
+    from fsvae.estimator import load as load
     from fsvae.evaluation.evaluate import evaluate as evaluate
     from fsvae.logs.read_listens import read_listens as read_listens
     from fsvae.models.model_config import ModelConfig as ModelConfig
-    from fsvae.models.recommender import FSVAE as FSVAE
-    from fsvae.models.recommender import load as load
     from fsvae.models.train_config import TrainConfig as TrainConfig
     from fsvae.prepare.dataset_config import DatasetConfig as DatasetConfig
 
 _HOMES = {
     "Dataset": "fsvae.data.dataset",
     "DatasetConfig": "fsvae.prepare.dataset_config",
-    "FSVAE": "fsvae.models.recommender",
+    "FSVAE": "fsvae.estimator",
     "ModelConfig": "fsvae.models.model_config",
     "TrainConfig": "fsvae.models.train_config",
     "evaluate": "fsvae.evaluation.evaluate",
-    "load": "fsvae.models.recommender",
+    "load": "fsvae.estimator",
     "read_listens": "fsvae.logs.read_listens",
 }
 

@@ -17,8 +17,8 @@ from pipelines.prepare.prepare import prepare
 from pipelines.reports.latent.compute import track_labels
 from pipelines.reports.latent.latent_page import Section
 from pipelines.reports.plot import Plot
-from pipelines.reports.table import Table
 from pipelines.reports.words import count
+from pipelines.runtime.table import Table
 from pipelines.runtime.watch import Summary
 from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace

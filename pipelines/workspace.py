@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # each is imported where it is needed: a command waits for no
     from fsvae.data.dataset import Dataset
     from fsvae.storage import Folder
     from pipelines.lake.lake import Lake
-    from pipelines.lifecycle.tracking import Tracker
+    from pipelines.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Workspace:
     @cached_property
     def tracker(self) -> Tracker:
         """Return the MLflow store, opened on first use, as that takes seconds."""
-        from pipelines.lifecycle.tracking import Tracker
+        from pipelines.tracking import Tracker
 
         return Tracker(self.config.tracking, self.root)
 
@@ -74,7 +74,7 @@ class Workspace:
         Raises:
             UserError: no model has been trained here.
         """
-        from pipelines.lifecycle.tracking import STORE
+        from pipelines.tracking import STORE
 
         if not self.config.tracking.uri and not (self.root / STORE).exists():
             raise UserError(f"{self.root}: no trained model there. Train one: fsvae train{self.override}")

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 
 import fsvae
+from fsvae.baselines.registry import MODELS, Entry
 from fsvae.evaluation import metric_names, metrics
 from fsvae.evaluation.metric_names import RANKING, RankingMetric
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.logs import sources
 from fsvae.logs.source_config import SourceConfig
-from fsvae.registry import MODELS, Entry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r'```python title="([^"]+)"\n(.*?)```', PAGE, re.DOTALL))

@@ -25,8 +25,8 @@ from benchmarks.peers.listens import write_listens
 from fsvae.evaluation.metrics import ndcg, recall, reciprocal_rank
 from pipelines.config.compose import load_config
 from pipelines.ingest.ingest import ingest
-from pipelines.lifecycle.tracking import git_commit
 from pipelines.prepare.prepare import prepare
+from pipelines.tracking import git_commit
 from pipelines.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.listens import HISTORY
+from fsvae.baselines.registry import MODELS
 from fsvae.data.chunks import training_chunks
 from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
-from fsvae.registry import MODELS
 from pipelines.config.compose import load_config
 
 

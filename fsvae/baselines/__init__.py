@@ -1,4 +1,4 @@
-"""The baselines that FS-VAE is compared with, behind the same protocol. `fsvae.registry` names all models."""
+"""The baselines that FS-VAE is compared with, behind the same protocol. `fsvae.baselines.registry` names all models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     from importlib import import_module
 
-    from fsvae.registry import MODELS
+    from fsvae.baselines.registry import MODELS
 
     modules = {entry.path.split(":")[0]: None for entry in MODELS.values() if not entry.neural}
     for module in ("fsvae.baselines.neural", *modules):

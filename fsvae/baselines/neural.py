@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsvae.models.neural import NeuralRecommender
+from fsvae.baselines.neural_recommender import NeuralRecommender
 
 
 class LatentCross(NeuralRecommender):

@@ -13,12 +13,12 @@ import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
-from fsvae.data.dataset_files import find_dataset, shard_name
 from fsvae.data.listens import Listens
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.taste import DaySums
+from fsvae.prepare.dataset_files import find_dataset, shard_name
 from fsvae.storage import Folder, read_frame
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import polars as pl
 
-from fsvae.data.dataset_files import is_prepared, shard_name
 from fsvae.errors import UserError
 from fsvae.files import fingerprint, in_schema, write_parquet
 from fsvae.prepare.catalogue import catalogue, cuts
 from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.prepare.dataset_files import is_prepared, shard_name
 from fsvae.prepare.events import Day
 from fsvae.prepare.lake_files import LakeFiles
 from fsvae.prepare.listen_counts import DayCounts, DayTask, count_day

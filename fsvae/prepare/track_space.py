@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fsvae.data.dataset_files import shard_name
 from fsvae.errors import UserError
 from fsvae.features.alignment import align, in_order_of
 from fsvae.features.corpus import Corpus, PlaylistFiles, SequenceFiles, TrainingSessions
 from fsvae.features.imputed_vectors import ORIGINS, impute_vectors
 from fsvae.features.track2vec import train_track_vectors
 from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.prepare.dataset_files import shard_name
 from fsvae.prepare.lake_files import LakeFiles
 from fsvae.storage import Folder, read_frame
 

@@ -14,10 +14,10 @@ from pipelines.ablation.records import MatrixRecord
 from pipelines.ablation.run import Plan, delete_old_trials, plan_of, run_plan, write_plan
 from pipelines.ablation.variant import Ended, Trial
 from pipelines.ablation.variant_datasets import delete_old_datasets, variant_datasets
-from pipelines.reports.table import Table
 from pipelines.reports.words import count
 from pipelines.runtime.engine import Engine, engine_of
 from pipelines.runtime.locks import held
+from pipelines.runtime.table import Table
 from pipelines.runtime.watch import Summary, Watch
 from pipelines.workspace import Workspace
 

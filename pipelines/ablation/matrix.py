@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fsvae.errors import UserError, nearest
-from pipelines.ablation.ablation_config import AblationConfig
+from pipelines.config.ablation_config import AblationConfig
 from pipelines.config.compose import config_dir, key_of, load_config
 from pipelines.config.schema import Config
 

@@ -15,7 +15,7 @@ from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import ALL, MEANINGS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.verdicts import LOWER_IS_BETTER, MARKS, verdict
-from pipelines.reports.table import Table
+from pipelines.runtime.table import Table
 
 _HEADINGS = {**COLUMNS, **LIST_COLUMNS}
 _INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]

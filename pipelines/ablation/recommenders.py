@@ -10,12 +10,12 @@ from typing import Any
 
 from safetensors.torch import load_model, save
 
+from fsvae.baselines.registry import MODELS
 from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import Dataset
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
 from fsvae.recommender import Predictor, Recommender
-from fsvae.registry import MODELS
 from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.config.schema import Config

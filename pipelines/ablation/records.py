@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from pipelines.ablation.run import Plan
 from pipelines.ablation.variant import Trial
-from pipelines.lifecycle.tracking import PARENT, Tracker, git_commit
+from pipelines.tracking import PARENT, Tracker, git_commit
 
 _MATRIX, _TRIAL = "fsvae.matrix", "fsvae.trial"
 

@@ -16,9 +16,9 @@ from fsvae.storage import Folder
 from pipelines.ablation.matrix import Matrix
 from pipelines.ablation.recommenders import is_random
 from pipelines.ablation.variant import DONE, Ended, Trial, run_trial
-from pipelines.lifecycle.tracking import git_commit
 from pipelines.runtime.engine import Engine
 from pipelines.runtime.locks import held, is_held
+from pipelines.tracking import git_commit
 
 RECORD = "matrix.json"
 

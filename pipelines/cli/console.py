@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fsvae.progress import Stage
-from pipelines.reports.table import Table as Figures
+from pipelines.runtime.table import Table as Figures
 from pipelines.runtime.watch import Summary, Watch
 
 console = Console()

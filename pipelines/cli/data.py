@@ -100,7 +100,7 @@ def describe(
     from rich.console import Group
     from rich.text import Text
 
-    from fsvae.data.dataset_files import current_dataset
+    from fsvae.prepare.dataset_files import current_dataset
     from pipelines.cli.console import Terminal, console, drawn
     from pipelines.prepare.datasets import dataset_in_use
     from pipelines.reports.describe.describe_dataset import describe_dataset

@@ -121,7 +121,7 @@ def runs(overrides: Overrides = None) -> None:
     workspace = workspace_of(overrides).trained()
     from fsvae.evaluation.metric_names import over_all
     from pipelines.cli.console import Terminal
-    from pipelines.reports.table import Table
+    from pipelines.runtime.table import Table
 
     config = workspace.config
     metric = config.promote.metric

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fsvae.errors import UserError, nearest
 from fsvae.limits import validated
 from fsvae.logs.source_config import SOURCES
-from pipelines.ablation.ablation_config import AblationConfig
+from pipelines.config.ablation_config import AblationConfig
 from pipelines.config.schema import Config
 
 _OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")

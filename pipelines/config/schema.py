@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from fsvae.baselines.registry import MODELS, BaselinesConfig
 from fsvae.limits import Distinct, OneOf, Seed
 from fsvae.logs.source_config import SourceConfig
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
 from fsvae.prepare.dataset_config import DatasetConfig
-from fsvae.registry import MODELS, BaselinesConfig
-from pipelines.ablation.ablation_config import AblationConfig
-from pipelines.lifecycle.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
+from pipelines.config.ablation_config import AblationConfig
+from pipelines.config.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
 from pipelines.runtime.engine import EngineConfig
 from pipelines.simulation.simulate_config import SimulateConfig
 from serving.serve_config import ServeConfig

@@ -22,11 +22,11 @@ from fsvae.features.clock import utc_text
 from fsvae.models.predict import NetworkPredictor
 from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
-from pipelines.lifecycle.lifecycle_config import EvaluateConfig
-from pipelines.lifecycle.tracking import Tracker
+from pipelines.config.lifecycle_config import EvaluateConfig
 from pipelines.lifecycle.train import Run
-from pipelines.reports.table import Table
+from pipelines.runtime.table import Table
 from pipelines.runtime.watch import Summary
+from pipelines.tracking import Tracker
 
 _FACTS = "evaluation.json"
 

@@ -8,10 +8,10 @@ from fsvae.bundle import load_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.metric_names import over_all
+from pipelines.config.lifecycle_config import PromoteConfig
 from pipelines.lifecycle.evaluate import evaluate_bundle
-from pipelines.lifecycle.lifecycle_config import PromoteConfig
-from pipelines.lifecycle.tracking import Tracker
 from pipelines.runtime.watch import Summary
+from pipelines.tracking import Tracker
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US, utc_text
 from fsvae.online_recommender import Answer, OnlineRecommender, RecentListen
 from fsvae.schema import EARLIEST, LATEST
-from pipelines.reports.table import Table
 from pipelines.reports.words import count
+from pipelines.runtime.table import Table
 from pipelines.runtime.watch import Summary
 from pipelines.workspace import Workspace
 

@@ -22,10 +22,10 @@ from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import check_targets, fit, untrained
 from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
-from pipelines.lifecycle.tracking import Tracker, git_commit
 from pipelines.reports.words import count
 from pipelines.runtime.locks import held
 from pipelines.runtime.watch import Summary
+from pipelines.tracking import Tracker, git_commit
 
 _NAMED = 5
 """Number of runs that the message on an unknown run names."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fsvae.data.dataset import Dataset, open_dataset
-from fsvae.data.dataset_files import current_dataset, find_dataset, is_prepared
+from fsvae.prepare.dataset_files import current_dataset, find_dataset, is_prepared
 from fsvae.storage import Folder
 from pipelines.runtime.locks import in_use, unused
 

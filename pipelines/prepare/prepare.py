@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fsvae.data.dataset_files import current_dataset, is_prepared
 from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.prepare.dataset_files import current_dataset, is_prepared
 from fsvae.prepare.make_dataset import DatasetJob, make_dataset
 from fsvae.progress import Stage
 from fsvae.schema import SCHEMA_VERSION

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fsvae.progress import Stage
 
 if TYPE_CHECKING:
-    from pipelines.reports.table import Table
+    from pipelines.runtime.table import Table
 
 
 class Summary:

@@ -14,6 +14,7 @@ import torch
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, random_histories, unit_vectors
 
 import fsvae
+from fsvae.baselines.registry import MODELS
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.protocol import evaluate_model
@@ -25,7 +26,6 @@ from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
 from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.recommender import Recommender
-from fsvae.registry import MODELS
 from fsvae.requests import request_of_listener, requests_of_users, time_us
 
 TRACKS = 7

@@ -13,7 +13,7 @@ from notebook_helpers import heard_last, show
 from fsvae.data.dataset import Dataset
 from pipelines.reports.latent.latent_page import Section
 from pipelines.reports.plot import Plot
-from pipelines.reports.table import Table
+from pipelines.runtime.table import Table
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fsvae.data.dataset import PERIODS
-from fsvae.data.dataset_files import shard_name
+from fsvae.prepare.dataset_files import shard_name
 from fsvae.progress import Done
 from fsvae.schema import KINDS
 from fsvae.storage import Folder, read_frame

@@ -10,8 +10,8 @@ from fsvae.schema import KINDS
 from pipelines.reports.describe.description import Description, Ints, Log
 from pipelines.reports.describe.drift import Drift
 from pipelines.reports.describe.statistics import zipf_exponent
-from pipelines.reports.table import Table
 from pipelines.reports.words import NONE, decimal, percent
+from pipelines.runtime.table import Table
 
 LOGS_SHOWN = 10
 

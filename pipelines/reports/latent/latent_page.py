@@ -12,8 +12,8 @@ from pipelines.reports.latent import latent_plots, latent_tables, map_plots
 from pipelines.reports.latent.figures import DRIFT_DAYS, NEAREST_STATES, LatentFigures
 from pipelines.reports.page import page
 from pipelines.reports.plot import Plot
-from pipelines.reports.table import Table
 from pipelines.reports.words import count, decimal, percent
+from pipelines.runtime.table import Table
 
 
 @dataclass(frozen=True)

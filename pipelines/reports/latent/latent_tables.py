@@ -9,8 +9,8 @@ from fsvae.features.clock import utc_text
 from fsvae.latent.maps import NO_TASTE, Clusters
 from fsvae.latent.paths import Path
 from pipelines.reports.latent.figures import ANOMALIES_SHOWN, LATEST, LEAST, LatentFigures
-from pipelines.reports.table import Table
 from pipelines.reports.words import NONE, count
+from pipelines.runtime.table import Table
 
 
 def cluster_tables(what: LatentFigures) -> list[Table]:

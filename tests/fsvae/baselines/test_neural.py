@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tiny_dataset import FIRST_DAY, HOUR_US, History, dataset_of, pattern, random_histories, unit_vectors
 
 import fsvae
+from fsvae.baselines.registry import MODELS
 from fsvae.baselines.sequence import SequenceNetwork
 from fsvae.data.chunks import Batcher, ChunkBatch, training_chunks
 from fsvae.data.dataset import Dataset
@@ -23,7 +24,6 @@ from fsvae.models.base import Network
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import fit
-from fsvae.registry import MODELS
 
 FOREVER = np.iinfo(np.int64).max
 SMALL: dict[str, dict[str, Any]] = {

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from tiny_dataset import FIRST_DAY, History, dataset_of, random_histories, unit_vectors
 
+from fsvae.baselines.registry import MODELS
 from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.recommender import Recommender
-from fsvae.registry import MODELS
 
 BASELINES = [name for name, entry in MODELS.items() if not entry.neural]
 TRACKS, OUTSIDE = 9, 2

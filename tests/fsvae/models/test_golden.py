@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
 
+from fsvae.baselines.registry import MODELS
 from fsvae.baselines.settings import NoSettings
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import Dataset
@@ -18,7 +19,6 @@ from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import OptimiserConfig
-from fsvae.registry import MODELS
 from fsvae.results_version import RESULTS_VERSION
 from pipelines.config.compose import load_config
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from small_matrix import SMALL
 
+from fsvae.baselines.registry import MODELS, BaselinesConfig
 from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import Dataset
-from fsvae.registry import MODELS, BaselinesConfig
 from pipelines.ablation.recommenders import is_random, made_of, make_recommender
 from pipelines.config.compose import config_dir, load_config
 

@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 
 import pipelines.config.compose
+from fsvae.baselines.registry import MODELS
 from fsvae.errors import UserError
 from fsvae.logs.source_config import SOURCES
 from fsvae.logs.sources import READERS
-from fsvae.registry import MODELS
 from pipelines.config.compose import config_dir, load_config
 from pipelines.config.help import commented_yaml, field_docstrings
 from pipelines.config.schema import Config

@@ -30,13 +30,13 @@ from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
 from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.recommender import Recommender
+from pipelines.config.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import evaluate, evaluate_bundle
-from pipelines.lifecycle.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
 from pipelines.lifecycle.promote import promote
-from pipelines.lifecycle.tracking import Tracker
 from pipelines.lifecycle.train import Run, train
 from pipelines.prepare.prepare import prepare
+from pipelines.tracking import Tracker
 
 MODEL = ModelConfig(
     **{**PLAIN, "softmax_weight": 5.0},

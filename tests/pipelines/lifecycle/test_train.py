@@ -26,9 +26,9 @@ from fsvae.errors import UserError
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
 from fsvae.results_version import RESULTS_VERSION
-from pipelines.lifecycle.lifecycle_config import TrackingConfig
-from pipelines.lifecycle.tracking import Tracker, git_commit
+from pipelines.config.lifecycle_config import TrackingConfig
 from pipelines.lifecycle.train import Run, is_trained, open_run, run_name, train
+from pipelines.tracking import Tracker, git_commit
 
 SEED = 3
 MODEL = ModelConfig(
@@ -197,7 +197,7 @@ import sys
 from pathlib import Path
 
 from fsvae.data.dataset import open_dataset
-from pipelines.lifecycle.tracking import Tracker, TrackingConfig
+from pipelines.tracking import Tracker, TrackingConfig
 from pipelines.lifecycle.train import train
 from test_train import MODEL, SEED, TRAIN
 

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from whole_page import assert_whole
 
 import pipelines.reports.describe.describe_lake as describing
-from fsvae.data.dataset_files import find_dataset
 from fsvae.errors import UserError
 from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.logs.source_config import SourceConfig
 from fsvae.prepare.dataset_config import DatasetConfig
+from fsvae.prepare.dataset_files import find_dataset
 from fsvae.storage import Folder
 from pipelines.cli.main import app
 from pipelines.ingest.ingest import ingest

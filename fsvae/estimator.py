@@ -13,11 +13,11 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from fsvae.baselines.neural_recommender import NeuralRecommender
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.neural import NeuralRecommender
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
 from fsvae.online_recommender import Answer as OnlineAnswer

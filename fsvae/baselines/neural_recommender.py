@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fsvae.baselines.registry import MODELS
 from fsvae.data.dataset import Dataset
 from fsvae.files import fingerprint
 from fsvae.models.base import Network
@@ -15,7 +16,6 @@ from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import fit, untrained
 from fsvae.recommender import Predictions, Recommender
-from fsvae.registry import MODELS
 from fsvae.results_version import RESULTS_VERSION
 
 
@@ -23,7 +23,7 @@ class NeuralRecommender(Recommender):
     """A network that is trained when it is fitted."""
 
     kind: ClassVar[str]
-    """Name in `fsvae.registry.MODELS`."""
+    """Name in `fsvae.baselines.registry.MODELS`."""
     _predictor: NetworkPredictor
 
     def __init__(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fsvae.errors import UserError
-from pipelines.lifecycle.lifecycle_config import TrackingConfig
+from pipelines.config.lifecycle_config import TrackingConfig
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -216,7 +216,7 @@ class Tracker:
 
 def git_commit() -> str:
     """Return the commit of the code, marked where files differ from it, or ``unknown`` outside a checkout."""
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parent
     if not (here.parent / ".git").exists():
         return "unknown"
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
