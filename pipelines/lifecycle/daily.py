@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from pipelines.ingest.ingest import ingest
 from pipelines.lifecycle.evaluate import evaluate
 from pipelines.lifecycle.promote import Verdict, promote
-from pipelines.lifecycle.train import train
+from pipelines.lifecycle.train import is_trained, train
 from pipelines.prepare.datasets import open_in_use
 from pipelines.prepare.prepare import prepare
 from pipelines.runtime.engine import engine_of
@@ -44,6 +44,8 @@ def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
         watch.show(prepared)
         dataset, tracker = open_in_use(prepared.folder), workspace.tracker
         what = (dataset, config.model, config.train, config.seed, workspace.runs)
+        if is_trained(*what):
+            watch.note("train", "trained before")
         run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed)
         watch.show(run)
         watch.show(evaluate(run, dataset, config.evaluate, tracker, config.baselines.aggregate_sequence))
