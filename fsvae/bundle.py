@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from fsvae.data.dataset import Dataset, list_matrix
+from fsvae.data.listens import in_runs, offsets_of
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
@@ -62,6 +63,10 @@ class Bundle:
     def track_ids(self) -> list[str]:
         """Return the ids of the tracks with a vector in order of track index."""
         return self.tracks["track_id"].to_list()
+
+    def __contains__(self, user_id: object) -> bool:
+        """Return whether the bundle knows a user."""
+        return user_id in self._users
 
     @property
     def user_ids(self) -> list[str]:
@@ -141,9 +146,10 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
     listens, recent = dataset.listens, dataset.recent
     first, last = listens.offsets[:-1], listens.offsets[1:] - 1
     day_offsets = np.searchsorted(recent.user_G, np.arange(len(dataset.user_ids) + 1))
-    track_offsets = _offsets(recent.listens)[day_offsets]
+    track_offsets = offsets_of(recent.listens)[day_offsets]
     # A user's recent days hold the last of the user's listens.
-    recent_track = listens.track[_ends(listens.offsets, np.diff(track_offsets))]
+    n_recent = np.diff(track_offsets)
+    recent_track = listens.track[in_runs(listens.offsets[1:] - n_recent, n_recent)]
     pl.DataFrame(
         {
             "user_id": dataset.user_ids,
@@ -178,16 +184,6 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
         )
         + "\n"
     )
-
-
-def _offsets(lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the begins of consecutive runs, and the end of the last one."""
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-
-
-def _ends(offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the indices of the last `counts` elements of each run, run after run."""
-    return np.arange(counts.sum()) + np.repeat(offsets[1:] - np.cumsum(counts), counts)
 
 
 def _narrow(counts: NDArray[np.int32]) -> NDArray[Any]:
@@ -237,10 +233,10 @@ def load_bundle(path: Path) -> Bundle:
         _first_listen_day=users["first_listen_day"].to_numpy(),
         _recent=recent,
         _recent_track=_flat(users["recent_track"]),
-        _recent_offsets=_offsets(recent.listens),
+        _recent_offsets=offsets_of(recent.listens),
         _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
         _rings=Rings(
-            offsets=_offsets(users["ring_track"].list.len().to_numpy()),
+            offsets=offsets_of(users["ring_track"].list.len().to_numpy()),
             track=_flat(users["ring_track"]).astype(np.int64),
             features=_flat(users["ring_features"]).reshape(-1, len(LISTEN_FEATURES)),
         ),

@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from fsvae.baselines.neural_recommender import NeuralRecommender
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
-from fsvae.errors import UserError
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
-from fsvae.online_recommender import Answer as OnlineAnswer
 from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.recommender import Answer
-from fsvae.requests import Time, listed, time_us
+from fsvae.requests import Time, check_known, listed
 
 
 class FSVAE(NeuralRecommender):
@@ -92,8 +90,7 @@ class FSVAE(NeuralRecommender):
         self._files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         self._bundle = bundle
         self._predictor = NetworkPredictor(bundle.model)
-        for made_of_another in ("_endpoint", "_index"):
-            self.__dict__.pop(made_of_another, None)
+        self.__dict__.pop("_endpoint", None)  # one of an earlier fit
 
     @property
     def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32], int]:
@@ -102,6 +99,10 @@ class FSVAE(NeuralRecommender):
     @property
     def _last_listen_at(self) -> int:
         return self._bundle.last_listen_at
+
+    @cached_property
+    def _endpoint(self) -> OnlineRecommender:
+        return OnlineRecommender(self._bundle)
 
     def embed_users(self, users: Sequence[str], at: Time | None = None) -> pd.DataFrame:
         """Return the latent of users, the mean of q(z | s, x) (paper, section 3).
@@ -116,9 +117,10 @@ class FSVAE(NeuralRecommender):
         Raises:
             UserError: a user is not known, or has listens after `at`.
         """
-        time = self._last_listen_at + 1_000_000 if at is None else time_us(at)
+        time = self._time(at)
         users = listed(users, "users")
-        means = [self._endpoint.embedding(user, time) for user in self._known(users)]
+        check_known(users, self._bundle)
+        means = [self._endpoint.embedding(user, time) for user in users]
         latent = np.stack(means) if means else np.zeros((0, self._bundle.model.config.latent_dim), dtype=np.float32)
         columns = [f"z{dimension}" for dimension in range(latent.shape[1])]
         return pd.DataFrame(latent, index=pd.Index(users, name="user_id"), columns=columns)
@@ -128,29 +130,12 @@ class FSVAE(NeuralRecommender):
         return self._bundle.learned_until(period)
 
     def _answers(self, users: Sequence[str], k: int, at: int) -> list[Answer]:
-        return [self._indexed(self._endpoint.next_tracks(user, [], k, at)) for user in self._known(users)]
+        check_known(users, self._bundle)
+        return [self._endpoint.best(user, [], k, at) for user in users]
 
     def _answer_to_listener(self, tracks: list[str], played_at: NDArray[np.int64], k: int, at: int) -> Answer:
         heard = [RecentListen(track, then) for track, then in zip(tracks, played_at.tolist(), strict=True)]
-        return self._indexed(self._endpoint.next_tracks(None, heard, k, at))
-
-    @cached_property
-    def _endpoint(self) -> OnlineRecommender:
-        return OnlineRecommender(self._bundle, approximate_from=len(self._bundle.tracks) + 1)
-
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {track_id: index for index, track_id in enumerate(self._bundle.track_ids)}
-
-    def _indexed(self, answer: OnlineAnswer) -> Answer:
-        best = np.array([self._index[track.track_id] for track in answer.tracks], dtype=np.int64)
-        return best, np.array([track.score for track in answer.tracks], dtype=np.float32)
-
-    def _known(self, users: Sequence[str]) -> Sequence[str]:
-        for user in users:
-            if self._bundle.last_played_at(user) is None:
-                raise UserError(f"{user!r} is not a user of the dataset: next_tracks(recent) is for new listeners.")
-        return users
+        return self._endpoint.best(None, heard, k, at)
 
 
 def load(bundle: str | Path) -> FSVAE:

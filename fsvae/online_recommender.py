@@ -69,7 +69,7 @@ def check_servable(bundle: Bundle) -> None:
 class OnlineRecommender:
     """Answers single requests from a bundle."""
 
-    def __init__(self, bundle: Bundle, approximate_from: int) -> None:
+    def __init__(self, bundle: Bundle, approximate_from: int | None = None) -> None:
         """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`.
 
         Raises:
@@ -113,10 +113,7 @@ class OnlineRecommender:
             UserError: the user's stored history goes beyond the time of the request; earlier states are not stored.
         """
         prediction, known, used, unknown = self._predict(user_id, recent, at)
-        if self._tracks is not None:
-            best, scores = self._tracks.nearest(prediction.query_ND[0].numpy(), k)
-        else:  # every track has a probability, so none is skipped
-            best, scores = highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
+        best, scores = self._search(prediction, k)
         spread = prediction.posterior.log_variance
         return Answer(
             tracks=[
@@ -130,6 +127,17 @@ class OnlineRecommender:
         )
 
     @torch.inference_mode()
+    def best(
+        self, user_id: str | None, recent: list[RecentListen], k: int, at: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the indices and the scores of the tracks that `next_tracks` recommends, best first.
+
+        Raises:
+            UserError: the user's stored history goes beyond the time of the request.
+        """
+        return self._search(self._predict(user_id, recent, at)[0], k)
+
+    @torch.inference_mode()
     def embedding(self, user_id: str, at: int) -> NDArray[np.float32]:
         """Return the mean of a user's latent at a time [us], [Z].
 
@@ -138,6 +146,12 @@ class OnlineRecommender:
         """
         mean: NDArray[np.float32] = self._predict(user_id, [], at)[0].posterior.mean[0].numpy()
         return mean
+
+    def _search(self, prediction: Prediction, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if self._tracks is not None:
+            return self._tracks.nearest(prediction.query_ND[0].numpy(), k)
+        # Every track has a probability, so none is skipped.
+        return highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
 
     def _predict(
         self, user_id: str | None, recent: list[RecentListen], at: int

@@ -136,7 +136,7 @@ class Recommender(ABC):
         Raises:
             UserError: a user is not in the dataset, or has listens after `at`.
         """
-        time = self._last_listen_at + _SECOND_US if at is None else time_us(at)
+        time = self._time(at)
         users = listed(users, "users")
         answers = self._answers(users, _number(k), time)
         found = [self._frame(*answer).assign(user_id=user) for user, answer in zip(users, answers, strict=True)]
@@ -157,7 +157,7 @@ class Recommender(ABC):
         Raises:
             UserError: `recent` lacks a column, is not in order of time, or goes beyond `at`.
         """
-        time = self._last_listen_at + _SECOND_US if at is None else time_us(at)
+        time = self._time(at)
         return self._frame(*self._answer_to_listener(*recent_listens(recent, time), _number(k), time))
 
     def similar_tracks(self, track: str, k: int = 10) -> pd.DataFrame:
@@ -171,7 +171,7 @@ class Recommender(ABC):
         if track not in ids:
             raise UserError(f"There is no vector of track {track!r}." + nearest(track, ids))
         index = ids.index(track)
-        best, scores = _nearest(vectors[:n_catalogue], vectors[index], _number(k) + 1)
+        best, scores = TrackIndex(vectors[:n_catalogue]).nearest(vectors[index], _number(k) + 1)
         others = best != index
         return self._frame(best[others][:k], scores[others][:k])
 
@@ -179,6 +179,10 @@ class Recommender(ABC):
     def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32], int]:
         """Return the tracks (DATASET_TRACKS), the vectors [V, D] of the first of them, and the catalogue's size."""
         return self._dataset.tracks, self._dataset.vectors, self._dataset.n_catalogue
+
+    def _time(self, at: Time | None) -> int:
+        """Return the time [us] of a request, by default a second after the last listen that the model knows."""
+        return self._last_listen_at + _SECOND_US if at is None else time_us(at)
 
     @property
     def _last_listen_at(self) -> int:
@@ -196,14 +200,14 @@ class Recommender(ABC):
     def _best(self, asked: Dataset, k: int, at: int) -> list[Answer]:
         """Return the best tracks for the last listen of each user of a dataset, which is at a time [us]."""
         last = asked.listens.offsets[1:] - 1
-        catalogue = asked.vectors[: asked.n_catalogue]
+        catalogue = TrackIndex(asked.vectors[: asked.n_catalogue])
         found: dict[int, Answer] = {}
         for part in self.predict(asked, at, at + 1):
             for row in np.flatnonzero(np.isin(part.targets, last)):
                 if part.scores is not None:
                     answer = highest(part.scores[row if len(part.scores) > 1 else 0], k)
                 else:
-                    answer = _nearest(catalogue, (part.vectors if part.queries is None else part.queries)[row], k)
+                    answer = catalogue.nearest((part.vectors if part.queries is None else part.queries)[row], k)
                 found[int(part.targets[row])] = answer
         return [found[target] for target in last.tolist()]
 
@@ -224,7 +228,3 @@ def _number(k: int) -> int:
     if k < 0:
         raise UserError(f"k={k}: the number of tracks is 0 or more.")
     return k
-
-
-def _nearest(vectors: NDArray[np.float32], query: NDArray[np.float32], k: int) -> Answer:
-    return TrackIndex(vectors, approximate_from=len(vectors) + 1).nearest(query, k)

@@ -5,7 +5,7 @@ So a model's recommendations are the predictions that would be evaluated if the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fsvae.data.dataset import Dataset, Snapshots
-from fsvae.data.listens import Listens
+from fsvae.data.listens import Listens, in_runs, offsets_of
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.habits import habits, snapshot_days
@@ -59,6 +59,17 @@ def listed(ids: Sequence[str], name: str) -> list[str]:
     return list(ids)
 
 
+def check_known(user_ids: Sequence[str], known: Container[str]) -> None:
+    """Refuse users that a model does not know.
+
+    Raises:
+        UserError: one is not among the known ones.
+    """
+    for user_id in user_ids:
+        if user_id not in known:
+            raise UserError(f"{user_id!r} is not a user of the dataset: next_tracks(recent) is for new listeners.")
+
+
 def recent_listens(recent: Sequence[str] | pd.DataFrame | pl.DataFrame, at: int) -> tuple[list[str], NDArray[np.int64]]:
     """Return the tracks and the times [us] of recent listens.
 
@@ -90,8 +101,7 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
         UserError: a user is not in the dataset, or has listens after `at`, which recommendations must not use.
     """
     index = {user_id: user for user, user_id in enumerate(dataset.user_ids)}
-    if unknown := [user_id for user_id in user_ids if user_id not in index]:
-        raise UserError(f"{unknown[0]!r} is not a user of the dataset: next_tracks(recent) is for new listeners.")
+    check_known(user_ids, index)
     user_R = np.array([index[user_id] for user_id in user_ids], dtype=np.int64)
     listens, snapshots = dataset.listens, dataset.snapshots
     n_R = np.diff(listens.offsets)[user_R]
@@ -105,7 +115,7 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
     day = at // DAY_US
     first_S = np.searchsorted(snapshots.user, user_R)
     n_S = np.searchsorted(snapshots.user, user_R + 1) - first_S
-    row_S = _flat(first_S, n_S)
+    row_S = in_runs(first_S, n_S)
     user_S, day_S = np.repeat(np.arange(len(user_R)), n_S), snapshots.day[row_S]
     kept = day_S <= day
     lacking = np.setdiff1d(np.arange(len(user_R)), user_S[day_S == day])
@@ -139,15 +149,9 @@ def request_of_listener(dataset: Dataset, tracks: Sequence[str], played_at: NDAr
     return _dataset(dataset, [""], asked, user_S, day_S, habits(events, user_S, day_S))
 
 
-def _flat(first: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return n consecutive numbers from each first one on, run after run."""
-    return np.arange(n.sum()) + np.repeat(first - np.cumsum(n) + n, n)
-
-
 def _taken(listens: Listens, user_R: NDArray[np.int64], n_R: NDArray[np.int64]) -> Listens:
-    flat = _flat(listens.offsets[user_R], n_R)
-    offsets = np.concatenate([[0], np.cumsum(n_R)])
-    return Listens(offsets, listens.track[flat], listens.played_at[flat], listens.played_fraction[flat])
+    flat = in_runs(listens.offsets[user_R], n_R)
+    return Listens(offsets_of(n_R), listens.track[flat], listens.played_at[flat], listens.played_fraction[flat])
 
 
 def _with_requests(listens: Listens, track: int, at: int) -> Listens:

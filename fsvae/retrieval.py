@@ -16,7 +16,7 @@ _HNSW_BREADTH = 128
 class TrackIndex:
     """An index that finds the tracks nearest to a query; with unit vectors, cosine, L2 and dot product agree."""
 
-    def __init__(self, vectors: NDArray[np.float32], approximate_from: int) -> None:
+    def __init__(self, vectors: NDArray[np.float32], approximate_from: int | None = None) -> None:
         """Index [C, D] unit vectors: exact search, or HNSW (Malkov and Yashunin, 2018) from a number of tracks on.
 
         Raises:
@@ -24,7 +24,7 @@ class TrackIndex:
         """
         self._vectors = vectors
         self._graph: Any = None
-        if len(vectors) >= approximate_from:
+        if approximate_from is not None and len(vectors) >= approximate_from:
             try:
                 import faiss
             except ImportError as error:

@@ -13,7 +13,7 @@ import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
-from fsvae.data.listens import Listens
+from fsvae.data.listens import Listens, offsets_of
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
@@ -214,7 +214,7 @@ def open_dataset(where: str | Path | Folder) -> Dataset:
 
     lengths = sequences["track_index"].list.len().to_numpy()
     listens = Listens(
-        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+        offsets=offsets_of(lengths),
         track=sequences["track_index"].explode().to_numpy().astype(np.int32),
         played_at=sequences["played_at"].explode().dt.timestamp("us").to_numpy().astype(np.int64),
         played_fraction=sequences["played_fraction"].explode().to_numpy().astype(np.float32),

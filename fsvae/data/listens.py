@@ -11,6 +11,21 @@ from numpy.typing import NDArray
 from fsvae.features.sessions import previous_times
 
 
+def offsets_of(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the begin of each of some runs, one directly after the other, and the end of the last one, [runs + 1]."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def in_runs(begin: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of all elements of some runs, run after run, [sum of lengths].
+
+    Args:
+        begin: [runs] place of each run's first element.
+        lengths: [runs] number of elements of each.
+    """
+    return np.arange(lengths.sum()) + np.repeat(begin - np.cumsum(lengths) + lengths, lengths)
+
+
 @dataclass(frozen=True)
 class Listens:
     """The listens of U users, user after user, each in order of time."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor, evaluation_chunks
 from fsvae.data.dataset import Dataset
+from fsvae.data.listens import in_runs, offsets_of
 from fsvae.features.fast import listen_features
 from fsvae.models.base import Network
 from fsvae.models.encoders import State
@@ -87,10 +88,9 @@ def _rings(dataset: Dataset, begin: NDArray[np.int64]) -> Rings:
     """Return each user's listens from the `begin`-th on."""
     listens = dataset.listens
     sizes = np.diff(listens.offsets) - begin
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    flat = np.arange(offsets[-1]) + np.repeat(listens.offsets[:-1] + begin - offsets[:-1], sizes)
+    flat = in_runs(listens.offsets[:-1] + begin, sizes)
     return Rings(
-        offsets,
+        offsets_of(sizes),
         listens.track[flat].astype(np.int64),
         listen_features(listens.played_at[flat], listens.previous_at[flat], listens.played_fraction[flat]),
     )
