@@ -20,12 +20,10 @@ def train(overrides: Overrides = None) -> None:
     workspace = workspace_of(overrides)
     dataset, config = workspace.dataset(), workspace.config
     from pipelines.cli.console import Terminal
-    from pipelines.lifecycle.train import is_trained, train
+    from pipelines.lifecycle.train import train
 
     terminal = Terminal()
     what = (dataset, config.model, config.train, config.seed, workspace.runs)
-    if is_trained(*what):
-        terminal.note("train", "trained before")
     run = train(*what, workspace.tracker, terminal.epoch, terminal.interactive, terminal.resumed)
     terminal.show(run)
     champion, here = workspace.tracker.champion(), workspace.override

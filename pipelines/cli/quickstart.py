@@ -17,12 +17,7 @@ from fsvae.data.dataset import Dataset
 from pipelines.cli.activate import activation
 from pipelines.cli.console import Terminal, console
 from pipelines.ingest.ingest import ingest
-from pipelines.lifecycle.evaluate import evaluate
-from pipelines.lifecycle.promote import promote
-from pipelines.lifecycle.train import is_trained, train
-from pipelines.prepare.datasets import open_in_use
-from pipelines.prepare.prepare import prepare
-from pipelines.runtime.engine import engine_of
+from pipelines.lifecycle.learn import learn
 from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace
 from serving.app import ask, wait
@@ -41,22 +36,12 @@ def quickstart(
         keep_serving: leave the endpoint up until Ctrl-C.
     """
     began = time.perf_counter()
-    terminal, config, tracker = Terminal(), workspace.config, workspace.tracker
+    terminal, config = Terminal(), workspace.config
     with terminal.progress("simulate") as told:
         terminal.show(simulate(config.simulate, workspace.raw, told))
     with terminal.progress("ingest") as told:
         terminal.show(ingest(workspace.lake(), config.source, told))
-    with terminal.progress("prepare") as told, engine_of(config.engine) as engine:
-        prepared = prepare(workspace.lake(), config.dataset, config.seed, workspace.datasets, told, engine)
-    terminal.show(prepared)
-    dataset = open_in_use(prepared.folder)
-    what = (dataset, config.model, config.train, config.seed, workspace.runs)
-    if is_trained(*what):
-        terminal.note("train", "trained before")
-    run = train(*what, tracker, terminal.epoch, terminal.interactive, terminal.resumed)
-    terminal.show(run)
-    terminal.show(evaluate(run, dataset, config.evaluate, tracker, config.baselines.aggregate_sequence))
-    terminal.show(promote(tracker, run.version, dataset, config.promote))
+    dataset, run, _ = learn(workspace, config.dataset, terminal)
     with serving(workspace) as url:
         question = question_of(dataset)
         answer = ask(url, question)

@@ -6,12 +6,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from pipelines.ingest.ingest import ingest
-from pipelines.lifecycle.evaluate import evaluate
-from pipelines.lifecycle.promote import Verdict, promote
-from pipelines.lifecycle.train import is_trained, train
-from pipelines.prepare.datasets import open_in_use
-from pipelines.prepare.prepare import prepare
-from pipelines.runtime.engine import engine_of
+from pipelines.lifecycle.learn import learn
+from pipelines.lifecycle.promote import Verdict
 from pipelines.runtime.locks import held
 from pipelines.runtime.watch import Watch
 from pipelines.workspace import Workspace
@@ -36,19 +32,6 @@ def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
     with held(workspace.root, "daily run"):
         with watch.progress("ingest") as told:
             watch.show(ingest(workspace.lake(), config.source, told))
-        lake = workspace.lake()
-        if day.isoformat() not in lake.manifest.days:
+        if day.isoformat() not in workspace.lake().manifest.days:
             watch.warn(f"no listens on {day} in the lake: did the logs arrive?")
-        with watch.progress("prepare") as told, engine_of(config.engine) as engine:
-            prepared = prepare(lake, dataset_config, config.seed, workspace.datasets, told, engine)
-        watch.show(prepared)
-        dataset, tracker = open_in_use(prepared.folder), workspace.tracker
-        what = (dataset, config.model, config.train, config.seed, workspace.runs)
-        if is_trained(*what):
-            watch.note("train", "trained before")
-        run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed)
-        watch.show(run)
-        watch.show(evaluate(run, dataset, config.evaluate, tracker, config.baselines.aggregate_sequence))
-        verdict = promote(tracker, run.version, dataset, config.promote)
-        watch.show(verdict)
-        return verdict
+        return learn(workspace, dataset_config, watch)[2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ class Run(Summary):
     epochs: int
     version: int
     """Version of the registered model."""
-
+    reused: bool = field(default=False, compare=False)
+    """Whether it was finished before."""
     verb = "train"
 
     def lines(self) -> list[str]:
-        """Return the time of training, and the path of the run."""
-        return [f"{count(self.epochs, 'epoch')}; registered as version {self.version} → {self.bundle}"]
+        """Return the number of epochs, the version and the path of the bundle."""
+        before = ["trained before"] if self.reused else []
+        return [*before, f"{count(self.epochs, 'epoch')}; registered as version {self.version} → {self.bundle}"]
 
     @property
     def bundle(self) -> Path:
@@ -87,8 +89,8 @@ def train(
     made_of = _made_of(dataset, model_config, config, seed)
     folder = runs / fingerprint(made_of)
     with held(folder, "training of this very run"):
-        result = folder / "run.json"
-        if not result.exists():
+        reused = (folder / "run.json").exists()
+        if not reused:
             check_targets(dataset)  # before the run is recorded
             run_id = _run_id(folder, tracker, dataset, made_of)
             model = untrained(FSVAENetwork, dataset, model_config, seed)
@@ -109,7 +111,7 @@ def train(
         elif tracker.version_of((run := open_run(runs, folder.name)).run_id) is None:
             _record(folder, tracker, _run_id(folder, tracker, dataset, made_of), run.epochs)
         Folder.at(runs).write_json("latest.json", {"run": folder.name})
-        return open_run(runs, folder.name)
+        return replace(open_run(runs, folder.name), reused=reused)
 
 
 def is_trained(dataset: Dataset, model_config: ModelConfig, config: TrainConfig, seed: int, runs: Path) -> bool:

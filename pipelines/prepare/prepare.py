@@ -11,14 +11,14 @@ from pathlib import Path
 
 from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.prepare.dataset_files import current_dataset, is_prepared
-from fsvae.prepare.make_dataset import DatasetJob, make_dataset
+from fsvae.prepare.make_dataset import DatasetJob, in_this_process, make_dataset
 from fsvae.progress import Stage
 from fsvae.schema import SCHEMA_VERSION
 from fsvae.storage import Folder
 from pipelines.lake.lake import Lake
 from pipelines.prepare.datasets import make_current
 from pipelines.prepare.prepared import Prepared
-from pipelines.runtime.engine import Engine, LocalEngine
+from pipelines.runtime.engine import Engine
 from pipelines.runtime.locks import held
 
 
@@ -46,7 +46,8 @@ def prepare(
     """
     began = time.perf_counter()
     folder = Folder.at(datasets)
-    job = DatasetJob.of(lake, config, seed, folder, run=(engine or LocalEngine(workers=1)).map, progress=progress)
+    run = engine.map if engine else in_this_process
+    job = DatasetJob.of(lake, config, seed, folder, run=run, progress=progress)
     with held(folder, "prepare"):
         made, reused = make_dataset(job, _continued(job) if config.continue_space else "")
         make_current(folder, made.name, config.keep)

@@ -176,7 +176,7 @@ def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
 def test_the_snapshot_of_any_day_is_made_of_all_events_before_it(
     small_lake: Lake, small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    """From each user's last active day on, within the dataset and behind it, to the bit."""
+    """Snapshots from each user's last active day on, within the dataset and behind it, equal to the bit."""
     save_bundle(tmp_path, random_model(small_dataset, small_config()), small_dataset, {})
     bundle = load_bundle(tmp_path)
     codes = EventCodes()

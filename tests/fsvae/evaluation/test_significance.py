@@ -92,7 +92,7 @@ def test_the_interval_is_scipys() -> None:
 
 
 def test_95_percent_is_95_percent() -> None:
-    """Of 200 simulated logs, the interval holds the true difference in nearly 95 of 100; by targets in far fewer."""
+    """200 simulated logs: the interval holds the true difference in nearly 95 %; drawn by targets, in far fewer."""
     by_users, by_targets = 0, 0
     for seed in range(200):
         user, difference = unequal_users(60, seed)

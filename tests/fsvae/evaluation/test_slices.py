@@ -75,7 +75,7 @@ def test_tracks_are_in_thirds_of_the_training_listens() -> None:
 
 
 def test_equally_popular_tracks_are_in_the_same_third() -> None:
-    """Of 9 training listens, 4 are to track 0 and 1 each to five others: more than a third lies before all five."""
+    """4 of 9 training listens are to track 0, 1 each to five others: more than a third lies before all five."""
     plays = [(0, when(0))] * 4 + [(track, when(1)) for track in range(1, 6)]
     listened = [(track, when(3)) for track in range(6)]
     found = names(dataset_of({"a": plays + listened}, unit_vectors(6, 2), when(2), when(3)), "tracks")

@@ -28,7 +28,7 @@ def test_principal_axes_of_four_points() -> None:
 
 
 def test_the_unit_is_the_distance_of_two_random_states() -> None:
-    """Of two states drawn from {0, 2}, half are 2 apart: the root mean square is sqrt(2)."""
+    """Half of all pairs of states drawn from {0, 2} are 2 apart: the root mean square is sqrt(2)."""
     assert Space.of(states_of([[0.0], [2.0]])).unit == pytest.approx(np.sqrt(2))
 
 

@@ -112,8 +112,9 @@ def test_a_finished_run_is_returned_without_training_it_again(
 
     before = written()
     again = Told()
-    assert train(small_dataset, MODEL, TRAIN, SEED, workdir / "runs", tracker, again, show_progress=False) == run
-    assert again.epochs == []
+    found = train(small_dataset, MODEL, TRAIN, SEED, workdir / "runs", tracker, again, show_progress=False)
+    assert found == run and found.reused and found.lines()[0] == "trained before"
+    assert again.epochs == [] and not run.reused
     assert written() == before
     assert open_run(workdir / "runs") == run == open_run(workdir / "runs", run.folder.name)
 
