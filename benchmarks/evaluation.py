@@ -33,7 +33,7 @@ from fsvae.features.clock import DAY_US
 from fsvae.features.habits import Past
 from fsvae.features.recent_days import RecentDays
 from fsvae.features.taste import DaySums
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 from pipelines.tracking import git_commit
 
 _USERS, _TARGETS, _TRACKS, _DIM = 2_000, 10_000, 60_000, 80

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
+from fsvae.features.clock import PAUSE_US
 from fsvae.models.fsvae import Prediction
 from fsvae.models.online_state import new_user, predict, update
-from fsvae.requests import PAUSE_US
 from fsvae.retrieval import TrackIndex, highest
 
 

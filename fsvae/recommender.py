@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
+from fsvae.features.clock import SECOND_US
+from fsvae.predictions import Predictions
 from fsvae.requests import (
     Time,
     listed,
@@ -27,36 +29,6 @@ Answer = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Track indices, best first, and their scores."""
 
 _EMPTY = pd.DataFrame(columns=["user_id", "track_id", "score", "rank", "title", "artist"])
-_SECOND_US = 1_000_000
-
-
-class Predictions(NamedTuple):
-    """Predictions for some target positions of a dataset."""
-
-    targets: NDArray[np.int64]
-    """[N] flat positions."""
-    vectors: NDArray[np.float32]
-    """[N, D] predicted points of the track space, from which distances are measured."""
-    queries: NDArray[np.float32] | None = None
-    """[N, D] points whose nearest tracks are recommended; None: `vectors`."""
-    scores: NDArray[np.float32] | None = None
-    """[N, C] or [1, C] scores of the catalogue; None: the model ranks by nearness to a point."""
-    uncertainty: NDArray[np.float32] | None = None
-    """[N] uncertainty of each prediction, in a unit of the model's own; larger is less sure."""
-
-
-class Predictor(Protocol):
-    """A model that can be evaluated."""
-
-    name: str
-
-    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
-        """Predict every listen in [begin_us, end_us), in one pass over each history.
-
-        A prediction uses only listens before its target in the order (played_at, position in the source), and the
-        time of the request.
-        """
-        ...
 
 
 class Recommender(ABC):
@@ -182,7 +154,7 @@ class Recommender(ABC):
 
     def _time(self, at: Time | None) -> int:
         """Return the time [us] of a request, by default a second after the last listen that the model knows."""
-        return self._last_listen_at + _SECOND_US if at is None else time_us(at)
+        return self._last_listen_at + SECOND_US if at is None else time_us(at)
 
     @property
     def _last_listen_at(self) -> int:

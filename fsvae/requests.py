@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens, in_runs, offsets_of
 from fsvae.errors import UserError
-from fsvae.features.clock import DAY_US
+from fsvae.features.clock import DAY_US, PAUSE_US
 from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.recent_days import RecentDays
 from fsvae.features.slow import HABITS, Events
@@ -27,9 +27,6 @@ from fsvae.schema import EARLIEST, LATEST
 
 Time: TypeAlias = str | datetime | pd.Timestamp
 """Point in time; without a time zone it is UTC."""
-
-PAUSE_US = 210 * 1_000_000
-"""Assumed time between the begins of recent listens without times: 3.5 minutes [us]."""
 
 
 def time_us(time: Time) -> int:

@@ -11,7 +11,8 @@ from fsvae.baselines.history import blocks
 from fsvae.baselines.popularity import popular_point
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
 from fsvae.data.dataset import Dataset
-from fsvae.recommender import Predictions, Recommender
+from fsvae.predictions import Predictions
+from fsvae.recommender import Recommender
 
 _ROWS_AT_ONCE = 2048
 

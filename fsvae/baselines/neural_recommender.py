@@ -15,7 +15,8 @@ from fsvae.models.base import Network
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
 from fsvae.models.trainer import fit, untrained
-from fsvae.recommender import Predictions, Recommender
+from fsvae.predictions import Predictions
+from fsvae.recommender import Recommender
 from fsvae.results_version import RESULTS_VERSION
 
 

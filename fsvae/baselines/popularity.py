@@ -12,7 +12,8 @@ from fsvae.baselines.settings import NoSettings, RecentPopularityConfig
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import train_counts
 from fsvae.features.clock import DAY_US
-from fsvae.recommender import Predictions, Recommender
+from fsvae.predictions import Predictions
+from fsvae.recommender import Recommender
 
 
 def popular_point(dataset: Dataset) -> NDArray[np.float32]:

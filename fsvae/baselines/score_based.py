@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from fsvae.baselines.history import Occurrences, blocks
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import train_counts
-from fsvae.recommender import Predictions, Recommender
+from fsvae.predictions import Predictions
+from fsvae.recommender import Recommender
 
 POPULARITY_SHARE = 1e-3
 """Popularity's share of a prediction. On the validation period of #nowplaying, where most counts are 1, it lifts

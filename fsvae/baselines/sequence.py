@@ -21,7 +21,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.models.base import Network, distances
 from fsvae.models.decoders import Decoder
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 
 
 class SequenceNetwork(Network):

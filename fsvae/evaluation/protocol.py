@@ -14,7 +14,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import LIST_LENGTH, diversity, novelty, self_information, top_k
 from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
 from fsvae.evaluation.result import EvaluationResult, listens_checksum
-from fsvae.recommender import Predictions, Predictor
+from fsvae.predictions import Predictions, Predictor
 
 _SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32 scores
 

@@ -10,6 +10,9 @@ DAY_US = 24 * HOUR_US
 EPOCH_WEEKDAY = 3
 """Weekday of 1970-01-01, a Thursday; Monday is 0."""
 
+PAUSE_US = 210 * SECOND_US
+"""Assumed time between the begins of recent listens without times: 3.5 minutes [us]."""
+
 
 def utc_text(time_us: int, form: str = "%Y-%m-%d %H:%M") -> str:
     """Return a time as text, in UTC."""

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.dataset import Dataset
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 
 
 class Network(nn.Module, ABC):

@@ -33,7 +33,7 @@ from fsvae.models.posterior import Latent, Posterior
 from fsvae.models.prior import Prior, SlowPrior
 from fsvae.models.shuffled import shuffled_states
 from fsvae.models.slow_moments import slow_moments
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 
 
 class Prediction(NamedTuple):

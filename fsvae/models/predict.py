@@ -18,13 +18,13 @@ from fsvae.models.base import Network
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.online_state import Ring
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 
 _CHUNKS = 64
 
 
 class NetworkPredictor:
-    """A trained network as a `fsvae.recommender.Predictor`; each listen is run through it at most twice."""
+    """A trained network as a `fsvae.predictions.Predictor`; each listen is run through it at most twice."""
 
     def __init__(self, network: Network) -> None:
         """Wrap a trained network."""

@@ -77,7 +77,7 @@ def ablate(matrix: Matrix, workspace: Workspace, watch: Watch) -> Report | None:
             watch.table(_overview(plan))
             record = MatrixRecord(workspace.tracker, plan)
             with record.running():
-                left = len([trial for trial in plan.to_run if not trial.stored.done])
+                left = len(plan.left)
                 failed, ended_early = _run_what_is_left(plan, engine, record, watch)
                 found = None
                 if any(trial.stored.done for trial in plan.trials[matrix.reference]):
@@ -107,7 +107,7 @@ def _run_what_is_left(
 ) -> tuple[list[str], UserError | None]:
     """Run the missing trials of a matrix; return the variants that failed, and the error that ended it early."""
     record.log()
-    left = [trial for trial in plan.to_run if not trial.stored.done]
+    left = len(plan.left)
     names = {trial.name: variant for variant, trials in reversed(plan.trials.items()) for trial in trials}
     failed: list[str] = []
     ended_trials = 0
@@ -116,7 +116,7 @@ def _run_what_is_left(
         def on_end(trial: Trial, ended: Ended) -> None:
             nonlocal ended_trials
             ended_trials += 1
-            told(f"{ended_trials} of {len(left)}", ended_trials / len(left))
+            told(f"{ended_trials} of {left}", ended_trials / left)
             watch.note("", _line(names[trial.name], trial, ended))
             if ended.error:
                 failed.append(names[trial.name])

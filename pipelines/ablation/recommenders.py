@@ -15,7 +15,8 @@ from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import Dataset
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.trainer import fit, untrained
-from fsvae.recommender import Predictor, Recommender
+from fsvae.predictions import Predictor
+from fsvae.recommender import Recommender
 from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.config.schema import Config

@@ -40,6 +40,11 @@ class Plan:
         ordered = (trials[place] for place in range(longest) for trials in self.trials.values() if place < len(trials))
         return list({trial.name: trial for trial in ordered}.values())
 
+    @property
+    def left(self) -> list[Trial]:
+        """Return the trials that are not done at the moment, in the order of `to_run`."""
+        return [trial for trial in self.to_run if not trial.stored.done]
+
 
 def plan_of(matrix: Matrix, datasets: dict[str, Folder], variants: Path, matrices: Path) -> Plan:
     """Return the plan of a matrix.
@@ -128,6 +133,6 @@ def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
 
 def run_plan(plan: Plan, engine: Engine, on_end: Callable[[Trial, Ended], None]) -> None:
     """Run the missing trials of a matrix; `on_end` is called in this process as soon as a trial has ended."""
-    waiting = [trial for trial in plan.to_run if not trial.stored.done]
+    waiting = plan.left
     for place, ended in engine.as_they_come(run_trial, waiting):
         on_end(waiting[place], ended)

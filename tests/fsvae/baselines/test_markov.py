@@ -10,7 +10,7 @@ from fsvae.baselines import MarkovBlended, MarkovGlobal
 from fsvae.baselines.score_based import ScoreBasedBaseline
 from fsvae.baselines.settings import MarkovConfig, NoSettings
 from fsvae.data.dataset import Dataset
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 
 
 def predicted(model: ScoreBasedBaseline, data: Dataset) -> Predictions:

@@ -18,7 +18,7 @@ from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.metrics_table import markdown
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
-from fsvae.recommender import Predictions
+from fsvae.predictions import Predictions
 
 TRAIN_UNTIL, VALIDATION_UNTIL = (FIRST_DAY + 2) * DAY_US, (FIRST_DAY + 4) * DAY_US
 VECTORS = np.eye(3, dtype=np.float32)

@@ -52,3 +52,10 @@ def test_prepare_needs_gensim_and_no_more(tmp_path: Path) -> None:
     imported(tmp_path, "ingest", "--source", "table", "log.csv")
     settings = ("dataset.min_count=1", "dataset.track2vec.epochs=1", "engine.workers=1")
     assert imported(tmp_path, "prepare", *settings) & set(HEAVY) <= {"gensim"}
+
+
+@pytest.mark.parametrize("module", ["fsvae.online_recommender", "fsvae.models.trainer", "fsvae.evaluation.protocol"])
+def test_serving_training_and_evaluation_need_no_pandas(module: str) -> None:
+    """Only the notebook's interface does."""
+    code = f"import sys, {module}; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,40 @@
+"""The predictions of a model, and what the evaluation asks of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsvae.data.dataset import Dataset
+
+
+class Predictions(NamedTuple):
+    """Predictions for some target positions of a dataset."""
+
+    targets: NDArray[np.int64]
+    """[N] flat positions."""
+    vectors: NDArray[np.float32]
+    """[N, D] predicted points of the track space, from which distances are measured."""
+    queries: NDArray[np.float32] | None = None
+    """[N, D] points whose nearest tracks are recommended; None: `vectors`."""
+    scores: NDArray[np.float32] | None = None
+    """[N, C] or [1, C] scores of the catalogue; None: the model ranks by nearness to a point."""
+    uncertainty: NDArray[np.float32] | None = None
+    """[N] uncertainty of each prediction, in a unit of the model's own; larger is less sure."""
+
+
+class Predictor(Protocol):
+    """A model that can be evaluated."""
+
+    name: str
+
+    def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
+        """Predict every listen in [begin_us, end_us), in one pass over each history.
+
+        A prediction uses only listens before its target in the order (played_at, position in the source), and the
+        time of the request.
+        """
+        ...
