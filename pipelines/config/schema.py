@@ -13,7 +13,7 @@ from fsvae.models.train_config import TrainConfig
 from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.config.ablation_config import AblationConfig
 from pipelines.config.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
-from pipelines.runtime.engine import EngineConfig
+from pipelines.runtime.engine_config import EngineConfig
 from pipelines.simulation.simulate_config import SimulateConfig
 from serving.serve_config import ServeConfig
 

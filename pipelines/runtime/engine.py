@@ -13,30 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from typing import Annotated, Protocol, TypeVar
-
-from annotated_types import Interval
+from typing import Protocol, TypeVar
 
 from fsvae.errors import UserError
-from fsvae.limits import OneOf, check
+from fsvae.limits import check
 from fsvae.progress import Done
+from pipelines.runtime.engine_config import EngineConfig
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass
-class EngineConfig:
-    """Settings of the engine that runs the pieces of a job."""
-
-    name: Annotated[str, OneOf(("local", "ray"))] = "local"
-    """Kind of engine: local (processes of this machine), or ray (a Ray cluster; all nodes see lake and datasets)."""
-    workers: Annotated[int, Interval(ge=0, le=10_000)] = 0
-    """Number of processes of the local engine; 0: one for each core."""
-    address: str = ""
-    """Address of the Ray cluster; empty: that of RAY_ADDRESS, or else one is started on this machine."""
 
 
 class Engine(Protocol):

@@ -20,7 +20,8 @@ from fsvae.features.track2vec_config import Track2VecConfig
 from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.lake.lake import Lake
 from pipelines.prepare.prepare import prepare
-from pipelines.runtime.engine import Engine, EngineConfig, LocalEngine, RayEngine, engine_of
+from pipelines.runtime.engine import Engine, LocalEngine, RayEngine, engine_of
+from pipelines.runtime.engine_config import EngineConfig
 
 CONFIG = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=1))
 PARTS = 16
