@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
 from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
 from fsvae.features.taste import DaySums
+from fsvae.memory.shared import SharedTables, read_tables, write_tables
+from fsvae.memory.supports import remember
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.online_state import UserState
-from fsvae.models.predict import Rings, user_states
+from fsvae.models.online_state import NOTHING, Heard, UserState
+from fsvae.models.predict import user_states
 from fsvae.schema import SCHEMA_VERSION
 
 _FEATURES = {
@@ -43,7 +46,7 @@ class Bundle:
 
     model: FSVAENetwork
     tracks: pl.DataFrame
-    """All tracks with a vector (`schema.DATASET_TRACKS`), in order of track index; the catalogue comes first."""
+    """All tracks (`schema.DATASET_TRACKS`), by track index: the catalogue, others with a vector, all others."""
     info: dict[str, Any]
     """Settings and origin of the model, as `bundle.json` holds them."""
     _users: dict[str, int]
@@ -55,13 +58,16 @@ class Bundle:
     _recent_track: NDArray[np.int32]
     _recent_offsets: NDArray[np.int64]
     _states: NDArray[np.float32]
-    _rings: Rings
+    _heard: list[Heard]
+    """Memory of each user; empty for a model without one."""
+    shared: SharedTables | None
+    """Everybody's counts at the end of the dataset; None for a model without a memory."""
     _snapshots: dict[int, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
     """Row of a user → the day asked for last, and the slow snapshot as of it: requests of one day share it."""
 
     @property
     def track_ids(self) -> list[str]:
-        """Return the ids of the tracks with a vector in order of track index."""
+        """Return the ids of all tracks in order of track index."""
         return self.tracks["track_id"].to_list()
 
     def __contains__(self, user_id: object) -> bool:
@@ -94,7 +100,8 @@ class Bundle:
         states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
         last = int(self._last_played_at[row])
         current, following = (states[0], states[1]), (states[2], states[3])
-        state = UserState(int(self._n_listens[row]), last, current, following, self._rings.of(row))
+        heard = self._heard[row] if self._heard else NOTHING
+        state = UserState(int(self._n_listens[row]), last, current, following, heard)
         day = at // DAY_US
         if day <= last // DAY_US:
             return state, self._slow_last_day[row].copy()
@@ -118,7 +125,7 @@ class Bundle:
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """Return the vectors of the tracks, [V, D]."""
+        """Return the vectors of the first V tracks, [V, D]."""
         return self.model.tracks[:-1].numpy()
 
     def view(self, dataset: Dataset) -> Dataset:
@@ -138,7 +145,7 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
     path.mkdir(parents=True, exist_ok=True)
     model = model.cpu().eval()
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path / "model.safetensors")
-    dataset.tracks[: len(dataset.vectors)].write_parquet(path / "tracks.parquet")
+    dataset.tracks.write_parquet(path / "tracks.parquet")
 
     states = user_states(model, dataset)
     parts = [*states.current, *states.following]  # each [layers, U, H]
@@ -161,10 +168,10 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
             "recent_counts": _lists(day_offsets * len(RECENT_COUNTS), _narrow(recent.counts_GC).ravel()),
             "recent_track": _lists(track_offsets, recent_track),
             "states": flat,
-            "ring_track": _lists(states.rings.offsets, states.rings.track.astype(np.int32)),
-            "ring_features": _lists(states.rings.offsets * len(LISTEN_FEATURES), states.rings.features.ravel()),
         }
     ).write_parquet(path / "users.parquet")
+    if model.has_memory:
+        _save_memory(path, dataset)
     (path / "bundle.json").write_text(
         json.dumps(
             info
@@ -184,6 +191,32 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
         )
         + "\n"
     )
+
+
+def _save_memory(path: Path, dataset: Dataset) -> None:
+    """Write what each user has heard, and everybody's counts, both after all listens."""
+    listens, end = dataset.listens, int(dataset.listens.played_at.max()) + 1
+    remembered = remember(dataset, [end])
+    write_tables(path / "memory.npz", remembered.tables[-1][1])
+    sums = remembered.records_U.reshape(len(dataset.user_ids), -1)
+    pl.DataFrame(
+        {
+            "track": _lists(listens.offsets, listens.track),
+            "played_at_us": _lists(listens.offsets, listens.played_at),
+            "records": sums,
+        }
+    ).write_parquet(path / "heard.parquet")
+
+
+def _load_memory(path: Path) -> list[Heard]:
+    table = pl.read_parquet(path / "heard.parquet")
+    offsets = offsets_of(table["track"].list.len().to_numpy())
+    track, played_at = _flat(table["track"]), _flat(table["played_at_us"])
+    records = table["records"].to_numpy().reshape(len(table), *NOTHING.records.shape)
+    return [
+        Heard(track[begin:end], played_at[begin:end], sums)
+        for (begin, end), sums in zip(pairwise(offsets), records, strict=True)
+    ]
 
 
 def _narrow(counts: NDArray[np.int32]) -> NDArray[Any]:
@@ -210,7 +243,12 @@ def load_bundle(path: Path) -> Bundle:
     try:
         config = ModelConfig(**info["model"])
         model = FSVAENetwork(
-            config, weights["tracks"][:-1], weights["slow.mean"], weights["slow.std"], info["n_catalogue"]
+            config,
+            weights["tracks"][:-1],
+            weights["slow.mean"],
+            weights["slow.std"],
+            info["n_catalogue"],
+           
         )
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
@@ -235,11 +273,8 @@ def load_bundle(path: Path) -> Bundle:
         _recent_track=_flat(users["recent_track"]),
         _recent_offsets=offsets_of(recent.listens),
         _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
-        _rings=Rings(
-            offsets=offsets_of(users["ring_track"].list.len().to_numpy()),
-            track=_flat(users["ring_track"]).astype(np.int64),
-            features=_flat(users["ring_features"]).reshape(-1, len(LISTEN_FEATURES)),
-        ),
+        _heard=_load_memory(path) if model.has_memory else [],
+        shared=read_tables(path / "memory.npz") if model.has_memory else None,
     )
 
 

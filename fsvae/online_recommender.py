@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
 from fsvae.features.clock import PAUSE_US
+from fsvae.memory.rows import MemoryRows
 from fsvae.models.fsvae import Prediction
 from fsvae.models.online_state import new_user, predict, update
 from fsvae.retrieval import TrackIndex, highest
@@ -34,7 +35,7 @@ class RecommendedTrack:
 
     track_id: str
     score: float
-    """Cosine similarity of the track and the query, from -1 to 1; its probability for a model with a repeat head."""
+    """Cosine similarity of the track and the query, from -1 to 1; its probability for a model with a memory."""
     title: str | None
     artist: str | None
 
@@ -48,7 +49,7 @@ class Answer:
     recent_used: int
     """Number of recent listens that the prediction read, without those that the user's stored history covers."""
     unknown_tracks: list[str]
-    """Ids among the recent listens without a vector; they count as listens, but carry no taste."""
+    """Ids among the recent listens that the model does not know; they count as listens, but carry no taste."""
     uncertainty: float | None
     """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
 
@@ -78,10 +79,9 @@ class OnlineRecommender:
         check_servable(bundle)
         self._bundle = bundle
         self._model = bundle.model
-        self._table = bundle.model.search_table.detach()
         self._tracks: TrackIndex | None = None
-        if bundle.model.repeat_head is None:
-            self._tracks = TrackIndex(self._table.numpy(), approximate_from)
+        if not bundle.model.has_memory:
+            self._tracks = TrackIndex(bundle.model.search_table.detach().numpy(), approximate_from)
         self._track_ids = bundle.track_ids
         self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
         self._titles = bundle.tracks["title"].to_list()
@@ -112,8 +112,8 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request; earlier states are not stored.
         """
-        prediction, known, used, unknown = self._predict(user_id, recent, at)
-        best, scores = self._search(prediction, k)
+        prediction, rows, known, used, unknown = self._predict(user_id, recent, at)
+        best, scores = self._search(prediction, rows, k)
         spread = prediction.posterior.log_variance
         return Answer(
             tracks=[
@@ -135,7 +135,8 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request.
         """
-        return self._search(self._predict(user_id, recent, at)[0], k)
+        prediction, rows, *_ = self._predict(user_id, recent, at)
+        return self._search(prediction, rows, k)
 
     @torch.inference_mode()
     def embedding(self, user_id: str, at: int) -> NDArray[np.float32]:
@@ -147,16 +148,18 @@ class OnlineRecommender:
         mean: NDArray[np.float32] = self._predict(user_id, [], at)[0].posterior.mean[0].numpy()
         return mean
 
-    def _search(self, prediction: Prediction, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _search(
+        self, prediction: Prediction, rows: MemoryRows | None, k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if self._tracks is not None:
             return self._tracks.nearest(prediction.query_ND[0].numpy(), k)
         # Every track has a probability, so none is skipped.
-        return highest(self._model.scores(prediction, self._table)[0].exp().numpy(), k)
+        return highest(self._model.scores(prediction, rows)[0][0].numpy(), k)
 
     def _predict(
         self, user_id: str | None, recent: list[RecentListen], at: int
-    ) -> tuple[Prediction, bool, int, list[str]]:
-        """Return the prediction, whether the user is known, the number of recent listens read, and unknown tracks."""
+    ) -> tuple[Prediction, MemoryRows | None, bool, int, list[str]]:
+        """Return the prediction, its rows, whether the user is known, the number of recent listens, unknown tracks."""
         known = self._bundle.user(user_id, at) if user_id is not None else None
         state, slow = known if known is not None else (new_user(self._model), None)
         covered = state.last_played_at
@@ -172,12 +175,13 @@ class OnlineRecommender:
             if track == len(self._track_ids):
                 unknown.append(listen.track_id)
             if listen.played_at is None or played_at > covered:
-                state = update(self._model, state, track, played_at, listen.played_fraction)
+                state = update(self._model, state, track, played_at, listen.played_fraction, self._bundle.shared)
                 used += 1
         slow_encoding = torch.zeros(1, self._model.config.slow_dim)
         if slow is not None:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
-        return predict(self._model, state, slow_encoding, at), known is not None, used, unknown
+        prediction, rows = predict(self._model, state, slow_encoding, at, self._bundle.shared)
+        return prediction, rows, known is not None, used, unknown
 
 
 def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The smallest FS-VAE that tests begin with: no softmax, no repeat head."""
+"""The smallest FS-VAE that tests begin with: no softmax, no memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ PLAIN: dict[str, Any] = {
     "softmax_weight": 0.0,
     "track_table": "frozen",
     "fast_layers": 2,
-    "repeat_head": False,
+    "slow_memory": False,
+    "fast_memory": False,
+    "shared_memory": False,
     "slow_dropout": 0.1,
 }

@@ -51,7 +51,7 @@ class Occurrences:
 def tracks_before(listens: Listens, steps: int) -> NDArray[np.int64]:
     """Return the track that the same user heard `steps` listens before each listen, or NO_KEY, [N]."""
     before = np.full(len(listens), NO_KEY, dtype=np.int64)
-    before[steps:] = listens.track[: len(listens) - steps]
+    before[steps:] = listens.track[: max(len(listens) - steps, 0)]
     return np.where(listens.n_before >= steps, before, NO_KEY)
 
 

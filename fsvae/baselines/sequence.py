@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from fsvae.baselines.settings import SequenceConfig
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.dataset import Dataset
+from fsvae.memory.rows import MemoryRows
 from fsvae.models.base import Network, distances
 from fsvae.models.decoders import Decoder
 from fsvae.models.losses import GaussianLikelihood, TrackSoftmax
@@ -86,7 +87,7 @@ class SequenceNetwork(Network):
         return {name: figure_N.mean() for name, figure_N in figures.items()}
 
     @torch.inference_mode()
-    def predictions(self, batch: ChunkBatch) -> Predictions:
+    def predictions(self, batch: ChunkBatch, rows: MemoryRows | None = None) -> Predictions:
         """Return the expected vectors of a batch's targets and the queries that rank the catalogue."""
         y_ND, query_ND = self(batch)
         return Predictions(

@@ -93,4 +93,4 @@ def _some_targets(batch: ChunkBatch, most: int) -> Iterator[ChunkBatch]:
         return
     order_BT = batch.target_BT.flatten().cumsum(0).view_as(batch.target_BT) - 1
     for first in range(0, targets, most):
-        yield batch._replace(target_BT=batch.target_BT & (order_BT >= first) & (order_BT < first + most))
+        yield batch.of_targets((order_BT >= first) & (order_BT < first + most))

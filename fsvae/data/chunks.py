@@ -20,6 +20,7 @@ from torch import Tensor
 from fsvae.data.dataset import Dataset
 from fsvae.data.listens import Listens
 from fsvae.features.fast import listen_features, request_features
+from fsvae.memory.supports import Supports
 
 
 class ChunkBatch(NamedTuple):
@@ -39,6 +40,13 @@ class ChunkBatch(NamedTuple):
     """bool: positions to predict."""
     listen_BT: Tensor
     """int64 flat position in the dataset."""
+    memory: Supports | None = None
+    """What the memory held before each target, in row-major order of target_BT; None for networks without one."""
+
+    def of_targets(self, chosen_BT: Tensor) -> ChunkBatch:
+        """Return the batch with only the chosen ones of its targets."""
+        memory = None if self.memory is None else self.memory.at(chosen_BT[self.target_BT])
+        return self._replace(target_BT=self.target_BT & chosen_BT, memory=memory)
 
 
 @dataclass(frozen=True)
@@ -95,17 +103,21 @@ def _listens_before(listens: Listens, at_us: int) -> NDArray[np.int64]:
 class Batcher:
     """Gathers chunks of a dataset into batches."""
 
-    def __init__(self, dataset: Dataset, chunks: Chunks, catalogue_targets_only: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, chunks: Chunks, catalogue_targets_only: bool, memory: Supports | None = None
+    ) -> None:
         """Take the dataset and its chunks.
 
         Args:
             dataset: the listens and snapshots.
             chunks: how they are cut.
             catalogue_targets_only: leave out targets without a vector (training needs one).
+            memory: what the memory held before each listen of the dataset.
         """
         self.dataset = dataset
         self.chunks = chunks
         self._catalogue_targets_only = catalogue_targets_only
+        self._memory = memory
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -131,4 +143,5 @@ class Batcher:
             slow_index_BT=torch.from_numpy(slow_index.reshape(flat.shape)),
             target_BT=torch.from_numpy(target),
             listen_BT=torch.from_numpy(flat),
+            memory=None if self._memory is None else self._memory.at(torch.from_numpy(flat[target])),
         )

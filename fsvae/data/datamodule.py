@@ -11,21 +11,42 @@ from torch.utils.data import DataLoader
 from fsvae.data.batches import ShuffledBatches, ordered_batches
 from fsvae.data.chunks import Batcher, ChunkBatch, evaluation_chunks, training_chunks
 from fsvae.data.dataset import Dataset
+from fsvae.memory.supports import Supports
 
 
 class ChunkDataModule(pl.LightningDataModule):
     """Batches of anchored chunks; each item of the loaders is one `ChunkBatch`."""
 
-    def __init__(self, dataset: Dataset, history: int, batch_listens: int, seed: int, num_workers: int = 0) -> None:
-        """Cut the dataset; `history` is the model's L, `batch_listens` the approximate listens of a batch."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        history: int,
+        batch_listens: int,
+        seed: int,
+        num_workers: int = 0,
+        memory: Supports | None = None,
+    ) -> None:
+        """Cut the dataset.
+
+        Args:
+            dataset: the dataset.
+            history: the model's L.
+            batch_listens: approximate number of listens of a batch.
+            seed: seed of the order.
+            num_workers: processes that gather batches.
+            memory: what the memory held before each listen; with it, listens outside the catalogue are targets too.
+        """
         super().__init__()
         self._batch_listens = batch_listens
         self._seed = seed
         self._num_workers = num_workers
         until = dataset.period("train")[1]
-        self.training = Batcher(dataset, training_chunks(dataset.listens, until, history), catalogue_targets_only=True)
+        training = training_chunks(dataset.listens, until, history)
         validation = evaluation_chunks(dataset.listens, *dataset.period("validation"), history)
-        self.validation = Batcher(dataset, validation, catalogue_targets_only=True)
+        self.training, self.validation = (
+            Batcher(dataset, chunks, catalogue_targets_only=memory is None, memory=memory)
+            for chunks in (training, validation)
+        )
 
     def train_dataloader(self) -> DataLoader[ChunkBatch]:
         """Return the shuffled training chunks."""

@@ -40,13 +40,12 @@ def reconstruction_errors(
     """Return the reconstruction errors of the listens in [begin_us, end_us), in one pass over the histories."""
     chunks = evaluation_chunks(dataset.listens, begin_us, end_us, model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=True)
-    table_CD = model.search_table
     positions, nll = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     finished, of = 0, int((chunks.length - chunks.first_target).sum())
-    for batch in one_pass(batcher, n_scored=len(table_CD) if model.likelihood is None else 0):
+    for batch in one_pass(batcher, n_scored=len(model.search_table) if model.likelihood is None else 0):
         target_N = batch.track_BT[batch.target_BT]
         positions.append(batch.listen_BT[batch.target_BT].numpy())
-        nll.append(_reconstruction_error(model, model(batch), target_N, table_CD).numpy().astype(np.float64))
+        nll.append(_reconstruction_error(model, model(batch), target_N).numpy().astype(np.float64))
         finished += len(target_N)
         done(finished, of)
     at = np.concatenate(positions)
@@ -54,16 +53,12 @@ def reconstruction_errors(
     return ReconstructionErrors(at[order], np.concatenate(nll)[order])
 
 
-def _reconstruction_error(model: FSVAENetwork, prediction: Prediction, target_N: Tensor, table_CD: Tensor) -> Tensor:
+def _reconstruction_error(model: FSVAENetwork, prediction: Prediction, target_N: Tensor) -> Tensor:
     """Return -log p(y | z) of each target, [N]."""
     if model.likelihood is not None:
         nll_N: Tensor = model.likelihood(prediction.y_ND, model.tracks[target_N])
         return nll_N
-    assert model.softmax is not None, "without a likelihood of vectors there is one of tracks"
-    scores_NC = model.scores(prediction, table_CD)
-    if prediction.repeat is None:  # cosines; of a mixture they are log probabilities
-        scores_NC = (model.softmax.log_scale.exp() * scores_NC).log_softmax(dim=-1)
-    return -scores_NC.gather(1, target_N[:, None])[:, 0]
+    return -model.log_softmax(prediction).gather(1, target_N[:, None])[:, 0]
 
 
 @dataclass(frozen=True)

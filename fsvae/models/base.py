@@ -11,6 +11,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.dataset import Dataset
+from fsvae.memory.rows import MemoryRows
 from fsvae.predictions import Predictions
 
 
@@ -55,8 +56,8 @@ class Network(nn.Module, ABC):
 
     @property
     def search_table(self) -> Tensor:
-        """Return the unit vectors in which a query is searched, [C, D]: the catalogue's, frozen or finetuned."""
-        return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
+        """Return the unit vectors in which a query is searched, [V, D]: frozen or finetuned."""
+        return self.tracks[:-1] if self.table is None else normalize(self.table[:-1], dim=-1)
 
     def heard(self, track: Tensor) -> Tensor:
         """Return the inputs of tracks [...]: their row, and whether they are outside the catalogue, [..., D + 1]."""
@@ -68,6 +69,11 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def history(self) -> int:
         """Return L: a state sees between L and 2 L of the latest listens."""
+
+    @property
+    def has_memory(self) -> bool:
+        """Return whether batches need what the memory held (`ChunkBatch.memory`), and predictions its rows."""
+        return False
 
     @property
     def criterion(self) -> str:
@@ -85,11 +91,14 @@ class Network(nn.Module, ABC):
     @property
     def n_scored(self) -> int:
         """Return the number of tracks that `predictions` scores; 0 where queries are searched in the track space."""
-        return 0 if self.table is None else self.n_catalogue
+        return 0 if self.table is None else len(self.tracks) - 1
 
     @abstractmethod
-    def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the predictions at the targets of a batch, in row-major order of target_BT, without gradients."""
+    def predictions(self, batch: ChunkBatch, rows: MemoryRows | None = None) -> Predictions:
+        """Return the predictions at the targets of a batch, in row-major order of target_BT, without gradients.
+
+        `rows` is what the memory held before them, for networks with one.
+        """
 
 
 def distances(y_ND: Tensor, actual_ND: Tensor) -> dict[str, Tensor]:

@@ -16,6 +16,9 @@ from fsvae.data.chunks import ChunkBatch
 from fsvae.data.dataset import Dataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.limits import check
+from fsvae.memory.gates import Gates, MemoryGates
+from fsvae.memory.rows import MemoryRows
+from fsvae.memory.supports import Supports
 from fsvae.models.base import Network, distances, warmed_up
 from fsvae.models.decoders import Decoder
 from fsvae.models.encoders import FastEncoder, SlowEncoder, State
@@ -28,12 +31,14 @@ from fsvae.models.losses import (
     kl_per_dimension,
 )
 from fsvae.models.model_config import ModelConfig
-from fsvae.models.pointer import Past, Repeat, RepeatHead, mixture_loss, mixture_mean, mixture_scores
 from fsvae.models.posterior import Latent, Posterior
 from fsvae.models.prior import Prior, SlowPrior
 from fsvae.models.shuffled import shuffled_states
 from fsvae.models.slow_moments import slow_moments
 from fsvae.predictions import Predictions
+
+_LEAST = 1e-12
+"""Least probability of a target whose logarithm is taken: that of a track never heard before is 0."""
 
 
 class Prediction(NamedTuple):
@@ -46,8 +51,8 @@ class Prediction(NamedTuple):
     posterior: Posterior
     prior: Prior | None
     """Prior p(z | s); None: the standard normal."""
-    repeat: Repeat | None
-    """Output of the repeat head; None for a model without one."""
+    gates: Gates | None
+    """Gates of the memory; None for a model without one."""
 
 
 class FSVAENetwork(Network):
@@ -89,9 +94,12 @@ class FSVAENetwork(Network):
         self.likelihood = _likelihood(config.likelihood, dim)
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.has_softmax else None
         self.prior = SlowPrior(config.slow_dim, config.latent_dim) if config.prior == "slow" else None
-        self.repeat_head: RepeatHead | None = None
-        if config.repeat_head:
-            self.repeat_head = RepeatHead(config.latent_dim, inputs, config.repeat_dim, config.history)
+        self.gates: MemoryGates | None = None
+        if config.has_memory:
+            enabled = config.enabled_experts()
+            self.gates = MemoryGates(
+                config.latent_dim, len(REQUEST_FEATURES), config.gate_hidden, enabled, config.track_records
+            )
 
     @classmethod
     def for_dataset(cls, dataset: Dataset, config: ModelConfig) -> Self:
@@ -104,30 +112,30 @@ class FSVAENetwork(Network):
         return self.config.history
 
     @property
+    def has_memory(self) -> bool:
+        """Return whether the model has any memory."""
+        return self.config.has_memory
+
+    @property
     def criterion(self) -> str:
-        """Return the criterion of the best epoch: the distance, or the loss of a model that learns no distance."""
-        return "nll" if self.likelihood is None else "l2"
+        """Return the criterion of the best epoch: the loss of the track with a memory or without a distance, or it."""
+        return "nll" if self.likelihood is None else "softmax" if self.gates is not None else "l2"
 
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
         return torch.cat([self.heard(track), features], dim=-1)
 
-    def past(self, x_BTX: Tensor, track_BT: Tensor, history_N: Tensor, position_N: Tensor) -> Past | None:
-        """Return the past of a repeat head before position_N of history_N, for listens `x_BTX`.
-
-        None for a model without one.
-        """
-        if self.repeat_head is None:
-            return None
-        vector_BTD = self.tracks[track_BT.clamp(max=len(self.tracks) - 1)]
-        return Past(x_BTX, track_BT < self.n_catalogue, track_BT, vector_BTD, history_N, position_N)
-
     def predict(
-        self, fast_NH: Tensor, slow_NE: Tensor, request_NR: Tensor, past: Past | None = None, sample: bool = False
+        self,
+        fast_NH: Tensor,
+        slow_NE: Tensor,
+        request_NR: Tensor,
+        supports: Supports | None = None,
+        sample: bool = False,
     ) -> Prediction:
-        """Predict the next track from the fast state, the slow encoding and the time of the request.
+        """Predict the next track from the fast state, the slow encoding, the time of the request and the memory.
 
-        A repeat head reads `past`. With `sample`, z is drawn from the posterior; otherwise it is its mean.
+        With `sample`, z is drawn from the posterior; otherwise it is its mean.
         """
         if self.config.fast == "off":
             fast_NH = torch.zeros_like(fast_NH)
@@ -140,13 +148,12 @@ class FSVAENetwork(Network):
         point_ND, query_ND = self.decoder(z_NZ)
         y_ND = normalize(point_ND, dim=-1) if self.likelihood is None else self.likelihood.expected(point_ND)
         query_ND = y_ND if query_ND is point_ND else query_ND
-        repeat = None if self.repeat_head is None or past is None else self.repeat_head(z_NZ, past)
         return Prediction(
-            y_ND=y_ND if repeat is None else mixture_mean(y_ND, repeat),
+            y_ND=y_ND,
             query_ND=query_ND,
             posterior=posterior,
             prior=None if self.prior is None else self.prior(slow_NE),
-            repeat=repeat,
+            gates=None if self.gates is None or supports is None else self.gates(z_NZ, request_NR, supports),
         )
 
     def forward(self, batch: ChunkBatch, sample: bool = False) -> Prediction:
@@ -160,16 +167,13 @@ class FSVAENetwork(Network):
         chunk_N, position_N = batch.target_BT.nonzero(as_tuple=True)
         fast_NH = self._fast_states(x_BTX, chunk_N, position_N)
         slow_NE = slow_SE.index_select(0, batch.slow_index_BT[chunk_N, position_N])
-        past = self.past(x_BTX, batch.track_BT, chunk_N, position_N)
         if self.training and self.config.slow and self.config.fast != "off":
             chunks = len(batch.track_BT)
             keep_fast = torch.rand(chunks, device=fast_NH.device) >= self.config.fast_dropout
             keep_slow = torch.rand(chunks, device=fast_NH.device) >= self.config.slow_dropout
             fast_NH = fast_NH * keep_fast[chunk_N, None]
             slow_NE = slow_NE * keep_slow[chunk_N, None]
-            if past is not None:
-                past = past._replace(allowed_BT=past.allowed_BT & keep_fast[:, None])
-        return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], past, sample)
+        return self.predict(fast_NH, slow_NE, batch.request_BTR[chunk_N, position_N], batch.memory, sample)
 
     def _fast_states(self, x_BTX: Tensor, chunk_N: Tensor, position_N: Tensor) -> Tensor:
         """Return the fast state before each target, [N, H]."""
@@ -181,16 +185,27 @@ class FSVAENetwork(Network):
         flat_N = chunk_N * x_BTX.shape[1] + position_N
         return self.fast.before(x_BTX).flatten(0, 1).index_select(0, flat_N)
 
-    def scores(self, prediction: Prediction, table_CD: Tensor) -> Tensor:
-        """Return the scores of the tracks of `search_table`, [N, C]: cosines, or log probabilities of a mixture.
+    def scores(self, prediction: Prediction, rows: MemoryRows | None = None) -> tuple[Tensor, Tensor]:
+        """Return the scores of tracks, [N, T], and the expected track vectors, [N, D].
 
-        Without a repeat head or a finetuned track table, nearness to the query in the track space ranks alike.
+        Scores are probabilities of all tracks for a model with a memory, whose `rows` they are made of; otherwise
+        cosines of those with a vector.
         """
-        cosine_NC = normalize(prediction.query_ND, dim=-1) @ table_CD.T
-        if prediction.repeat is None:
-            return cosine_NC
-        assert self.softmax is not None
-        return mixture_scores((self.softmax.log_scale.exp() * cosine_NC).log_softmax(dim=-1), prediction.repeat)
+        if prediction.gates is None:
+            return normalize(prediction.query_ND, dim=-1) @ self.search_table.T, prediction.y_ND
+        assert rows is not None, "a model with a memory is given its rows"
+        p_NT = torch.from_numpy(rows.probabilities(prediction.gates))
+        rest_N1 = prediction.gates.rest_N[:, None]
+        point_ND = p_NT[:, : len(self.tracks) - 1] @ self.tracks[:-1] + rest_N1 * prediction.y_ND
+        softmax_NV = self.log_softmax(prediction).exp()
+        p_NT[:, : softmax_NV.shape[1]] += rest_N1 * softmax_NV
+        return p_NT, point_ND
+
+    def log_softmax(self, prediction: Prediction) -> Tensor:
+        """Return the log probabilities of the track softmax alone, [N, V]."""
+        assert self.softmax is not None, "the model has a track softmax"
+        cosine_NV = normalize(prediction.query_ND, dim=-1) @ self.search_table.T
+        return (self.softmax.log_scale.exp() * cosine_NV).log_softmax(dim=-1)
 
     def beta(self, epochs: float) -> float:
         """Return the weight of the KL term after some epochs of training: it rises from 0 over the first ones."""
@@ -199,12 +214,12 @@ class FSVAENetwork(Network):
     def loss(self, batch: ChunkBatch, epochs: float) -> dict[str, Tensor]:
         """Return the `loss` -log p(y | z) + beta * KL, and its terms, as means over the batch's targets [nats]."""
         if self.config.target_share < 1:
-            drawn_BT = torch.rand(batch.target_BT.shape, device=batch.target_BT.device) < self.config.target_share
-            batch = batch._replace(target_BT=batch.target_BT & drawn_BT)
+            batch = batch.of_targets(
+                torch.rand(batch.target_BT.shape, device=batch.target_BT.device) < self.config.target_share
+            )
         prediction = self(batch, sample=True)
         target_N = batch.track_BT[batch.target_BT]
-        targets = max(len(target_N), 1)
-        terms = {name: nll_N.sum() / targets for name, nll_N in self._negative_logs(prediction, target_N).items()}
+        terms = {name: _mean(nll_N) for name, nll_N in self._negative_logs(prediction, target_N, batch.memory).items()}
         loss = terms["nll"]
         kl_NZ = kl_per_dimension(prediction.posterior, prediction.prior)
         kl = kl_loss(kl_NZ, self.config.free_bits) if len(target_N) else loss * 0
@@ -214,15 +229,25 @@ class FSVAENetwork(Network):
             loss = loss + self.config.softmax_weight * terms["softmax"]
         return terms | {"kl": kl, "beta": kl.new_tensor(beta), "loss": loss}
 
-    def _negative_logs(self, prediction: Prediction, target_N: Tensor) -> dict[str, Tensor]:
-        """Return the `nll` of each target, [N], and the loss of a `softmax` beside the likelihood."""
+    def _negative_logs(self, prediction: Prediction, target_N: Tensor, supports: Supports | None) -> dict[str, Tensor]:
+        """Return the `nll` of each target with a trained vector, and the loss of a `softmax` beside the likelihood.
+
+        That is of each target with a vector; with a memory, of every target.
+        """
         found = {}
         if self.likelihood is not None:
-            found["nll"] = self.likelihood(prediction.y_ND, self.tracks[target_N])
+            inside_N = target_N < self.n_catalogue
+            found["nll"] = self.likelihood(prediction.y_ND[inside_N], self.tracks[target_N[inside_N]])
         if self.softmax is not None:
-            softmax_N = self.softmax(prediction.query_ND, target_N, self.track_table[: self.n_catalogue])
-            if prediction.repeat is not None:
-                softmax_N = mixture_loss(softmax_N, prediction.repeat, target_N)
+            table_VD = self.track_table[:-1]
+            placed_N = target_N < len(table_VD)
+            softmax_N = self.softmax(prediction.query_ND, target_N.clamp(max=len(table_VD) - 1), table_VD)
+            if prediction.gates is not None and supports is not None:
+                of_network_N = prediction.gates.rest_N * (-softmax_N).exp() * placed_N
+                p_N = prediction.gates.of_target(supports) + of_network_N
+                softmax_N = -p_N.clamp(min=_LEAST).log()
+            else:
+                softmax_N = softmax_N[placed_N]
             found["nll" if self.likelihood is None else "softmax"] = softmax_N
         return found
 
@@ -230,39 +255,44 @@ class FSVAENetwork(Network):
         """Return mean distances and loss terms of a batch with targets; z is the posterior's mean."""
         target_N = batch.track_BT[batch.target_BT]
         prediction = self(batch)
+        inside_N = target_N < self.n_catalogue
         figures = {
-            **distances(prediction.y_ND, self.tracks[target_N]),
+            **distances(prediction.y_ND[inside_N], self.tracks[target_N[inside_N]]),
             "kl": kl_per_dimension(prediction.posterior, prediction.prior).sum(dim=-1),
-            **self._negative_logs(prediction, target_N),
+            **self._negative_logs(prediction, target_N, batch.memory),
         }
-        return {name: figure_N.mean() for name, figure_N in figures.items()}
+        return {name: _mean(figure_N) for name, figure_N in figures.items()}
 
     @property
     def n_scored(self) -> int:
-        """Return the size of the catalogue, or 0 where it is searched by nearness in the track space."""
-        return super().n_scored if self.repeat_head is None else self.n_catalogue
+        """Return the number of tracks that `predictions` scores; 0 where it is searched by nearness."""
+        return super().n_scored if self.gates is None else len(self.tracks) - 1
 
     @torch.inference_mode()
-    def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors of a batch's targets and the ranking of the catalogue; z is the posterior's mean.
+    def predictions(self, batch: ChunkBatch, rows: MemoryRows | None = None) -> Predictions:
+        """Return the expected vectors of a batch's targets and the ranking of the tracks; z is the posterior's mean.
 
-        The uncertainty is the mean standard deviation of the posterior, as in serving.
+        The uncertainty is the mean standard deviation of the posterior, as in serving. A model with a memory needs the
+        `rows` of the targets.
         """
         prediction = self(batch)
         spread_N = None
         if prediction.posterior.log_variance is not None:
             spread_N = torch.exp(0.5 * prediction.posterior.log_variance).mean(dim=-1).numpy()
-        return Predictions(
-            batch.listen_BT[batch.target_BT].numpy(),
-            prediction.y_ND.numpy(),
-            queries=None if self.n_scored else prediction.query_ND.numpy(),
-            scores=self.scores(prediction, self.search_table).numpy() if self.n_scored else None,
-            uncertainty=spread_N,
-        )
+        targets = batch.listen_BT[batch.target_BT].numpy()
+        if not self.n_scored:
+            return Predictions(targets, prediction.y_ND.numpy(), prediction.query_ND.numpy(), uncertainty=spread_N)
+        scores, vectors = self.scores(prediction, rows)
+        return Predictions(targets, vectors.numpy(), scores=scores.numpy(), uncertainty=spread_N)
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
         """Return the fast state after one more listen."""
         return self.fast.step(self.listen_inputs(track_B, features_BF), state)
+
+
+def _mean(figure_N: Tensor) -> Tensor:
+    """Return the mean, 0 over no target."""
+    return figure_N.sum() / max(len(figure_N), 1)
 
 
 def _likelihood(name: str, dim: int) -> Likelihood | None:

@@ -47,10 +47,16 @@ class ModelConfig:
     """Weight of a track softmax beside the likelihood, which trains a query of its own; 0: as in the paper."""
     softmax_tracks: Annotated[Count, Interval(ge=2)] = 1024
     """Tracks that the softmax is over: all, or as many drawn for each batch where the catalogue is larger."""
-    repeat_head: bool = True
-    """Mix the track softmax with a pointer at the recent listens, for what is played again."""
-    repeat_dim: Size = 64
-    """Size of the pointer's keys."""
+    slow_memory: bool = True
+    """Mix the track softmax with counts of what the user has heard, and after what, in the whole history."""
+    fast_memory: bool = True
+    """Mix it with counts of what the user has heard lately: in this session, in the latest listens, today."""
+    shared_memory: bool = True
+    """Mix it with counts of what everybody hears, and after what."""
+    track_records: bool = True
+    """Let the gates of the memory read how right each expert was with this user."""
+    gate_hidden: Size = 128
+    """Hidden units of the gates."""
     beta: Weight = 0.02
     """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""
     beta_warmup_epochs: Weight = 2.0
@@ -79,13 +85,23 @@ class ModelConfig:
             raise UserError("model.prior=slow needs model.slow=on and model.latent=gaussian.")
         if self.likelihood == "track_softmax" and self.softmax_weight > 0:
             raise UserError("model.likelihood=track_softmax is the softmax already: set model.softmax_weight=0.")
-        if self.repeat_head and self.fast != "on":
-            raise UserError("model.repeat_head needs the recent listens in order: set model.fast=on.")
-        if self.repeat_head and not self.has_softmax:
+        if self.has_memory and not self.has_softmax:
             raise UserError(
-                "model.repeat_head is a part of the track softmax: set model.softmax_weight above 0, or "
-                "model.likelihood=track_softmax."
+                "model.slow_memory, model.fast_memory and model.shared_memory are mixed with the track softmax: set "
+                "model.softmax_weight above 0, or model.likelihood=track_softmax."
             )
+
+    @property
+    def has_memory(self) -> bool:
+        """Return whether the model has any memory."""
+        return self.slow_memory or self.fast_memory or self.shared_memory
+
+    def enabled_experts(self) -> list[bool]:
+        """Return whether each expert and each age bucket is part of the model, [E + B]."""
+        from fsvae.memory.contexts import AGE_PARTS, EXPERTS  # here, as settings are read without numpy
+
+        parts = {"slow": self.slow_memory, "fast": self.fast_memory, "shared": self.shared_memory}
+        return [parts[part] for part in (*(expert.part for expert in EXPERTS), *AGE_PARTS)]
 
     @property
     def has_softmax(self) -> bool:

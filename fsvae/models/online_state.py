@@ -6,36 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fsvae.data.chunks import anchor
-from fsvae.features.fast import LISTEN_FEATURES, listen_features, request_features
+from fsvae.data.listens import Listens
+from fsvae.features.fast import listen_features, request_features
 from fsvae.features.sessions import NEVER
+from fsvae.memory.contexts import EXPERTS
+from fsvae.memory.rows import Memory, MemoryRows
+from fsvae.memory.shared import SharedTables
+from fsvae.memory.supports import RECORD_HALF_LIVES, add_to_record
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAENetwork, Prediction
 
 
 @dataclass(frozen=True)
-class Ring:
-    """The listens since the current anchor, fewer than 2 L, which a repeat head reads."""
+class Heard:
+    """What a user's memory is counted from: all listens, and the sums of the track records."""
 
-    track: Tensor
-    """[S] int64 track index."""
-    features: Tensor
-    """[S, F] `fast.LISTEN_FEATURES`."""
-
-    def after(self, track: Tensor, features: Tensor, keep: int) -> Ring:
-        """Return the last `keep` listens with one more at the end: its track [1] and features [1, F]."""
-        return Ring(torch.cat([self.track, track])[-keep:], torch.cat([self.features, features])[-keep:])
+    track: NDArray[np.int32]
+    """[N] track index; a track from T on is a listen that is not counted."""
+    played_at: NDArray[np.int64]
+    """[N] times [us since 1970 UTC]."""
+    records: NDArray[np.float64]
+    """[half-lives, 2, E] (`fsvae.memory.supports.records`)."""
 
 
-NO_RING = Ring(torch.zeros(0, dtype=torch.int64), torch.zeros(0, len(LISTEN_FEATURES)))
-"""Ring of a new user, and of all users of a model without a repeat head."""
+NOTHING = Heard(
+    np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), np.zeros((len(RECORD_HALF_LIVES), 2, len(EXPERTS)))
+)
+"""Memory of a new user."""
 
 
 @dataclass(frozen=True)
 class UserState:
-    """The stored state of a user's history: a count, a time, two LSTM states, and the ring of a repeat head."""
+    """The stored state of a user's history: a count, a time, two LSTM states, and what the memory is counted from."""
 
     n_listens: int
     last_played_at: int
@@ -44,7 +49,8 @@ class UserState:
     """h and c [layers, 1, H] from the anchor of the next listen; read by predictions."""
     following: State
     """h and c [layers, 1, H] from the anchor after that one; becomes `current` when the anchor moves on."""
-    ring: Ring = NO_RING
+    heard: Heard = NOTHING
+    """Empty for a model without a memory."""
 
 
 def new_user(model: FSVAENetwork) -> UserState:
@@ -53,7 +59,14 @@ def new_user(model: FSVAENetwork) -> UserState:
 
 
 @torch.inference_mode()
-def update(model: FSVAENetwork, state: UserState, track: int, played_at: int, played_fraction: float) -> UserState:
+def update(
+    model: FSVAENetwork,
+    state: UserState,
+    track: int,
+    played_at: int,
+    played_fraction: float,
+    tables: SharedTables | None = None,
+) -> UserState:
     """Return the state after one more listen: at most one step of each of the two LSTM states.
 
     The anchor before listen n is max(0, (n // L - 1) * L); from L listens after it, the next anchor's state is run too.
@@ -61,9 +74,10 @@ def update(model: FSVAENetwork, state: UserState, track: int, played_at: int, pl
     Args:
         model: the model.
         state: the user's state so far.
-        track: track index; the size of the catalogue, or more, for one outside it.
+        track: track index; the number of known tracks, or more, for another one.
         played_at: time of the listen [us since 1970 UTC].
         played_fraction: share of the track that was heard.
+        tables: everybody's counts, for a model with a memory.
     """
     features = listen_features(
         np.array([played_at]), np.array([state.last_played_at]), np.array([played_fraction], dtype=np.float32)
@@ -77,12 +91,36 @@ def update(model: FSVAENetwork, state: UserState, track: int, played_at: int, pl
     n += 1
     if n == next_anchor + history:
         current, following = following, model.fast.zero_state(1)
-    since_anchor = n - int(anchor(np.array(n), history))
-    ring = NO_RING if model.repeat_head is None else state.ring.after(*inputs, keep=since_anchor)
-    return UserState(n, played_at, current, following, ring)
+    heard = state.heard if tables is None else _after(state.heard, track, played_at, tables)
+    return UserState(n, played_at, current, following, heard)
 
 
-def predict(model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int) -> Prediction:
+def _after(heard: Heard, track: int, played_at: int, tables: SharedTables) -> Heard:
+    """Return what is remembered after one more listen."""
+    records = heard.records.copy()
+    memory, listens = _before(heard, track, played_at, tables)
+    supports = memory.supports(len(listens) - 1, records)
+    for sums, half_life in zip(records, RECORD_HALF_LIVES, strict=True):
+        add_to_record(sums, supports.total_NE[0].numpy(), supports.count_NE[0].numpy(), half_life)
+    return Heard(listens.track, listens.played_at, records)
+
+
+def _before(heard: Heard, track: int, at: int, tables: SharedTables) -> tuple[Memory, Listens]:
+    """Return the memory of a user, with a listen at the end of the history."""
+    n = len(heard.track) + 1
+    listens = Listens(
+        np.array([0, n]),
+        np.append(heard.track, np.int32(track)),
+        np.append(heard.played_at, at),
+        np.ones(n, dtype=np.float32),
+    )
+    return Memory(listens, tables), listens
+
+
+@torch.inference_mode()
+def predict(
+    model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int, tables: SharedTables | None = None
+) -> tuple[Prediction, MemoryRows | None]:
     """Predict what a user plays at a time [us], no earlier than the last listen of the state.
 
     Args:
@@ -90,9 +128,15 @@ def predict(model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int) -> 
         state: the user's state.
         slow_1E: the user's slow encoding; zeros for an unknown user.
         at: time of the request [us since 1970 UTC].
+        tables: everybody's counts, for a model with a memory.
+
+    Returns:
+        The prediction, and the rows of the memory that `FSVAENetwork.scores` takes with it.
     """
     request = torch.from_numpy(request_features(np.array([at]), np.array([state.last_played_at])))
-    ring, only = state.ring, torch.zeros(1, dtype=torch.int64)
-    inputs = model.listen_inputs(ring.track, ring.features)
-    past = model.past(inputs[None], ring.track[None], only, only + len(ring.track))
-    return model.predict(state.current[0][-1], slow_1E, request, past)
+    if tables is None:
+        return model.predict(state.current[0][-1], slow_1E, request), None
+    memory, listens = _before(state.heard, tables.n_tracks, at, tables)
+    last = len(listens) - 1
+    supports = memory.supports(last, state.heard.records)
+    return model.predict(state.current[0][-1], slow_1E, request, supports), MemoryRows(memory, np.array([last]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, anchor, evaluation_chunks
 from fsvae.data.dataset import Dataset
-from fsvae.data.listens import in_runs, offsets_of
-from fsvae.features.fast import listen_features
+from fsvae.memory.rows import Memory, MemoryRows
+from fsvae.memory.supports import Supports, remember
 from fsvae.models.base import Network
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAENetwork
-from fsvae.models.online_state import Ring
 from fsvae.predictions import Predictions
 
 _CHUNKS = 64
@@ -26,17 +25,35 @@ _CHUNKS = 64
 class NetworkPredictor:
     """A trained network as a `fsvae.predictions.Predictor`; each listen is run through it at most twice."""
 
-    def __init__(self, network: Network) -> None:
-        """Wrap a trained network."""
+    def __init__(self, network: Network, refreshed_at: Sequence[int] = ()) -> None:
+        """Wrap a trained network.
+
+        Args:
+            network: the network.
+            refreshed_at: times [us] after the training period at which everybody's memory is brought up to date; by
+                default it stays as it was at the end of that period.
+        """
         self.name = network.name
         self.network = network.cpu().eval()
+        self.refreshed_at = refreshed_at
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the network's track space."""
+        if not self.network.has_memory:
+            for batch in one_pass(self._batcher(dataset, begin_us, end_us), self.network.n_scored):
+                yield self.network.predictions(batch)
+            return
+        remembered = remember(dataset, self.refreshed_at, tables_from=begin_us)
+        ends = [time for time, _ in remembered.tables[1:]] + [np.iinfo(np.int64).max]
+        for (begin, tables), end in zip(remembered.tables, ends, strict=True):
+            memory = Memory(dataset.listens, tables)
+            batcher = self._batcher(dataset, max(begin, begin_us), min(end, end_us), remembered.supports)
+            for batch in one_pass(batcher, tables.n_tracks):
+                yield self.network.predictions(batch, MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy()))
+
+    def _batcher(self, dataset: Dataset, begin_us: int, end_us: int, memory: Supports | None = None) -> Batcher:
         chunks = evaluation_chunks(dataset.listens, begin_us, end_us, self.network.history)
-        batcher = Batcher(dataset, chunks, catalogue_targets_only=False)
-        for batch in one_pass(batcher, self.network.n_scored):
-            yield self.network.predictions(batch)
+        return Batcher(dataset, chunks, catalogue_targets_only=False, memory=memory)
 
 
 @dataclass(frozen=True)
@@ -49,30 +66,11 @@ class UserStates:
     """h and c [layers, U, H] from the anchor of the next listen."""
     following: State
     """h and c [layers, U, H] from the anchor after it: zero unless the user has listens after that anchor."""
-    rings: Rings
-    """Listens that a repeat head reads; all empty for a model without one."""
-
-
-@dataclass(frozen=True)
-class Rings:
-    """The `online_state.Ring` of U users, user after user."""
-
-    offsets: NDArray[np.int64]
-    """[U + 1] index at which each user's listens begin, and the end."""
-    track: NDArray[np.int64]
-    """[R] track index."""
-    features: NDArray[np.float32]
-    """[R, F] `fast.LISTEN_FEATURES`."""
-
-    def of(self, user: int) -> Ring:
-        """Return a user's ring."""
-        span = slice(self.offsets[user], self.offsets[user + 1])
-        return Ring(torch.from_numpy(self.track[span].copy()), torch.from_numpy(self.features[span].copy()))
 
 
 @torch.inference_mode()
 def user_states(model: FSVAENetwork, dataset: Dataset) -> UserStates:
-    """Return every user's two fast states and ring; the dataset must be in the model's track space."""
+    """Return every user's two fast states; the dataset must be in the model's track space."""
     listens, history = dataset.listens, model.config.history
     n = np.diff(listens.offsets)
     current = anchor(n, history)
@@ -80,19 +78,6 @@ def user_states(model: FSVAENetwork, dataset: Dataset) -> UserStates:
         n_listens=n,
         current=_run_from(model, dataset, current),
         following=_run_from(model, dataset, np.minimum(current + history, n)),
-        rings=_rings(dataset, current if model.repeat_head is not None else n),
-    )
-
-
-def _rings(dataset: Dataset, begin: NDArray[np.int64]) -> Rings:
-    """Return each user's listens from the `begin`-th on."""
-    listens = dataset.listens
-    sizes = np.diff(listens.offsets) - begin
-    flat = in_runs(listens.offsets[:-1] + begin, sizes)
-    return Rings(
-        offsets_of(sizes),
-        listens.track[flat].astype(np.int64),
-        listen_features(listens.played_at[flat], listens.previous_at[flat], listens.played_fraction[flat]),
     )
 
 

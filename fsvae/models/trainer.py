@@ -19,6 +19,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
+from fsvae.memory.supports import remember
 from fsvae.models.base import Network
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import TrainConfig
@@ -128,7 +129,8 @@ def fit(
         log_every_n_steps=10,
         plugins=[_WholeCheckpoints()],
     )
-    data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers)
+    memory = remember(dataset).supports if network.has_memory else None
+    data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers, memory)
     try:
         # Lightning's own checkpoint loader is told to read tensors and plain values only.
         trainer.fit(module, data, ckpt_path=resume if resume.exists() else None, weights_only=True)

@@ -80,7 +80,7 @@ def test_the_model_comes_back_to_the_bit(folder: Path, model: FSVAENetwork, data
         {"likelihood": "cosine"},
         {"likelihood": "track_softmax", "softmax_weight": 0.0},
         {"track_table": "finetuned"},
-        {"repeat_head": True, "track_table": "finetuned"},
+        {"slow_memory": True, "shared_memory": True, "track_table": "finetuned"},
     ],
     ids=lambda changes: "-".join(f"{name}={value}" for name, value in changes.items()),
 )
@@ -92,7 +92,7 @@ def test_every_kind_of_model_comes_back(data: Dataset, tmp_path: Path, changes: 
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in bundle.model.state_dict().items())
     known = bundle.user("u0", LATER)
     assert known is not None and known[0].current[0].shape == (model.config.fast_layers, 1, model.config.fast_hidden)
-    assert len(known[0].ring.track) == (5 if model.repeat_head else 0)  # u0 has 9 listens, its anchor is the 4th
+    assert len(known[0].heard.track) == (9 if model.has_memory else 0)
     one, other = (next(NetworkPredictor(each).predict(data, 0, 2**62)) for each in (model, bundle.model))
     for ours, theirs in zip(one, other, strict=True):
         assert (ours is None and theirs is None) or np.array_equal(ours, theirs)  # type: ignore[arg-type]
@@ -100,8 +100,8 @@ def test_every_kind_of_model_comes_back(data: Dataset, tmp_path: Path, changes: 
 
 def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path, data: Dataset) -> None:
     bundle = load_bundle(folder)
-    assert bundle.track_ids == [f"t{index}" for index in range(8)]
-    assert bundle.tracks["title"].to_list() == [f"Title {index}" for index in range(8)]
+    assert bundle.track_ids == [f"t{index}" for index in range(10)]
+    assert bundle.tracks["title"].to_list() == [f"Title {index}" for index in range(10)]
     assert bundle.user_ids == ["u0", "u1", "u2"]
     info = bundle.info
     assert (info["git_commit"], info["seed"], info["dataset"], info["min_count"]) == ("abc", 4, "tiny", 1)
@@ -112,7 +112,7 @@ def test_it_holds_the_catalogue_the_users_and_what_it_was_made_from(folder: Path
 def test_a_dataset_in_the_models_space_names_its_tracks_by_the_models_indices(
     folder: Path, data: Dataset, tmp_path: Path
 ) -> None:
-    """The other dataset's catalogue is t9, x, t0, y, t1 and t2; it lacks t3 to t7, and the model has no t9, x, y, z."""
+    """The other dataset's catalogue is t9, x, t0, y, t1 and t2; it lacks t3 to t7, and the model has no x, y, z."""
     day = FIRST_DAY * DAY_US
     history = [(track, day + n * HOUR_US) for n, track in enumerate([1, 0, 2, 3, 1, 6, 4, 0, 5, 7, 6, 3])]
     other = dataset_of({"u": history}, unit_vectors(6, 6, seed=1), day + 6 * HOUR_US, day + 7 * HOUR_US, outside=2)
@@ -120,7 +120,7 @@ def test_a_dataset_in_the_models_space_names_its_tracks_by_the_models_indices(
     other = replace(other, tracks=other.tracks.with_columns(track_id=pl.Series(ids)))
     view = load_bundle(folder).view(other)
 
-    assert view.tracks["track_id"].to_list() == [f"t{index}" for index in range(8)] + ["t9", "x", "y", "z", "t8"]
+    assert view.tracks["track_id"].to_list() == [f"t{index}" for index in range(10)] + ["x", "y", "z"]
     assert view.tracks["track_index"].to_list() == list(range(13))
     assert view.tracks["in_catalogue"].to_list() == [True] * 8 + [False] * 5
     assert view.tracks["title"].to_list()[:8] == data.tracks["title"].to_list()[:8]
@@ -169,7 +169,6 @@ def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
         assert state.n_listens == 20 and slow[0] == 1 and state.current[0].any()
         state.current[0].zero_()
         state.following[1].zero_()
-        state.ring.track.zero_()
         slow[:] = 0
 
 

@@ -101,7 +101,7 @@ def seen(dataset: Dataset, models: list[FSVAENetwork], t: int) -> Seen:
     for model in models:
         parts = list(NetworkPredictor(model).predict(dataset, 0, np.iinfo(np.int64).max))
         order = np.argsort(np.concatenate([part.targets for part in parts]))
-        ranking = [part.queries if part.scores is None else part.scores for part in parts]
+        ranking = [part.queries if part.scores is None else _of_trained(part.scores, dataset) for part in parts]
         found += [np.concatenate([part.vectors for part in parts])[order], np.concatenate(ranking)[order]]
     point = np.hstack(found)  # every listen is a target
     before: dict[str, list[tuple[object, ...]]] = {}
@@ -129,6 +129,12 @@ def seen(dataset: Dataset, models: list[FSVAENetwork], t: int) -> Seen:
     return Seen(before, predictions, upto_t)
 
 
+def _of_trained(scores: NDArray[np.float32], dataset: Dataset) -> NDArray[np.float32]:
+    """The scores of the tracks heard in the training period, which all worlds have in common, by their ids."""
+    trained = dataset.tracks.filter(pl.col("train_count") > 0).sort("track_id")["track_index"].to_numpy()
+    return scores[:, trained[trained < scores.shape[1]]]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return prepared(BASE, tmp_path_factory.mktemp("base") / "log")
@@ -136,7 +142,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 MODELS: list[dict[str, object]] = [
     {},
-    {"repeat_head": True, "track_table": "finetuned", "likelihood": "cosine"},
+    {
+        **dict.fromkeys(("slow_memory", "fast_memory", "shared_memory"), True),
+        "track_table": "finetuned",
+        "likelihood": "cosine",
+    },
     {"fast": "shuffled", "prior": "slow", "likelihood": "track_softmax", "softmax_weight": 0.0},
 ]
 

@@ -23,6 +23,9 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
+from fsvae.memory.rows import MemoryRows
+from fsvae.memory.shared import SharedTables
+from fsvae.memory.supports import Remembered, remember
 from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.models.online_state import UserState, new_user, predict, update
 from fsvae.models.predict import NetworkPredictor
@@ -31,11 +34,12 @@ from fsvae.online_recommender import OnlineRecommender, RecentListen
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 CATALOGUE, OUTSIDE, DIM = 12, 3, 6
 TOLERANCE = 1e-4
+MEMORY: dict[str, object] = {"slow_memory": True, "fast_memory": True, "shared_memory": True}
 MODELS: dict[str, dict[str, object]] = {
     "two outputs": {},
-    "repeat head": {"repeat_head": True},
+    "memory": MEMORY,
     "table of its own": {"track_table": "finetuned"},
-    "all": {"repeat_head": True, "track_table": "finetuned", "prior": "slow", "likelihood": "cosine"},
+    "all": {**MEMORY, "track_table": "finetuned", "prior": "slow", "likelihood": "cosine"},
     "no listens": {"fast": "off"},
 }
 
@@ -47,21 +51,39 @@ def lengths(history: int) -> list[int]:
 
 
 def dataset(history: int) -> Dataset:
+    """Half of the listens are in the training period, so that everybody's memory changes at the begin of its blocks."""
     histories = random_histories(lengths(history), CATALOGUE + OUTSIDE, seed=history)
-    return dataset_of(histories, unit_vectors(CATALOGUE, DIM), train_until=0, validation_until=1, outside=OUTSIDE)
+    cut = int(np.median([listen[1] for heard in histories.values() for listen in heard]))
+    return dataset_of(histories, unit_vectors(CATALOGUE, DIM), cut, cut + 1, outside=OUTSIDE)
 
 
-def rows(model: FSVAENetwork, prediction: Prediction) -> NDArray[np.float32]:
-    """The expected vectors and the scores of the catalogue side by side, [N, D + C]."""
-    return torch.cat([prediction.y_ND, model.scores(prediction, model.search_table)], dim=1).numpy()
+def rows(model: FSVAENetwork, prediction: Prediction, memory: MemoryRows | None = None) -> NDArray[np.float32]:
+    """The expected vectors and the scores side by side, [N, D + T]."""
+    scores, vectors = model.scores(prediction, memory)
+    return torch.cat([vectors, scores], dim=1).numpy()
+
+
+def tables_at(remembered: Remembered, at: int) -> SharedTables:
+    """Everybody's counts that hold at a time."""
+    return [tables for time, tables in remembered.tables if time <= at][-1]
 
 
 @torch.inference_mode()
 def training_path(model: FSVAENetwork, data: Dataset, history: int) -> dict[int, NDArray[np.float32]]:
-    """Flat position → what the training-time forward predicts where its context is that of the definition."""
+    """Flat position → what the training-time forward predicts where its context is that of the definition.
+
+    With a memory, the score is that of the loss for the listen's own track, the only one that training looks at.
+    """
     chunks = training_chunks(data.listens, FOREVER[1], history)
-    batch = Batcher(data, chunks, catalogue_targets_only=False)[np.arange(len(chunks))]
-    found = rows(model, model(batch))
+    memory = remember(data).supports if model.has_memory else None
+    batch = Batcher(data, chunks, catalogue_targets_only=False, memory=memory)[np.arange(len(chunks))]
+    prediction = model(batch)
+    if memory is None:
+        found = rows(model, prediction)
+    else:
+        target = batch.track_BT[batch.target_BT]
+        negative_log = list(model._negative_logs(prediction, target, batch.memory).values())[-1]
+        found = np.exp(-negative_log.numpy())[:, None]
     chunk, position = (index.numpy() for index in batch.target_BT.nonzero(as_tuple=True))
     flat = batch.listen_BT[batch.target_BT].numpy()
     first_of_user = np.isin(chunks.start, data.listens.offsets[:-1])
@@ -81,19 +103,22 @@ def one_pass_path(model: FSVAENetwork, data: Dataset) -> dict[int, NDArray[np.fl
     return found
 
 
-def steps(model: FSVAENetwork, data: Dataset, user: int) -> list[UserState]:
+def steps(model: FSVAENetwork, data: Dataset, user: int, remembered: Remembered | None = None) -> list[UserState]:
     """The states before each listen of a user, and behind the last."""
     listens = data.listens
     states = [new_user(model)]
     for n in range(listens.offsets[user], listens.offsets[user + 1]):
         listen = int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n])
-        states.append(update(model, states[-1], *listen))
+        tables = None if remembered is None else tables_at(remembered, listen[1])
+        states.append(update(model, states[-1], *listen, tables))
     return states
 
 
 @torch.inference_mode()
-def stepped(model: FSVAENetwork, state: UserState, slow: NDArray[np.float32], at: int) -> NDArray[np.float32]:
-    return rows(model, predict(model, state, model.slow(torch.from_numpy(slow)[None]), at))[0]
+def stepped(
+    model: FSVAENetwork, state: UserState, slow: NDArray[np.float32], at: int, tables: SharedTables | None = None
+) -> NDArray[np.float32]:
+    return rows(model, *predict(model, state, model.slow(torch.from_numpy(slow)[None]), at, tables))[0]
 
 
 @pytest.mark.parametrize("history", [4, 8])
@@ -104,13 +129,18 @@ def test_training_evaluation_and_stepping_predict_the_same(name: str, history: i
     training, one_pass = training_path(model, data, history), one_pass_path(model, data)
     assert training.keys() == one_pass.keys() == set(range(len(data.listens)))
     found = []
+    remembered = remember(data, tables_from=FOREVER[0]) if model.has_memory else None
     for user in range(data.listens.n_users):
-        for n, state in enumerate(steps(model, data, user)[:-1]):
+        for n, state in enumerate(steps(model, data, user, remembered)[:-1]):
             flat = int(data.listens.offsets[user]) + n
-            slow = all_slow(data)[data.slow_row[flat]]
-            row = stepped(model, state, slow, int(data.listens.played_at[flat]))
+            slow, at = all_slow(data)[data.slow_row[flat]], int(data.listens.played_at[flat])
+            row = stepped(model, state, slow, at, None if remembered is None else tables_at(remembered, at))
             np.testing.assert_allclose(row, one_pass[flat], rtol=0, atol=TOLERANCE)
-            np.testing.assert_allclose(training[flat], one_pass[flat], rtol=0, atol=TOLERANCE)
+            learned = one_pass[flat]
+            if remembered is not None:  # a probability, of which training sees only the one of the listen's own track
+                assert learned[DIM:].sum() == pytest.approx(1, abs=TOLERANCE)
+                learned = learned[[DIM + int(data.listens.track[flat])]]
+            np.testing.assert_allclose(training[flat], learned, rtol=0, atol=TOLERANCE)
             found.append(row)
     spread = np.std(found, axis=0)
     assert spread.min() > 100 * TOLERANCE  # a model whose answers never change would agree with itself for nothing
@@ -147,8 +177,10 @@ def test_the_states_of_a_bundle_are_those_of_stepping(
     folder = tmp_path_factory.mktemp("bundle")
     save_bundle(folder, model, data, {})
     bundle = load_bundle(folder)
+    remembered = remember(data, tables_from=FOREVER[0]) if model.has_memory else None
     for user, user_id in enumerate(data.user_ids):
-        expected, known = steps(model, data, user)[-1], bundle.user(user_id, data.manifest["as_of_day"] * DAY_US)
+        expected = steps(model, data, user, remembered)[-1]
+        known = bundle.user(user_id, data.manifest["as_of_day"] * DAY_US)
         assert known is not None
         state, slow = known
         assert (state.n_listens, state.last_played_at) == (expected.n_listens, expected.last_played_at)
@@ -156,8 +188,9 @@ def test_the_states_of_a_bundle_are_those_of_stepping(
             (*state.current, *state.following), (*expected.current, *expected.following), strict=True
         ):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
-        assert torch.equal(state.ring.track.clamp(max=CATALOGUE), expected.ring.track.clamp(max=CATALOGUE))
-        assert torch.equal(state.ring.features, expected.ring.features)
+        assert np.array_equal(state.heard.track, expected.heard.track)
+        assert np.array_equal(state.heard.played_at, expected.heard.played_at)
+        np.testing.assert_allclose(state.heard.records, expected.heard.records, rtol=0, atol=TOLERANCE)
         last = np.flatnonzero(data.snapshots.user == user)[-1]
         assert data.snapshots.day[last] == data.manifest["as_of_day"]
         assert np.array_equal(slow, all_slow(data)[last])
@@ -174,11 +207,12 @@ def split_at(data: Dataset, kept: int) -> Dataset:
             (int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n]))
             for n in range(begin, end)
         ]
-    return dataset_of(histories, data.vectors, train_until=0, validation_until=1, outside=OUTSIDE)
+    cuts = data.manifest["train_until_us"], data.manifest["validation_until_us"]
+    return dataset_of(histories, data.vectors, *cuts, outside=OUTSIDE)
 
 
 @pytest.mark.parametrize("kept", [1, 4, 7, 8, 13])
-@pytest.mark.parametrize("name", ["two outputs", "repeat head", "table of its own", "all"])
+@pytest.mark.parametrize("name", ["two outputs", "memory", "table of its own", "all"])
 def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
     name: str, kept: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -192,6 +226,7 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
     bundle = load_bundle(folder)
     endpoint = OnlineRecommender(bundle, approximate_from=1_000)
     ids = data.tracks["track_id"].to_list()
+    remembered = remember(early, tables_from=FOREVER[0]) if model.has_memory else None
     for user, user_id in enumerate(data.user_ids):
         span = range(data.listens.offsets[user], data.listens.offsets[user + 1])
         recent = [
@@ -203,8 +238,12 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
         at = int(data.listens.played_at[span[-1]]) + 77_000_000
         known = bundle.user(user_id, at)
         assert known is not None
-        scores = stepped(model, steps(model, data, user)[-1], known[1], at)[DIM:]
-        scores = np.exp(scores) if model.repeat_head is not None else scores
+        state = steps(model, early, user, remembered)[-1]
+        for listen in recent[kept:]:
+            assert listen.played_at is not None
+            track = ids.index(listen.track_id)
+            state = update(model, state, track, listen.played_at, listen.played_fraction, bundle.shared)
+        scores = stepped(model, state, known[1], at, bundle.shared)[DIM:]
         expected = dict(zip(ids, scores, strict=False))
 
         for told in (recent, recent[kept:]):  # what the bundle knows already may be told again
@@ -283,18 +322,17 @@ def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_featu
             assert not given.known_user and given.recent_used == n - begin
             for track in given.tracks:
                 assert track.score == pytest.approx(cosine[ids.index(track.track_id)], abs=TOLERANCE)
-            outside = {listen.track_id for listen in recent} - set(ids[:CATALOGUE])
-            assert set(given.unknown_tracks) == outside
+            assert given.unknown_tracks == []  # those without a vector are known too
 
 
 def test_scores_of_a_large_catalogue_come_a_few_targets_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """60 scores are those of five targets, fewer than a chunk has."""
+    """75 scores are those of five targets, fewer than a chunk has."""
     data = dataset(4)
-    model = random_model(data, small_config(repeat_head=True))
+    model = random_model(data, small_config(**MEMORY))
     expected = one_pass_path(model, data)
-    monkeypatch.setattr("fsvae.data.batches._SCORES_AT_ONCE", 5 * CATALOGUE)
+    monkeypatch.setattr("fsvae.data.batches._SCORES_AT_ONCE", 5 * len(data.tracks))
     parts = [part.scores for part in NetworkPredictor(model).predict(data, *FOREVER)]
-    assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 5 * CATALOGUE
+    assert len(parts) >= 10 and max(scores.size for scores in parts if scores is not None) <= 5 * len(data.tracks)
     found = one_pass_path(model, data)
     assert found.keys() == expected.keys()
     for n, row in found.items():

@@ -131,7 +131,8 @@ def random_model(dataset: Dataset, config: ModelConfig, seed: int = 0, scale: fl
     """Return a model in evaluation mode whose weights are large enough for every input to matter."""
     features = torch.from_numpy(all_slow(dataset))
     vectors = torch.from_numpy(dataset.vectors)
-    model = FSVAENetwork(config, vectors, features.mean(dim=0), features.std(dim=0) + 0.1, dataset.n_catalogue)
+    moments = features.mean(dim=0), features.std(dim=0) + 0.1
+    model = FSVAENetwork(config, vectors, *moments, dataset.n_catalogue)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

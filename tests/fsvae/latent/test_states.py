@@ -54,7 +54,7 @@ def evaluated(model: FSVAENetwork, dataset: Dataset) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(
-    ("every", "changes"), [(1, {}), (3, {}), (50, {}), (3, {"fast": "shuffled"}), (3, {"repeat_head": True})]
+    ("every", "changes"), [(1, {}), (3, {}), (50, {}), (3, {"fast": "shuffled"}), (3, {"slow_memory": True})]
 )
 def test_states_are_those_that_evaluation_predicts_from(
     dataset: Dataset, every: int, changes: dict[str, object]

@@ -30,9 +30,7 @@ from fsvae.models.model_config import ModelConfig
             "model.prior=slow needs model.slow=on and model.latent=gaussian.",
         ),
         ({"likelihood": "track_softmax", "softmax_weight": 1.0}, "set model.softmax_weight=0."),
-        ({"repeat_head": True}, "model.repeat_head is a part of the track softmax: set model.softmax_weight above 0"),
-        ({"repeat_head": True, "softmax_weight": 1.0, "fast": "shuffled"}, "set model.fast=on."),
-        ({"repeat_head": True, "softmax_weight": 1.0, "fast": "off"}, "set model.fast=on."),
+        ({"shared_memory": True}, "are mixed with the track softmax: set model.softmax_weight above 0"),
     ],
     ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
@@ -48,10 +46,10 @@ def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> 
         {},
         {"fast": "shuffled", "prior": "slow", "likelihood": "cosine", "track_table": "finetuned"},
         {"fast": "off", "latent": "deterministic", "likelihood": "track_softmax"},
-        {"repeat_head": True, "likelihood": "track_softmax"},
-        {"repeat_head": True, "likelihood": "cosine", "softmax_weight": 3.0, "prior": "slow"},
+        {"slow_memory": True, "likelihood": "track_softmax"},
+        {"fast_memory": True, "likelihood": "cosine", "softmax_weight": 3.0, "prior": "slow"},
     ],
-    ids=["default", "shuffled", "off", "softmax", "repeat"],
+    ids=["default", "shuffled", "off", "softmax", "memory"],
 )
 def test_what_goes_together_is_taken(changes: dict[str, object]) -> None:
     check(ModelConfig(**{**PLAIN, **changes}))  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_a_variant_that_chooses_a_group_wins_over_values_of_it(tmp_path: Path, m
     paper, default = load_config(["model=paper"]).model, load_config().model
     one, two = matrix_of(["ablation=mine", "model.latent_dim=7", "train.max_epochs=7"]).variants
     assert (one.config.model.history, one.config.model.latent_dim) == (32, 7)
-    assert one.config.model.repeat_head == paper.repeat_head != default.repeat_head
+    assert one.config.model.slow_memory == paper.slow_memory != default.slow_memory
     assert two.config.model == replace(default, beta=0.3) and two.config.train.max_epochs == 7
 
 

@@ -133,7 +133,7 @@ def test_an_unknown_key_in_a_file_is_refused(tmp_path: Path, monkeypatch: pytest
         "model.likelihood=vmf",
         "model.track_table=free",
         "model.target_share=0",
-        "model.repeat_dim=0",
+        "model.gate_hidden=0",
         "dataset.track2vec.dim=0",
         "dataset.train_share=1.5",
         "dataset.validation_share=-0.1",
@@ -163,7 +163,7 @@ def test_on_and_off_are_read_as_they_are_written() -> None:
 def test_on_and_off_in_a_file_are_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(config_dir(), tmp_path / "configs")
     monkeypatch.setattr(pipelines.config.compose, "config_dir", lambda: tmp_path / "configs")
-    (tmp_path / "configs" / "model" / "mine.yaml").write_text("fast: off\nslow: on\nrepeat_head: false\n")
+    (tmp_path / "configs" / "model" / "mine.yaml").write_text("fast: off\nslow: on\n")
     model = load_config(["model=mine"]).model
     assert (model.fast, model.slow) == ("off", True)
 

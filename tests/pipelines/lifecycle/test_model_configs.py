@@ -53,7 +53,7 @@ def test_sizes_are_free(dim: int, history: int, latent_dim: int, small_lake: Lak
     config = DatasetConfig(min_count=2, track2vec=Track2VecConfig(dim=dim, epochs=1))
     dataset = open_dataset(prepare(small_lake, config, seed=1, datasets=tmp_path / "datasets").folder)
     assert dataset.vectors.shape[1] == dim
-    sizes = {"slow_hidden": 9, "slow_dim": 7, "fast_hidden": 11, "decoder_hidden": 10, "repeat_dim": 6}
-    for switches in ({}, {"repeat_head": True, "softmax_weight": 2.0, "track_table": "finetuned", "prior": "slow"}):
+    sizes = {"slow_hidden": 9, "slow_dim": 7, "fast_hidden": 11, "decoder_hidden": 10, "gate_hidden": 6}
+    for switches in ({}, {"slow_memory": True, "softmax_weight": 2.0, "track_table": "finetuned", "prior": "slow"}):
         model = ModelConfig(history=history, latent_dim=latent_dim, **{**PLAIN, **sizes, **switches})  # type: ignore[arg-type]
         whole_way(dataset, model, tmp_path / str(len(switches)))

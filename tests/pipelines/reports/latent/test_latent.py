@@ -159,7 +159,7 @@ def test_a_path_does_not_follow_the_calendar(small_dataset: Dataset, tmp_path: P
         ({"latent": "deterministic"}, ["slow", "fast", "both"]),
         ({"slow": False}, ["both"]),
         ({"fast": "off"}, ["both"]),
-        ({"repeat_head": True, "prior": "slow", "track_table": "finetuned"}, ["slow", "fast", "both"]),
+        ({"slow_memory": True, "prior": "slow", "track_table": "finetuned"}, ["slow", "fast", "both"]),
         ({"likelihood": "track_softmax", "softmax_weight": 0.0, "fast": "shuffled"}, ["slow", "fast", "both"]),
     ],
 )

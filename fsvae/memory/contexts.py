@@ -1,0 +1,167 @@
+"""The contexts of the memory: after what a track is counted, and how fast a count fades.
+
+A context is a situation in which tracks follow: after this track, after these two, in this session. An expert is a
+context with a fading: its probability of a track is the share of the track in the faded counts of the followers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Clock = Literal["none", "occurrences", "listens", "days"]
+"""What a half-life is counted in: nothing (counts do not fade), occurrences of the context, listens, or days."""
+CLOCKS: tuple[Clock, ...] = ("none", "occurrences", "listens", "days")
+
+
+Part = Literal["slow", "fast", "shared"]
+"""Memory that an expert is part of: the user's whole history, the user's latest listens, everybody's listens."""
+
+
+class Fading(NamedTuple):
+    """The fading of the counts of a context."""
+
+    clock: Clock = "none"
+    half_life: float = 0.0
+    part: Part = "slow"
+
+
+_RAW = Fading()
+
+
+@dataclass(frozen=True)
+class OwnContext:
+    """A context of one user's own listens."""
+
+    name: str
+    lags: tuple[int, ...] = ()
+    """How many listens back the tracks are that must be the same: (1, 2) is after the last two; (): any listen."""
+    fadings: tuple[Fading, ...] = (_RAW,)
+    session: bool = False
+    """Whether only listens of the present session count."""
+    discounted: bool = False
+    """Whether the raw counts are discounted: a part of each goes to the network (absolute discounting)."""
+
+
+OWN = (
+    OwnContext(
+        "heard",
+        fadings=(
+            _RAW,
+            Fading("listens", 10.0, "fast"),
+            Fading("listens", 50.0, "fast"),
+            Fading("listens", 400.0),
+            Fading("days", 1.0, "fast"),
+            Fading("days", 20.0),
+        ),
+    ),
+    OwnContext("session", fadings=(Fading(part="fast"),), session=True),
+    OwnContext("after 1", (1,), (_RAW, Fading("occurrences", 2.0), Fading("occurrences", 0.5)), discounted=True),
+    OwnContext("after 2", (1, 2), (_RAW, Fading("occurrences", 1.0)), discounted=True),
+    OwnContext("after 3", (1, 2, 3), (Fading("occurrences", 1.0),)),
+    OwnContext("2 back", (2,), (Fading("occurrences", 2.0),)),
+    OwnContext("3 back", (3,), (Fading("occurrences", 2.0),)),
+    OwnContext("4 back", (4,), (Fading("occurrences", 2.0),)),
+    OwnContext("5 back", (5,), (Fading("occurrences", 2.0),)),
+)
+"""Contexts of the user's own listens."""
+
+AGES = 14
+"""Number of age buckets: tracks heard last, 2 to 3, 4 to 7, ... listens ago; the last one is open."""
+AGE_PARTS: tuple[Part, ...] = tuple("fast" if bucket < 6 else "slow" for bucket in range(AGES))
+"""Memory that each age bucket is part of: the latest 63 listens are the fast one."""
+
+NEAR = 5
+"""Number of listens before and after a track within which others are near it."""
+
+
+@dataclass(frozen=True)
+class SharedContext:
+    """A context of everybody's listens."""
+
+    name: str
+    table: str
+    """Counts that it reads (`fsvae.memory.shared`)."""
+    lags: tuple[int, ...] = ()
+    """How many listens back the tracks are whose followers are looked up."""
+    discounted: bool = True
+
+
+SHARED = (
+    SharedContext("all: after 1", "after 1", (1,)),
+    SharedContext("all: after 2", "after 2", (1, 2)),
+    SharedContext("all: after 3", "after 3", (1, 2, 3)),
+    SharedContext("all: 2 back", "2 back", (2,)),
+    SharedContext("all: 3 back", "3 back", (3,)),
+    SharedContext("all: 4 back", "4 back", (4,)),
+    SharedContext("all: before 1", "before 1", (1,)),
+    SharedContext("all: near 1", "near", (1,)),
+    SharedContext("all: near 2", "near", (2,)),
+    SharedContext("all: near 3", "near", (3,)),
+)
+"""Contexts of everybody's listens."""
+POPULARITY = ("all: heard", "all: heard lately", "all: any")
+"""Experts of popularity: by all listens, by those with a half-life of `RECENT_DAYS`, and all tracks alike."""
+RECENT_DAYS = 14.0
+
+
+class Expert(NamedTuple):
+    """An expert of the memory."""
+
+    name: str
+    context: int
+    """Index of its context among those of the user and of everybody, in order."""
+    discounted: bool
+    part: Part
+
+
+def _experts() -> tuple[Expert, ...]:
+    own = [
+        Expert(
+            own.name if fading.clock == "none" else f"{own.name}, {fading.half_life:g} {fading.clock}",
+            index,
+            own.discounted and fading.clock == "none",
+            fading.part,
+        )
+        for index, own in enumerate(OWN)
+        for fading in own.fadings
+    ]
+    shared = [Expert(shared.name, len(OWN) + i, shared.discounted, "shared") for i, shared in enumerate(SHARED)]
+    popular = [Expert(name, len(OWN) + len(SHARED) + i, False, "shared") for i, name in enumerate(POPULARITY)]
+    return (*own, *shared, *popular)
+
+
+EXPERTS = _experts()
+"""All experts with counts: the user's own, everybody's, popularity."""
+N_OWN = sum(len(own.fadings) for own in OWN)
+"""Number of the user's own experts, the first ones."""
+N_CONTEXTS = len(OWN) + len(SHARED) + len(POPULARITY)
+CONTEXT_OF = np.array([expert.context for expert in EXPERTS])
+DISCOUNTED = np.array([expert.discounted for expert in EXPERTS])
+
+
+class OwnTable(NamedTuple):
+    """The user's own contexts and experts as arrays, for compiled code."""
+
+    lags: NDArray[np.int64]
+    """[X, 3] lags of each context, 0 where there are fewer."""
+    session: NDArray[np.bool_]
+    """[X]."""
+    context: NDArray[np.int64]
+    """[E] context of each expert."""
+    clock: NDArray[np.int64]
+    """[E] index in CLOCKS."""
+    half_life: NDArray[np.float64]
+    """[E]."""
+
+
+OWN_TABLE = OwnTable(
+    np.array([(*own.lags, 0, 0, 0)[:3] for own in OWN]),
+    np.array([own.session for own in OWN]),
+    CONTEXT_OF[:N_OWN],
+    np.array([CLOCKS.index(fading.clock) for own in OWN for fading in own.fadings]),
+    np.array([max(fading.half_life, 1e-9) for own in OWN for fading in own.fadings]),
+)

@@ -1,0 +1,307 @@
+"""A user's own memory: the counts before each listen in one pass, and the whole counts before one listen.
+
+The pass (`own_supports`) gives what training and the gates need of every listen. `look_back` gives the counts of every
+track before one listen, for the rows of evaluation and the endpoint. Both count the same; a test compares them.
+
+Legend: N listens, X contexts, E experts, B age buckets, M distinct tracks that were heard before.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fsvae.baselines.history import NO_KEY, joint_key, session_begins, tracks_before
+from fsvae.data.listens import Listens
+from fsvae.features.clock import DAY_US
+from fsvae.memory.contexts import AGES, OWN, OWN_TABLE, OwnTable
+
+_OCCURRENCES, _LISTENS, _DAYS = 1, 2, 3
+"""Indices in `contexts.CLOCKS`."""
+
+
+class OwnSupports(NamedTuple):
+    """What the user's own memory held before each listen."""
+
+    total_NE: NDArray[np.float32]
+    """Faded number of the context's followers."""
+    count_NE: NDArray[np.float32]
+    """Faded number of those that are the listen's own track."""
+    distinct_NX: NDArray[np.float32]
+    """Number of distinct followers of the context."""
+    top_NX: NDArray[np.float32]
+    """Share of the most frequent follower, not faded."""
+    age_N: NDArray[np.int8]
+    """Age bucket of the listen's own track, -1 where the user had not heard it."""
+    ages_NB: NDArray[np.float32]
+    """Number of tracks in each age bucket."""
+
+
+def own_supports(listens: Listens, n_tracks: int) -> OwnSupports:
+    """Return the supports of all listens in one pass; a track from `n_tracks` on is a listen, but is not counted."""
+    n, table = len(listens), OWN_TABLE
+    track = listens.track.astype(np.int64)
+    counted = track < n_tracks
+    total = np.zeros((n, len(table.context)), dtype=np.float32)
+    count = np.zeros_like(total)
+    distinct = np.zeros((n, len(OWN)), dtype=np.float32)
+    top = np.zeros_like(distinct)
+    days = listens.played_at / DAY_US
+    places = np.arange(n, dtype=np.float64)
+    for x, own in enumerate(OWN):
+        key = session_begins(listens) if own.session else listens.user
+        for lag in own.lags:
+            key = joint_key(key, tracks_before(listens, lag))
+        if own.session:
+            key = np.unique(key, return_inverse=True)[1]
+        pair = joint_key(key, track)
+        keys, pairs = int(key.max(initial=-1)) + 1, int(pair.max(initial=-1)) + 1
+        _followers(key, pair, counted, keys, pairs, distinct[:, x], top[:, x])
+        for e in np.flatnonzero(table.context == x):
+            clock = {_LISTENS: places, _DAYS: days}.get(int(table.clock[e]), places)
+            _faded(key, pair, counted, keys, pairs, clock, table.clock[e], table.half_life[e], total[:, e], count[:, e])
+    age, ages = _ages(listens.offsets, track, n_tracks, AGES)
+    return OwnSupports(total, count, distinct, top, age, ages)
+
+
+@njit(cache=True, nogil=True)
+def _followers(
+    key: NDArray[np.int64],
+    pair: NDArray[np.int64],
+    counted: NDArray[np.bool_],
+    n_keys: int,
+    n_pairs: int,
+    distinct: NDArray[np.float32],
+    top: NDArray[np.float32],
+) -> None:
+    """Write how many distinct followers each listen's context had, and the share of the most frequent one."""
+    total, kinds, most = np.zeros(n_keys), np.zeros(n_keys), np.zeros(n_keys)
+    times = np.zeros(n_pairs)
+    for i in range(len(key)):
+        k = key[i]
+        if k == NO_KEY:
+            continue
+        distinct[i] = kinds[k]
+        top[i] = most[k] / total[k] if total[k] > 0 else 0.0
+        if counted[i]:
+            p = pair[i]
+            kinds[k] += times[p] == 0
+            times[p] += 1
+            total[k] += 1
+            most[k] = max(most[k], times[p])
+
+
+@njit(cache=True, nogil=True)
+def _faded(
+    key: NDArray[np.int64],
+    pair: NDArray[np.int64],
+    counted: NDArray[np.bool_],
+    n_keys: int,
+    n_pairs: int,
+    clock: NDArray[np.float64],
+    kind: int,
+    half_life: float,
+    total: NDArray[np.float32],
+    count: NDArray[np.float32],
+) -> None:
+    """Write the faded counts before each listen: of all followers of its context, and of its own track."""
+    of_key, of_pair = np.zeros(n_keys), np.zeros(n_pairs)
+    key_at, pair_at = np.zeros(n_keys), np.zeros(n_pairs)
+    occurrences = np.zeros(n_keys)
+    for i in range(len(key)):
+        k = key[i]
+        if k == NO_KEY:
+            continue
+        p = pair[i]
+        now = occurrences[k] if kind == _OCCURRENCES else clock[i]
+        if kind > 0:
+            of_key[k] *= 2.0 ** ((key_at[k] - now) / half_life)
+            of_pair[p] *= 2.0 ** ((pair_at[p] - now) / half_life)
+            key_at[k] = pair_at[p] = now
+        total[i], count[i] = of_key[k], of_pair[p]
+        if counted[i]:
+            if kind == _OCCURRENCES:  # the latest occurrence weighs 1 at the next one
+                occurrences[k] += 1
+                fading = 2.0 ** (-1.0 / half_life)
+                of_key[k], of_pair[p] = of_key[k] * fading, of_pair[p] * fading
+                key_at[k] = pair_at[p] = occurrences[k]
+            of_key[k] += 1.0
+            of_pair[p] += 1.0
+
+
+@njit(cache=True, nogil=True)
+def _ages(
+    offsets: NDArray[np.int64], track: NDArray[np.int64], n_tracks: int, buckets: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the age bucket of each listen's track, [N], and how many tracks are in each bucket before it, [N, B].
+
+    The tracks of the buckets up to b are those in a window of the latest 2^(b + 1) - 1 listens.
+    """
+    n = len(track)
+    age = np.full(n, -1, np.int8)
+    ages = np.zeros((n, buckets), np.float32)
+    longest = 1
+    for u in range(len(offsets) - 1):
+        longest = max(longest, offsets[u + 1] - offsets[u])
+    slot = np.full(n_tracks, -1, np.int64)
+    last = np.empty(longest, np.int64)
+    times = np.zeros((buckets, longest), np.int32)
+    for u in range(len(offsets) - 1):
+        begin, end = offsets[u], offsets[u + 1]
+        kinds = np.zeros(buckets, np.int64)
+        found = 0
+        for i in range(begin, end):
+            for b in range(buckets):
+                ages[i, b] = kinds[b] - (kinds[b - 1] if b > 0 else 0)
+            y = track[i]
+            if y < n_tracks:
+                s = slot[y]
+                if s >= 0:
+                    age[i] = min(int(np.log2(i - last[s])), buckets - 1)
+                else:
+                    s = slot[y] = found
+                    found += 1
+                last[s] = i
+                for b in range(buckets):
+                    kinds[b] += times[b, s] == 0
+                    times[b, s] += 1
+            for b in range(buckets - 1):
+                leaves = i - 2 ** (b + 1) + 1
+                if leaves >= begin and track[leaves] < n_tracks:
+                    s = slot[track[leaves]]
+                    times[b, s] -= 1
+                    kinds[b] -= times[b, s] == 0
+        for i in range(begin, end):
+            if track[i] < n_tracks:
+                slot[track[i]] = -1
+        times[:, :found] = 0
+    return age, ages
+
+
+class Workspace(NamedTuple):
+    """Arrays that `look_back` reuses; T tracks, room for M of them."""
+
+    slot_T: NDArray[np.int32]
+    """Place of each track among those found, -1 for others."""
+    track_M: NDArray[np.int64]
+    age_M: NDArray[np.int64]
+    count_ME: NDArray[np.float64]
+    times_MX: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n_tracks: int, room: int) -> Workspace:
+        """Return the arrays for histories of at most `room` listens."""
+        return cls(
+            np.full(n_tracks, -1, np.int32),
+            np.zeros(room, np.int64),
+            np.zeros(room, np.int64),
+            np.zeros((room, len(OWN_TABLE.context))),
+            np.zeros((room, len(OWN)), np.int64),
+        )
+
+
+@njit(cache=True, nogil=True)
+def look_back(
+    track: NDArray[np.int32],
+    played_at: NDArray[np.int64],
+    first: int,
+    at: int,
+    now: int,
+    session: int,
+    table: OwnTable,
+    work: Workspace,
+) -> int:
+    """Count what a user heard before one listen; return the number M of distinct tracks, whose counts `work` holds.
+
+    Args:
+        track: tracks of all listens; one from len(work.slot_T) on is not counted.
+        played_at: their times [us].
+        first: place of the user's first listen.
+        at: place of the listen; those before it are read.
+        now: time of the listen [us].
+        session: place of the first listen of its session.
+        table: contexts and experts.
+        work: arrays to write to; `slot_T` is -1 throughout before and after.
+    """
+    n_tracks, n_contexts, n_experts = len(work.slot_T), len(table.session), len(table.context)
+    occurrences = np.zeros(n_contexts)
+    found = 0
+    for j in range(at - 1, first - 1, -1):
+        y = track[j]
+        if y >= n_tracks:
+            continue
+        s = work.slot_T[y]
+        if s < 0:
+            s = work.slot_T[y] = found
+            found += 1
+            work.track_M[s] = y
+            work.age_M[s] = min(int(np.log2(at - j)), AGES - 1)
+            work.count_ME[s] = 0.0
+            work.times_MX[s] = 0
+        e = 0
+        for x in range(n_contexts):
+            same = not table.session[x] or j >= session
+            for lag in table.lags[x]:
+                if lag and same:
+                    same = j - lag >= first and track[j - lag] == track[at - lag]
+            while e < n_experts and table.context[e] == x:
+                if same:
+                    kind = table.clock[e]
+                    age = occurrences[x]
+                    if kind == _LISTENS:
+                        age = float(at - j)
+                    elif kind == _DAYS:
+                        age = (now - played_at[j]) / DAY_US
+                    if kind == 0:
+                        work.count_ME[s, e] += 1.0
+                    elif age < 30.0 * table.half_life[e]:
+                        work.count_ME[s, e] += 2.0 ** (-age / table.half_life[e])
+                e += 1
+            if same:
+                occurrences[x] += 1
+                work.times_MX[s, x] += 1
+    for s in range(found):
+        work.slot_T[work.track_M[s]] = -1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def add_own_rows(
+    track: NDArray[np.int32],
+    played_at: NDArray[np.int64],
+    first_N: NDArray[np.int64],
+    at_N: NDArray[np.int64],
+    session_N: NDArray[np.int64],
+    weight_NE: NDArray[np.float32],
+    less_NE: NDArray[np.float32],
+    age_weight_NB: NDArray[np.float32],
+    table: OwnTable,
+    work: Workspace,
+    out_NT: NDArray[np.float32],
+) -> None:
+    """Add the probabilities that the user's own experts give to every track before N listens.
+
+    Args:
+        track: tracks of all listens.
+        played_at: their times [us].
+        first_N: place of the first listen of each listen's user.
+        at_N: place of each listen.
+        session_N: place of the first listen of its session.
+        weight_NE: weight of a count: the gate over the total.
+        less_NE: what each counted track of an expert loses: the gate times the discount over the total.
+        age_weight_NB: probability of each track of an age bucket.
+        table: contexts and experts.
+        work: arrays for `look_back`.
+        out_NT: probabilities, added to.
+    """
+    for r in range(len(at_N)):
+        found = look_back(track, played_at, first_N[r], at_N[r], played_at[at_N[r]], session_N[r], table, work)
+        for s in range(found):
+            p = age_weight_NB[r, work.age_M[s]]
+            for e in range(len(table.context)):
+                if work.times_MX[s, table.context[e]] > 0:
+                    p += weight_NE[r, e] * work.count_ME[s, e] - less_NE[r, e]
+            out_NT[r, work.track_M[s]] += p

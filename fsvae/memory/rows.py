@@ -1,0 +1,94 @@
+"""Whole rows of the memory: the probability of every track before some listens.
+
+Legend: N listens, T tracks, E experts, B age buckets.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsvae.baselines.history import session_begins
+from fsvae.data.listens import Listens
+from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
+from fsvae.memory.gates import Gates
+from fsvae.memory.own import Workspace, add_own_rows, look_back
+from fsvae.memory.shared import SharedTables
+from fsvae.memory.supports import Supports
+
+
+class Memory:
+    """Histories of users, and everybody's counts as of a time."""
+
+    def __init__(self, listens: Listens, tables: SharedTables, work: Workspace | None = None) -> None:
+        """Take both; `work` are arrays of an earlier memory to write to."""
+        self._listens = listens
+        self._tables = tables
+        self._session = session_begins(listens)
+        self._work = work or workspace(tables, int(np.diff(listens.offsets).max(initial=1)))
+
+    def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
+        """Return the memory's part of p(track) before the listens at some flat positions, [N, T]."""
+        listens = self._listens
+        out = np.zeros((len(rows), self._tables.n_tracks), dtype=np.float32)
+        weight, less = gates.weight_NE.numpy(), gates.less_NE.numpy()
+        first, session = listens.offsets[listens.user[rows]], self._session[rows]
+        add_own_rows(
+            listens.track, listens.played_at, first, rows, session, weight[:, :N_OWN], less[:, :N_OWN],
+            gates.age_weight_NB.numpy(), OWN_TABLE, self._work, out,
+        )  # fmt: skip
+        self._tables.add_rows(listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
+        return out
+
+    def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
+        """Return what the memory held before one listen, which `remember` gives for all, from the user's records.
+
+        Args:
+            row: flat position of the listen.
+            records: sums of the user's track records, [half-lives, 2, E].
+        """
+        listens, work = self._listens, self._work
+        first = int(listens.offsets[listens.user[row]])
+        now, session = int(listens.played_at[row]), int(self._session[row])
+        found = look_back(listens.track, listens.played_at, first, row, now, session, OWN_TABLE, work)
+        track, counts, times = work.track_M[:found], work.count_ME[:found], work.times_MX[:found]
+        own = track == listens.track[row]
+        age = work.age_M[:found]
+        shared = self._tables.supports(listens, np.array([row]))
+        heard = times.sum(axis=0)
+        joined = (
+            (counts.sum(axis=0), shared[0]),
+            (counts[own].sum(axis=0), shared[1]),
+            ((times > 0).sum(axis=0), shared[2]),
+            (times.max(axis=0, initial=0) / np.maximum(heard, 1), shared[3]),
+        )
+        total, count, distinct, top = (np.append(a, b[0])[None].astype(np.float32) for a, b in joined)
+        return Supports(
+            total_NE=torch.from_numpy(total),
+            count_NE=torch.from_numpy(count),
+            distinct_NX=torch.from_numpy(distinct),
+            top_NX=torch.from_numpy(top),
+            age_N=torch.from_numpy(np.append(age[own], -1)[:1]),
+            ages_NB=torch.from_numpy(np.bincount(age, minlength=AGES)[None].astype(np.float32)),
+            record_NR=torch.from_numpy((records[:, 0] / (records[:, 1] + 1)).reshape(1, -1).astype(np.float32)),
+        )
+
+
+def workspace(tables: SharedTables, longest: int) -> Workspace:
+    """Return the arrays for histories of at most `longest` listens."""
+    return Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
+
+
+class MemoryRows(NamedTuple):
+    """The memory before the targets of a batch."""
+
+    memory: Memory
+    listens: NDArray[np.int64]
+    """[N] flat positions of the targets."""
+
+    def probabilities(self, gates: Gates) -> NDArray[np.float32]:
+        """Return the memory's part of p(track), [N, T]."""
+        return self.memory.probabilities(self.listens, gates)

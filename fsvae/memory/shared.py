@@ -1,0 +1,237 @@
+"""Everybody's memory as of a time: tables of what followed what, and popularity.
+
+Training reads it in blocks of time, each as of its begin, so that it is as stale there as it is when it is evaluated
+or served: counts up to the moment are trusted too much.
+
+Legend: N listens, X contexts, T tracks, U keys, E entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from fsvae.baselines.history import NO_KEY, tracks_before
+from fsvae.data.listens import Listens, offsets_of
+from fsvae.features.clock import DAY_US
+from fsvae.memory.contexts import NEAR, RECENT_DAYS, SHARED
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return one key for the tracks that precede, [N], the latest first; NO_KEY where one is missing.
+
+    The key of a single track is its index; of more it is a hash of 62 bits.
+    """
+    key = tracks[0].astype(np.uint64)
+    missing = tracks[0] == NO_KEY
+    for other in tracks[1:]:
+        key = (key ^ (key >> np.uint64(29))) * _MIX + other.astype(np.uint64)
+        missing |= other == NO_KEY
+    if len(tracks) > 1:
+        key = (key ^ (key >> np.uint64(32))) * _MIX >> np.uint64(2)
+    return np.where(missing, NO_KEY, key.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class CountTable:
+    """How often each track followed each key: entries in order of key, then track."""
+
+    key_U: NDArray[np.int64]
+    begin_U: NDArray[np.int64]
+    """[U + 1]."""
+    track_E: NDArray[np.int32]
+    count_E: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, counts: pl.DataFrame) -> CountTable:
+        """Return the table of key, track and count, one row an entry."""
+        counts = counts.sort("key", "track")
+        key, size = np.unique(counts["key"].to_numpy(), return_counts=True)
+        return cls(key, offsets_of(size), counts["track"].to_numpy(), counts["count"].to_numpy())
+
+    def rows(self, key_N: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the place of each key, -1 where it is not in the table."""
+        if not len(self.key_U):
+            return np.full(len(key_N), -1, dtype=np.int64)
+        place = np.searchsorted(self.key_U, key_N).clip(max=len(self.key_U) - 1)
+        return np.where((self.key_U[place] == key_N) & (key_N != NO_KEY), place, -1)
+
+
+@dataclass
+class SharedMemory:
+    """Everybody's counts of the listens so far, to which more are added."""
+
+    n_tracks: int
+    counts: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """Table → key, track, count."""
+    heard_T: NDArray[np.float64] = field(init=False)
+    lately_T: NDArray[np.float64] = field(init=False)
+    """Listens with a half-life of RECENT_DAYS, as of `until`."""
+    until: int = 0
+    """Time [us] of the last count."""
+
+    def __post_init__(self) -> None:
+        """Begin with no listens."""
+        self.heard_T, self.lately_T = np.zeros(self.n_tracks), np.zeros(self.n_tracks)
+
+    def add(self, listens: Listens, rows: NDArray[np.int64], until: int) -> None:
+        """Count the listens at some flat positions, which are before `until` [us]."""
+        track = listens.track.astype(np.int64)
+        for name, (key, follower) in _events(listens, rows).items():
+            kept = (key != NO_KEY) & (follower != NO_KEY) & (follower < self.n_tracks)
+            new = pl.DataFrame({"key": key[kept], "track": follower[kept].astype(np.int32)})
+            new = new.group_by("key", "track").agg(pl.len().cast(pl.Float32).alias("count"))
+            if name in self.counts:
+                new = pl.concat([self.counts[name], new]).group_by("key", "track").agg(pl.col("count").sum())
+            self.counts[name] = new
+        heard, at = track[rows], listens.played_at[rows]
+        known = heard < self.n_tracks
+        fading = 0.5 ** ((until - at[known]) / DAY_US / RECENT_DAYS)
+        self.lately_T *= 0.5 ** ((until - self.until) / DAY_US / RECENT_DAYS) if self.until else 1.0
+        self.lately_T += np.bincount(heard[known], fading, minlength=self.n_tracks)
+        self.heard_T += np.bincount(heard[known], minlength=self.n_tracks)
+        self.until = until
+
+    def tables(self) -> SharedTables:
+        """Return the counts so far, ready to be looked up."""
+        names = {shared.table for shared in SHARED}
+        empty = pl.DataFrame(schema={"key": pl.Int64, "track": pl.Int32, "count": pl.Float32})
+        return SharedTables(
+            {name: CountTable.of(self.counts.get(name, empty)) for name in sorted(names)},
+            np.stack([self.heard_T, self.lately_T, self.heard_T > 0]).astype(np.float32),
+        )
+
+
+def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return the keys and the followers that some listens add to each table."""
+    track = listens.track.astype(np.int64)[rows]
+    before = [tracks_before(listens, lag)[rows] for lag in range(1, NEAR + 1)]
+    events = {
+        "after 1": (before[0], track),
+        "after 2": (key_of(before[:2]), track),
+        "after 3": (key_of(before[:3]), track),
+        "2 back": (before[1], track),
+        "3 back": (before[2], track),
+        "4 back": (before[3], track),
+        "before 1": (track, before[0]),
+    }
+    here = np.tile(track, NEAR)
+    events["near"] = (np.concatenate([here, *before]), np.concatenate([*before, here]))
+    return events
+
+
+@dataclass(frozen=True)
+class SharedTables:
+    """Everybody's counts as of a time."""
+
+    tables: dict[str, CountTable]
+    popular_PT: NDArray[np.float32]
+    """Weight of each track, for each of `contexts.POPULARITY`."""
+
+    @property
+    def n_tracks(self) -> int:
+        """Return the number of tracks, T; a listen to one from T on is not counted."""
+        return int(self.popular_PT.shape[1])
+
+    def supports(
+        self, listens: Listens, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return total, count of the own track, distinct and top share of some listens, [N, X] each."""
+        n, contexts = len(rows), len(SHARED) + len(self.popular_PT)
+        total, count, distinct, top = (np.zeros((n, contexts), dtype=np.float32) for _ in range(4))
+        track = listens.track[rows].astype(np.int64)
+        for x, place in enumerate(self.places(listens, rows)):
+            table = self.tables[SHARED[x].table]
+            _look_up(
+                place, track, table.begin_U, table.track_E, table.count_E, total[:, x], count[:, x], distinct[:, x],
+                top[:, x],
+            )  # fmt: skip
+        known = track < self.n_tracks
+        for p, popular_T in enumerate(self.popular_PT):
+            x = len(SHARED) + p
+            total[:, x] = popular_T.sum()
+            count[known, x] = popular_T[track[known]]
+            distinct[:, x] = (popular_T > 0).sum()
+            top[:, x] = popular_T.max(initial=0) / max(popular_T.sum(), 1e-9)
+        return total, count, distinct, top
+
+    def places(self, listens: Listens, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return where each context of some listens is in its table, -1 where it is not."""
+        before = {lag: tracks_before(listens, lag)[rows] for lag in range(1, 5)}
+        return [self.tables[shared.table].rows(key_of([before[lag] for lag in shared.lags])) for shared in SHARED]
+
+    def add_rows(
+        self,
+        listens: Listens,
+        rows: NDArray[np.int64],
+        weight_NX: NDArray[np.float32],
+        less_NX: NDArray[np.float32],
+        out_NT: NDArray[np.float32],
+    ) -> None:
+        """Add the probabilities that everybody's experts give to every track before some listens.
+
+        Args:
+            listens: all listens.
+            rows: [N] flat positions.
+            weight_NX: weight of a count: the gate over the total.
+            less_NX: what each counted track of a context loses: the gate times the discount over the total.
+            out_NT: probabilities, added to.
+        """
+        for x, place in enumerate(self.places(listens, rows)):
+            table = self.tables[SHARED[x].table]
+            weight, less = np.ascontiguousarray(weight_NX[:, x]), np.ascontiguousarray(less_NX[:, x])
+            _add_entries(place, table.begin_U, table.track_E, table.count_E, weight, less, out_NT)
+        out_NT += weight_NX[:, len(SHARED) :] @ self.popular_PT
+
+
+def write_tables(path: Path, tables: SharedTables) -> None:
+    """Write everybody's counts as a file of numpy arrays, which `read_tables` opens."""
+    arrays = {f"{name}/{part}": array for name, table in tables.tables.items() for part, array in asdict(table).items()}
+    np.savez(path, allow_pickle=False, popular_PT=tables.popular_PT, **arrays)
+
+
+def read_tables(path: Path) -> SharedTables:
+    """Read everybody's counts."""
+    with np.load(path, allow_pickle=False) as file:
+        parts = {name: file[name] for name in file.files}
+    popular = parts.pop("popular_PT")
+    names = sorted({name.split("/")[0] for name in parts})
+    return SharedTables(
+        {
+            name: CountTable(**{part.name: parts[f"{name}/{part.name}"] for part in fields(CountTable)})
+            for name in names
+        },
+        popular,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _look_up(place, track, begin, follower, times, total, count, distinct, top):  # type: ignore[no-untyped-def]
+    """Write total, count of the own track, number of followers and the share of the top one, for each listen."""
+    for r in range(len(place)):
+        if place[r] < 0:
+            continue
+        low, high = begin[place[r]], begin[place[r] + 1]
+        most = 0.0
+        for j in range(low, high):
+            total[r] += times[j]
+            most = max(most, times[j])
+            if follower[j] == track[r]:
+                count[r] = times[j]
+        distinct[r] = high - low
+        top[r] = most / total[r]
+
+
+@njit(cache=True, nogil=True)
+def _add_entries(place, begin, follower, times, weight, less, out):  # type: ignore[no-untyped-def]
+    for r in range(len(place)):
+        if place[r] >= 0 and weight[r] > 0:
+            for j in range(begin[place[r]], begin[place[r] + 1]):
+                out[r, follower[j]] += weight[r] * times[j] - less[r]
