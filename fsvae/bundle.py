@@ -248,7 +248,6 @@ def load_bundle(path: Path) -> Bundle:
             weights["slow.mean"],
             weights["slow.std"],
             info["n_catalogue"],
-           
         )
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
