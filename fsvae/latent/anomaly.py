@@ -40,7 +40,7 @@ def reconstruction_errors(
     """Return the reconstruction errors of the listens in [begin_us, end_us), in one pass over the histories."""
     chunks = evaluation_chunks(dataset.listens, begin_us, end_us, model.history)
     batcher = Batcher(dataset, chunks, catalogue_targets_only=True)
-    table_CD = model.search_table
+    table_CD = model.search_table[: model.n_catalogue]
     positions, nll = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     finished, of = 0, int((chunks.length - chunks.first_target).sum())
     for batch in one_pass(batcher, n_scored=len(table_CD) if model.likelihood is None else 0):

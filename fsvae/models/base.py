@@ -45,7 +45,7 @@ class Network(nn.Module, ABC):
 
     @property
     def catalogue(self) -> Tensor:
-        """Return the vectors of the tracks that can be recommended, [C, D]."""
+        """Return the vectors of the trained catalogue, [C, D]."""
         return self.tracks[: self.n_catalogue]
 
     @property
@@ -55,8 +55,8 @@ class Network(nn.Module, ABC):
 
     @property
     def search_table(self) -> Tensor:
-        """Return the unit vectors in which a query is searched, [C, D]: the catalogue's, frozen or finetuned."""
-        return self.catalogue if self.table is None else normalize(self.table[: self.n_catalogue], dim=-1)
+        """Return the unit vectors in which a query is searched, [V, D]: trained or imputed, frozen or finetuned."""
+        return self.tracks[:-1] if self.table is None else normalize(self.table[:-1], dim=-1)
 
     def heard(self, track: Tensor) -> Tensor:
         """Return the inputs of tracks [...]: their row, and whether they are outside the catalogue, [..., D + 1]."""
@@ -85,7 +85,7 @@ class Network(nn.Module, ABC):
     @property
     def n_scored(self) -> int:
         """Return the number of tracks that `predictions` scores; 0 where queries are searched in the track space."""
-        return 0 if self.table is None else self.n_catalogue
+        return 0 if self.table is None else len(self.tracks) - 1
 
     @abstractmethod
     def predictions(self, batch: ChunkBatch) -> Predictions:

@@ -1,7 +1,7 @@
 """FS-VAE: slow and fast encoders, a joint latent, a decoder into the track space (Fazelnia et al., WSDM 2022).
 
 Shape suffixes: B histories, T positions, N targets, X inputs of the LSTM, H fast state, E slow encoding, Z latent,
-D track space, C catalogue, F listen features, R request features.
+D track space, V tracks with a vector, F listen features, R request features.
 """
 
 from __future__ import annotations
@@ -181,16 +181,16 @@ class FSVAENetwork(Network):
         flat_N = chunk_N * x_BTX.shape[1] + position_N
         return self.fast.before(x_BTX).flatten(0, 1).index_select(0, flat_N)
 
-    def scores(self, prediction: Prediction, table_CD: Tensor) -> Tensor:
-        """Return the scores of the tracks of `search_table`, [N, C]: cosines, or log probabilities of a mixture.
+    def scores(self, prediction: Prediction, table_VD: Tensor) -> Tensor:
+        """Return the scores of the tracks of `search_table`, [N, V]: cosines, or log probabilities of a mixture.
 
         Without a repeat head or a finetuned track table, nearness to the query in the track space ranks alike.
         """
-        cosine_NC = normalize(prediction.query_ND, dim=-1) @ table_CD.T
+        cosine_NV = normalize(prediction.query_ND, dim=-1) @ table_VD.T
         if prediction.repeat is None:
-            return cosine_NC
+            return cosine_NV
         assert self.softmax is not None
-        return mixture_scores((self.softmax.log_scale.exp() * cosine_NC).log_softmax(dim=-1), prediction.repeat)
+        return mixture_scores((self.softmax.log_scale.exp() * cosine_NV).log_softmax(dim=-1), prediction.repeat)
 
     def beta(self, epochs: float) -> float:
         """Return the weight of the KL term after some epochs of training: it rises from 0 over the first ones."""
@@ -239,12 +239,12 @@ class FSVAENetwork(Network):
 
     @property
     def n_scored(self) -> int:
-        """Return the size of the catalogue, or 0 where it is searched by nearness in the track space."""
-        return super().n_scored if self.repeat_head is None else self.n_catalogue
+        """Return the number of tracks with a vector, or 0 where they are searched by nearness in the track space."""
+        return super().n_scored if self.repeat_head is None else len(self.tracks) - 1
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch) -> Predictions:
-        """Return the expected vectors of a batch's targets and the ranking of the catalogue; z is the posterior's mean.
+        """Return the expected vectors of a batch's targets and the ranking of the tracks; z is the posterior's mean.
 
         The uncertainty is the mean standard deviation of the posterior, as in serving.
         """
