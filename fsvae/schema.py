@@ -147,4 +147,5 @@ EVALUATION_RESULTS = pa.schema(
 )
 """Results of an evaluation, one row a model and target: the target's flat position in the dataset, whether it is in the
 trained catalogue, its rank (null: a miss) and distances (null: outside the catalogue), the `track_index` of the
-recommended tracks, best first (-1: no track), and their novelty and diversity (`fsvae.evaluation.result.EvaluationResult`). `uncertainty` is null where the model gives none."""
+recommended tracks, best first (-1: no track), and their novelty and diversity
+(`fsvae.evaluation.result.EvaluationResult`). `uncertainty` is null where the model gives none."""

@@ -1,6 +1,7 @@
 """The evaluation protocol: every listen of a period is a target, ranked among all tracks heard before it by anybody.
 
-A track that is heard for the first time could not be recommended: such a target is a miss. Weights are frozen after training; a user's own earlier listens are visible.
+A track that is heard for the first time could not be recommended: such a target is a miss. Weights are frozen after
+training; a user's own earlier listens are visible.
 """
 
 from __future__ import annotations
