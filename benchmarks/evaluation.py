@@ -168,7 +168,7 @@ def _dataset() -> Dataset:
         },
         user_ids=[f"u{user}" for user in range(_USERS)],
         listens=listens,
-        tracks=pl.DataFrame(),
+        tracks=pl.DataFrame({"track_index": np.arange(_TRACKS, dtype=np.int32)}),
         vectors=vectors,
         n_catalogue=_TRACKS,
         snapshots=Snapshots(

@@ -93,8 +93,8 @@ class FSVAE(NeuralRecommender):
         self.__dict__.pop("_endpoint", None)  # one of an earlier fit
 
     @property
-    def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32], int]:
-        return self._bundle.tracks, self._bundle.vectors, self._bundle.model.n_catalogue
+    def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+        return self._bundle.tracks, self._bundle.vectors
 
     @property
     def _last_listen_at(self) -> int:

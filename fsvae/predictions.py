@@ -21,9 +21,20 @@ class Predictions(NamedTuple):
     queries: NDArray[np.float32] | None = None
     """[N, D] points whose nearest tracks are recommended; None: `vectors`."""
     scores: NDArray[np.float32] | None = None
-    """[N, C] or [1, C] scores of the catalogue; None: the model ranks by nearness to a point."""
+    """[N, S] or [1, S] scores of the first S tracks; None: the model ranks by nearness to a point."""
     uncertainty: NDArray[np.float32] | None = None
     """[N] uncertainty of each prediction, in a unit of the model's own; larger is less sure."""
+
+    def at(self, rows: slice) -> Predictions:
+        """Return the predictions for some of the targets."""
+        scores = self.scores
+        return Predictions(
+            self.targets[rows],
+            self.vectors[rows],
+            None if self.queries is None else self.queries[rows],
+            scores if scores is None or len(scores) == 1 else scores[rows],
+            None if self.uncertainty is None else self.uncertainty[rows],
+        )
 
 
 class Predictor(Protocol):

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from fsvae.candidates import UNSCORED, Candidates
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.features.clock import SECOND_US
@@ -34,7 +35,8 @@ _EMPTY = pd.DataFrame(columns=["user_id", "track_id", "score", "rank", "title", 
 class Recommender(ABC):
     """A model that learns from a dataset's training period, predicts its listens from earlier ones, and recommends.
 
-    Recommendations are the predictions that would be evaluated if the next listen were at the time of the request.
+    Recommendations are the predictions that would be evaluated if the next listen were at the time of the request: of
+    all tracks that anybody has listened to before.
 
     Examples:
         >>> import fsvae, pandas as pd
@@ -76,7 +78,7 @@ class Recommender(ABC):
 
     def view(self, dataset: Dataset) -> Dataset:
         """Return a dataset in the model's track space."""
-        tracks, vectors, _ = self._space
+        tracks, vectors = self._space
         return dataset.in_space_of(tracks, vectors)
 
     def learned_until(self, period: str) -> int:
@@ -102,8 +104,8 @@ class Recommender(ABC):
             at: time of the request (UTC if it has no time zone); by default a second after the dataset's last listen.
 
         Returns:
-            A row a user and track: user_id, track_id, score (higher is better; comparable within a user), rank (from
-            1), title and artist (null where the log does not tell).
+            A row a user and track: user_id, track_id, score (higher is better; comparable within a user; null where the
+            model gives none), rank (from 1), title and artist (null where the log does not tell).
 
         Raises:
             UserError: a user is not in the dataset, or has listens after `at`.
@@ -133,24 +135,24 @@ class Recommender(ABC):
         return self._frame(*self._answer_to_listener(*recent_listens(recent, time), _number(k), time))
 
     def similar_tracks(self, track: str, k: int = 10) -> pd.DataFrame:
-        """Return the tracks of the catalogue that are nearest to a track by cosine, itself left out, best first.
+        """Return the tracks with a vector that are nearest to a track by cosine, itself left out, best first.
 
         Raises:
             UserError: the model has no vector of the track.
         """
-        tracks, vectors, n_catalogue = self._space
+        tracks, vectors = self._space
         ids = tracks["track_id"][: len(vectors)].to_list()
         if track not in ids:
             raise UserError(f"There is no vector of track {track!r}." + nearest(track, ids))
         index = ids.index(track)
-        best, scores = TrackIndex(vectors[:n_catalogue]).nearest(vectors[index], _number(k) + 1)
+        best, scores = TrackIndex(vectors).nearest(vectors[index], _number(k) + 1)
         others = best != index
         return self._frame(best[others][:k], scores[others][:k])
 
     @property
-    def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32], int]:
-        """Return the tracks (DATASET_TRACKS), the vectors [V, D] of the first of them, and the catalogue's size."""
-        return self._dataset.tracks, self._dataset.vectors, self._dataset.n_catalogue
+    def _space(self) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+        """Return the tracks (DATASET_TRACKS) and the vectors [V, D] of the first of them."""
+        return self._dataset.tracks, self._dataset.vectors
 
     def _time(self, at: Time | None) -> int:
         """Return the time [us] of a request, by default a second after the last listen that the model knows."""
@@ -172,15 +174,14 @@ class Recommender(ABC):
     def _best(self, asked: Dataset, k: int, at: int) -> list[Answer]:
         """Return the best tracks for the last listen of each user of a dataset, which is at a time [us]."""
         last = asked.listens.offsets[1:] - 1
-        catalogue = TrackIndex(asked.vectors[: asked.n_catalogue])
+        candidates, times = Candidates(asked, at), np.array([at])
+        k = min(k, int(candidates.count(times)[0]))
         found: dict[int, Answer] = {}
         for part in self.predict(asked, at, at + 1):
             for row in np.flatnonzero(np.isin(part.targets, last)):
-                if part.scores is not None:
-                    answer = highest(part.scores[row if len(part.scores) > 1 else 0], k)
-                else:
-                    answer = catalogue.nearest((part.vectors if part.queries is None else part.queries)[row], k)
-                found[int(part.targets[row])] = answer
+                best, scores = highest(candidates.scores(part.at(slice(row, row + 1)), times)[0], k)
+                scores[scores == UNSCORED] = np.nan
+                found[int(part.targets[row])] = best, scores
         return [found[target] for target in last.tolist()]
 
     def _frame(self, best: NDArray[np.int64], scores: NDArray[np.float32]) -> pd.DataFrame:

@@ -171,6 +171,7 @@ def _dataset(
 ) -> Dataset:
     order = np.lexsort((day_S, user_S))
     sums = DaySums.of(listens.user, listens.track, listens.played_at, dataset.vectors)
+    first_heard_at = np.minimum(dataset.first_heard_at, listens.first_heard_at(dataset.n_tracks))
     snapshots = Snapshots(user_S[order], day_S[order], habits_SH[order], sums)
     none = np.zeros(0, dtype=np.int64)
     return replace(
@@ -180,4 +181,5 @@ def _dataset(
         snapshots=snapshots,
         slow_row=snapshots.rows_of(listens.user, listens.played_at // DAY_US),
         recent=RecentDays(none, none, dataset.recent.counts_GC[:0]),
+        known_first_heard_at=first_heard_at,
     )

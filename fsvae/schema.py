@@ -135,6 +135,7 @@ EVALUATION_RESULTS = pa.schema(
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("played_at", TIMESTAMP, nullable=False),
         pa.field("track_id", pa.string(), nullable=False),
+        pa.field("in_catalogue", pa.bool_(), nullable=False),
         pa.field("rank", pa.int64()),
         pa.field("l2", pa.float64()),
         pa.field("cosine", pa.float64()),
@@ -144,6 +145,7 @@ EVALUATION_RESULTS = pa.schema(
         pa.field("uncertainty", pa.float32()),
     ]
 )
-"""Results of an evaluation, one row a model and target: the target's flat position in the dataset, its rank and
-distances (null: a miss), the `track_index` of the recommended tracks, best first, and their novelty and diversity
+"""Results of an evaluation, one row a model and target: the target's flat position in the dataset, whether it is in the
+trained catalogue, its rank (null: a miss) and distances (null: outside the catalogue), the `track_index` of the
+recommended tracks, best first (-1: no track), and their novelty and diversity
 (`fsvae.evaluation.result.EvaluationResult`). `uncertainty` is null where the model gives none."""

@@ -70,8 +70,8 @@ def session_begins(listens: Listens) -> NDArray[np.int64]:
     return np.asarray(np.flatnonzero(opens)[np.cumsum(opens) - 1], dtype=np.int64)
 
 
-def blocks(targets: NDArray[np.int64], n_catalogue: int, at_most: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the targets in blocks of at most `at_most`, whose scores of the catalogue fit in 128 MiB of float32."""
-    rows = max(1, min(at_most, (1 << 25) // max(n_catalogue, 1)))
+def blocks(targets: NDArray[np.int64], n_tracks: int, at_most: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the targets in blocks of at most `at_most`, whose scores of all tracks fit in 128 MiB of float32."""
+    rows = max(1, min(at_most, (1 << 25) // max(n_tracks, 1)))
     for i in range(0, len(targets), rows):
         yield targets[i : i + rows]

@@ -1,7 +1,8 @@
 """item-kNN: tracks that are heard together with the user's recent ones (Sarwar et al., WWW 2001).
 
 The similarity of two tracks is the cosine of their columns in the training period's table of sessions (or users) by
-tracks. A track is its own nearest neighbour, so recent tracks are recommended again: repeats stay in.
+tracks. A track is its own nearest neighbour, so recent tracks are recommended again: repeats stay in. So is one that
+nobody has listened to in training, which has no other neighbour.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ItemKNN(ScoreBasedBaseline):
         check(self._config, "baselines.item_knn.")
 
     def _learn(self, dataset: Dataset) -> None:
-        listens, n_tracks = dataset.listens, dataset.n_catalogue
+        listens, n_tracks = dataset.listens, dataset.n_tracks
         trained = np.flatnonzero(listens.played_at < dataset.period("train")[1])
         group = listens.user if self._config.together == "user" else session_begins(listens)
         track = listens.track[trained].astype(np.int64)
@@ -48,10 +49,13 @@ class ItemKNN(ScoreBasedBaseline):
         self._cosines = sp.csr_array(sp.vstack(nearest))
 
     def _scorer(self, dataset: Dataset) -> Score:
-        listens, n_tracks = dataset.listens, dataset.n_catalogue
+        listens, n_tracks = dataset.listens, dataset.n_tracks
         track, occurrences = listens.track.astype(np.int64), Occurrences(listens.user)
+        cosines = self._cosines.copy()
+        cosines.resize((n_tracks, n_tracks))
+        cosines = cosines + sp.diags_array((np.diff(cosines.indptr) == 0).astype(np.float64))
 
         def score(targets: NDArray[np.int64]) -> sp.csr_array:
-            return decayed_counts(occurrences, targets, track, self._config.half_life, n_tracks) @ self._cosines
+            return decayed_counts(occurrences, targets, track, self._config.half_life, n_tracks) @ cosines
 
         return score

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import NO_KEY, Occurrences, joint_key, tracks_before
-from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, rows_to_one, sparse
+from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, rows_to_one, sparse, widened
 from fsvae.baselines.settings import MarkovConfig, NoSettings
 from fsvae.data.dataset import Dataset
 
@@ -21,17 +21,18 @@ class _Chain:
     """Transition counts of all users in the training period."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Count which tracks of the catalogue followed each track, in the catalogue or not."""
+        """Count which tracks followed each track."""
         listens = dataset.listens
         last = tracks_before(listens, 1)
         trained = (last != NO_KEY) & (listens.played_at < dataset.period("train")[1])
         row, column = last[trained], listens.track[trained].astype(np.int64)
         self._unseen = int(row.max(initial=0)) + 1  # this row stays empty
-        self._counts = sparse(row, column, np.ones(len(row)), (self._unseen + 1, dataset.n_catalogue))
+        self._counts = sparse(row, column, np.ones(len(row)), (self._unseen + 1, dataset.n_tracks))
 
-    def after(self, last: NDArray[np.int64]) -> sp.csr_array:
-        """Return the counts of the followers of each of N tracks, [N, C]."""
-        return self._counts[np.where((last == NO_KEY) | (last > self._unseen), self._unseen, last)]
+    def after(self, last: NDArray[np.int64], n_tracks: int) -> sp.csr_array:
+        """Return the counts of the followers of each of N tracks, [N, T]."""
+        followers = self._counts[np.where((last == NO_KEY) | (last > self._unseen), self._unseen, last)]
+        return widened(followers, n_tracks)
 
 
 class MarkovGlobal(ScoreBasedBaseline):
@@ -47,7 +48,7 @@ class MarkovGlobal(ScoreBasedBaseline):
 
     def _scorer(self, dataset: Dataset) -> Score:
         last = tracks_before(dataset.listens, 1)
-        return lambda targets: self._chain.after(last[targets])
+        return lambda targets: self._chain.after(last[targets], dataset.n_tracks)
 
 
 class MarkovBlended(ScoreBasedBaseline):
@@ -63,7 +64,7 @@ class MarkovBlended(ScoreBasedBaseline):
         self._chain = _Chain(dataset)
 
     def _scorer(self, dataset: Dataset) -> Score:
-        listens, config, n_tracks = dataset.listens, self._config, dataset.n_catalogue
+        listens, config, n_tracks = dataset.listens, self._config, dataset.n_tracks
         track, last = listens.track.astype(np.int64), tracks_before(listens, 1)
         after_last = joint_key(listens.user, last)
         after_pair = joint_key(after_last, tracks_before(listens, 2))
@@ -74,7 +75,7 @@ class MarkovBlended(ScoreBasedBaseline):
         )
 
         def score(targets: NDArray[np.int64]) -> sp.csr_array:
-            blend = config.global_weight * rows_to_one(self._chain.after(last[targets]), config.shrinkage)
+            blend = config.global_weight * rows_to_one(self._chain.after(last[targets], n_tracks), config.shrinkage)
             for weight, occurrences, half_life in own:
                 counts = decayed_counts(occurrences, targets, track, half_life, n_tracks)
                 blend = blend + weight * rows_to_one(counts, config.shrinkage)

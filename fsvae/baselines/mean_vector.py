@@ -28,7 +28,7 @@ class _MeanOfListens(Recommender):
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict the mean of the listens before each position; tracks without a vector do not count."""
         listens = dataset.listens
-        for targets in blocks(listens.between(begin_us, end_us), dataset.n_catalogue, _ROWS_AT_ONCE):
+        for targets in blocks(listens.between(begin_us, end_us), dataset.n_tracks, _ROWS_AT_ONCE):
             points = np.empty((len(targets), dataset.vectors.shape[1]), dtype=np.float32)
             user_of = listens.user[targets]
             for user in np.unique(user_of):

@@ -22,7 +22,8 @@ def popular_point(dataset: Dataset) -> NDArray[np.float32]:
 
 
 def _mean_vector(weights: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float32]:
-    return np.asarray(weights @ dataset.vectors[: dataset.n_catalogue] / weights.sum(), dtype=np.float32)
+    vectors = dataset.vectors  # the other tracks count as zero vectors
+    return np.asarray(weights[: len(vectors)] @ vectors / weights.sum(), dtype=np.float32)
 
 
 class _Constant(Recommender):
@@ -30,7 +31,7 @@ class _Constant(Recommender):
 
     @abstractmethod
     def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
-        """Return the weight of each track of the catalogue, [C]."""
+        """Return the weight of each track, [T]."""
 
     def _fit(self, dataset: Dataset) -> None:
         """Set the weights and the point."""
@@ -71,9 +72,9 @@ class RecentPopularity(_Constant):
 
     def _weights(self, dataset: Dataset) -> NDArray[np.float64]:
         listens = dataset.listens
-        counted = (listens.played_at < dataset.period("train")[1]) & (listens.track < dataset.n_catalogue)
+        counted = dataset.targets("train")
         played_at = listens.played_at[counted]
         # ages count from the last training listen, not the period's end: the weights differ by a factor that could be 0
         weights = 0.5 ** ((played_at.max() - played_at) / self._half_life_us)
-        sums = np.bincount(listens.track[counted], weights, minlength=dataset.n_catalogue)
+        sums = np.bincount(listens.track[counted], weights, minlength=dataset.n_tracks)
         return np.asarray(sums, dtype=np.float64)

@@ -32,14 +32,14 @@ _PAIRS_AT_ONCE = 1 << 20
 """Number of earlier occurrences that are read together, a hundred bytes each."""
 
 Score = Callable[[NDArray[np.int64]], sp.csr_array]
-"""Function from flat positions [N] to scores [N, C], none below 0."""
+"""Function from flat positions [N] to scores of all tracks of a dataset [N, T], none below 0."""
 
 
 class ScoreBasedBaseline(Recommender):
     """A baseline that scores tracks from what came before each position."""
 
     rows_at_once = 2048
-    """Number of positions that are scored at once; fewer where the catalogue is large."""
+    """Number of positions that are scored at once; fewer where there are many tracks."""
 
     def _fit(self, dataset: Dataset) -> None:
         """Learn from the training period."""
@@ -58,15 +58,17 @@ class ScoreBasedBaseline(Recommender):
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in [begin_us, end_us)."""
         score = self._scorer(dataset)
-        vectors = dataset.vectors[: dataset.n_catalogue].astype(np.float64)
-        popularity, popular_point = self._popularity.astype(np.float32), self._popularity @ vectors
-        for targets in blocks(dataset.listens.between(begin_us, end_us), len(vectors), self.rows_at_once):
+        vectors, n_tracks = dataset.vectors.astype(np.float64), dataset.n_tracks
+        n_vectors = len(vectors)  # the other tracks count as zero vectors
+        popularity = np.pad(self._popularity, (0, n_tracks - len(self._popularity)))
+        popular_point = popularity[:n_vectors] @ vectors
+        for targets in blocks(dataset.listens.between(begin_us, end_us), n_tracks, self.rows_at_once):
             share = rows_to_one(score(targets)) * (1 - POPULARITY_SHARE)
             empty = np.diff(share.indptr) == 0
-            points = share @ vectors + POPULARITY_SHARE * popular_point
+            points = share[:, :n_vectors] @ vectors + POPULARITY_SHARE * popular_point
             points[empty] = popular_point
             scores = share.astype(np.float32).toarray()
-            scores += POPULARITY_SHARE * popularity
+            scores += (POPULARITY_SHARE * popularity).astype(np.float32)
             scores[empty] = popularity
             yield Predictions(targets, points.astype(np.float32), scores=scores)
 
@@ -86,14 +88,14 @@ def decayed_counts(
     half_life: float,
     n_tracks: int,
 ) -> sp.csr_array:
-    """Return how often each track was heard where the key of each target occurred before, [N, C].
+    """Return how often each track was heard where the key of each target occurred before, [N, T].
 
     Args:
         occurrences: index of the key.
         targets: [N] flat positions.
         track: the track of every position.
         half_life: number of later occurrences after which an occurrence counts half.
-        n_tracks: C, the size of the catalogue.
+        n_tracks: T, the number of tracks.
     """
     at_most = ceil(_HALF_LIVES * half_life)
     rows = max(1, _PAIRS_AT_ONCE // at_most)
@@ -104,6 +106,11 @@ def decayed_counts(
         weight = 0.5 ** (earlier.age / half_life)
         parts.append(sparse(earlier.row, track[earlier.position], weight, (len(part), n_tracks)))
     return sp.csr_array(sp.vstack(parts))
+
+
+def widened(matrix: sp.csr_array, n_tracks: int) -> sp.csr_array:
+    """Return a matrix with empty columns for the tracks that a model's own dataset lacks, [N, T]."""
+    return sp.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], n_tracks))
 
 
 def rows_to_one(counts: sp.csr_array, shrinkage: float = 0.0) -> sp.csr_array:

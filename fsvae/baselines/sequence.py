@@ -88,7 +88,7 @@ class SequenceNetwork(Network):
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch, rows: MemoryRows | None = None) -> Predictions:
-        """Return the expected vectors of a batch's targets and the queries that rank the catalogue."""
+        """Return the expected vectors of a batch's targets and the queries that rank the tracks."""
         y_ND, query_ND = self(batch)
         return Predictions(
             batch.listen_BT[batch.target_BT].numpy(),

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fsvae.baselines.history import Occurrences, session_begins
-from fsvae.baselines.score_based import Score, ScoreBasedBaseline, first_of_rows, largest_of_rows, sparse
+from fsvae.baselines.score_based import Score, ScoreBasedBaseline, first_of_rows, largest_of_rows, sparse, widened
 from fsvae.baselines.settings import VSKNNConfig
 from fsvae.data.dataset import Dataset
 
@@ -32,21 +32,21 @@ class VSKNN(ScoreBasedBaseline):
 
     def _learn(self, dataset: Dataset) -> None:
         listens = dataset.listens
-        counted = (listens.played_at < dataset.period("train")[1]) & (listens.track < dataset.n_catalogue)
+        counted = dataset.targets("train")
         _, session = np.unique(session_begins(listens)[counted], return_inverse=True)
         last_at = np.zeros(int(session.max()) + 1, dtype=np.int64)
         np.maximum.at(last_at, session, listens.played_at[counted])
         newest_first = np.empty(len(last_at), dtype=np.int64)
         newest_first[np.argsort(-last_at, kind="stable")] = np.arange(len(last_at))
         track = listens.track[counted].astype(np.int64)
-        shape = (len(last_at), dataset.n_catalogue)
+        shape = (len(last_at), dataset.n_tracks)
         self._sessions = sparse(newest_first[session], track, np.ones(len(track)), shape)
         self._sessions.data[:] = 1.0
         # A session among the latest that share any of some tracks is among the latest of each of those it contains
         self._latest_with = first_of_rows(sp.csr_array(self._sessions.T), self._config.sample)
 
     def _scorer(self, dataset: Dataset) -> Score:
-        config, listens, n_tracks = self._config, dataset.listens, dataset.n_catalogue
+        config, listens, n_tracks = self._config, dataset.listens, dataset.n_tracks
         track, begins, occurrences = listens.track.astype(np.int64), session_begins(listens), Occurrences(listens.user)
 
         def score(targets: NDArray[np.int64]) -> sp.csr_array:
@@ -57,8 +57,8 @@ class VSKNN(ScoreBasedBaseline):
             row, heard, age = earlier.row[present], track[earlier.position[present]], earlier.age[present]
             weight = 1.0 - age / np.bincount(row, minlength=len(targets))[row]
             _, latest = np.unique(row * (int(track.max()) + 1) + heard, return_index=True)  # a track counts once
-            session = sparse(row[latest], heard[latest], weight[latest], (len(targets), n_tracks))
+            session = sparse(row[latest], heard[latest], weight[latest], (len(targets), self._sessions.shape[1]))
             candidates = first_of_rows(sp.csr_array(session @ self._latest_with), config.sample)
-            return largest_of_rows(candidates, config.neighbours) @ self._sessions
+            return widened(largest_of_rows(candidates, config.neighbours) @ self._sessions, n_tracks)
 
         return score

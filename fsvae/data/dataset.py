@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
-from fsvae.data.listens import Listens, offsets_of
+from fsvae.data.listens import NOT_HEARD, Listens, offsets_of
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
@@ -78,12 +79,14 @@ class Dataset:
     vectors: NDArray[np.float32]
     """[V, D] unit vectors of the catalogue and, after it, of the tracks with an imputed one."""
     n_catalogue: int
-    """Number of tracks, the first ones, that have a vector of their own and can be recommended."""
+    """Number of tracks, the first ones, that have a trained vector of their own."""
     snapshots: Snapshots
     slow_row: NDArray[np.int64]
     """[N] row in `snapshots` of each listen's user and day."""
     recent: RecentDays
     """Days from which snapshots after the users' latest listens are computed."""
+    known_first_heard_at: NDArray[np.int64] | None = None
+    """[T] `first_heard_at` where it is not that of these listens: requests hold only those of some users."""
 
     @classmethod
     def open(cls, where: str | Path | Folder) -> Dataset:
@@ -136,6 +139,17 @@ class Dataset:
         """Return the name of this dataset's content: equal for equal events, config, seed and track space."""
         return str(self.manifest["fingerprint"])
 
+    @property
+    def n_tracks(self) -> int:
+        """Return the number of all tracks, T, in the catalogue or not."""
+        return len(self.tracks)
+
+    @cached_property
+    def first_heard_at(self) -> NDArray[np.int64]:
+        """Return the time [us] of anybody's first listen to each track, from which on it can be recommended, [T]."""
+        known = self.known_first_heard_at
+        return self.listens.first_heard_at(self.n_tracks) if known is None else known
+
     def period(self, name: str) -> tuple[int, int]:
         """Return the half-open time span [us] of train, validation or test."""
         cuts = [np.iinfo(np.int64).min, self.manifest["train_until_us"], self.manifest["validation_until_us"]]
@@ -170,7 +184,10 @@ class Dataset:
         ).select(self.tracks.columns)
         index_of = view.select("track_id", "track_index")
         to_view = self.tracks.select("track_id").join(index_of, "track_id", "left", maintain_order="left")
-        listens = self.listens.with_tracks(to_view["track_index"].to_numpy()[self.listens.track])
+        index = to_view["track_index"].to_numpy()
+        listens = self.listens.with_tracks(np.append(index, np.int32(len(view)))[self.listens.track])
+        first_heard_at = np.full(len(view), NOT_HEARD, dtype=np.int64)
+        first_heard_at[index] = self.first_heard_at
         space = xxhash.xxh3_64("\0".join([str(n_catalogue), *tracks["track_id"]]).encode())
         space.update(vectors.tobytes())
         return replace(
@@ -181,6 +198,7 @@ class Dataset:
             vectors=vectors,
             n_catalogue=n_catalogue,
             snapshots=replace(self.snapshots, sums=DaySums.of(listens.user, listens.track, listens.played_at, vectors)),
+            known_first_heard_at=first_heard_at,
         )
 
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from fsvae.features.sessions import previous_times
 
+NOT_HEARD = np.iinfo(np.int64).max
+"""Time of the first listen to a track that nobody has listened to."""
+
 
 def offsets_of(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the begin of each of some runs, one directly after the other, and the end of the last one, [runs + 1]."""
@@ -33,7 +36,7 @@ class Listens:
     offsets: NDArray[np.int64]
     """[U + 1] flat positions: the listens of user u are offsets[u] .. offsets[u + 1]."""
     track: NDArray[np.int32]
-    """[N] track index; outside the catalogue it is the size of the catalogue or more."""
+    """[N] track index; that of a track which the dataset does not know is its number of tracks."""
     played_at: NDArray[np.int64]
     """[N] microseconds since 1970 UTC."""
     played_fraction: NDArray[np.float32]
@@ -65,6 +68,13 @@ class Listens:
     def between(self, begin_us: int, end_us: int) -> NDArray[np.int64]:
         """Return the flat positions of the listens in [begin_us, end_us)."""
         return np.flatnonzero((self.played_at >= begin_us) & (self.played_at < end_us))
+
+    def first_heard_at(self, n_tracks: int) -> NDArray[np.int64]:
+        """Return the time [us] of the earliest listen to each of the first `n_tracks` tracks, or NOT_HEARD, [T]."""
+        first = np.full(n_tracks, NOT_HEARD, dtype=np.int64)
+        known = self.track < n_tracks
+        np.minimum.at(first, self.track[known], self.played_at[known])
+        return first
 
     def with_tracks(self, track: NDArray[np.int32]) -> Listens:
         """Return the same listens with other track indices."""

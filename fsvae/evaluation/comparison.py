@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
-from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import (
     INSIDE_METRICS,
     SPACE_METRICS,
@@ -74,7 +73,7 @@ def comparison(
     check_comparable([*of_reference, *(one for results in results_by_model.values() for one in results)])
     first = of_reference[0]
     check_listens(first, dataset)
-    cuts, users, inside = slices(dataset, first.targets), dataset.listens.user[first.targets], first.ranks != MISS
+    cuts, users, inside = slices(dataset, first.targets), dataset.listens.user[first.targets], first.in_catalogue
     sizes = {name: (_size(mask, users), _size(mask & inside, users)) for name, mask in cuts.items()}
     to = _means(of_reference, cuts)
     rows = []
@@ -130,7 +129,7 @@ def _intervals(
         np.stack([np.mean([one.values(metric) for one in some], axis=0) for metric in metrics], axis=1)
         for some in (results, of_reference)
     ]
-    inside = of_reference[0].ranks != MISS
+    inside = of_reference[0].in_catalogue
     group_M = np.where(np.isin(metrics, INSIDE_METRICS), 0, 1)
     sums, counts, groups = [], [], []
     for index, mask in enumerate(cuts.values()):

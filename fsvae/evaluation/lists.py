@@ -1,6 +1,6 @@
 """Metrics of the lists that a model recommends, whatever the targets: coverage, novelty, diversity.
 
-Shape suffixes: N lists, K tracks of a list, C catalogue, D track space.
+Shape suffixes: N lists, K tracks of a list, T tracks, D track space.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from fsvae.data.dataset import Dataset
 
 LIST_LENGTH = 10
 """K: number of tracks in a list."""
+NO_TRACK = -1
+"""What a list holds where there are fewer candidates than places."""
 
 
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
-    """Return the k columns of highest score in each row [N, C], best first, [N, min(k, C)].
+    """Return the k columns of highest score in each row [N, T], best first, [N, min(k, T)].
 
     Ties are listed by column and NaN last, so that lists are the same on every machine. Ranks are not computed here:
     they count ties against the target.
@@ -40,39 +42,41 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
 
 
 def train_counts(dataset: Dataset) -> NDArray[np.int64]:
-    """Return the number of listens to each track of the catalogue in the training period, [C]."""
-    track = dataset.listens.track[dataset.targets("train")]
-    return np.bincount(track, minlength=dataset.n_catalogue)[: dataset.n_catalogue]
+    """Return the number of listens to each track in the training period, [T]."""
+    return np.bincount(dataset.listens.track[dataset.targets("train")], minlength=dataset.n_tracks)
 
 
 def self_information(dataset: Dataset) -> NDArray[np.float64]:
-    """Return -log2 of each catalogue track's share of the training listens to the catalogue, in bits, [C].
+    """Return -log2 of each track's share of the training listens, in bits, [T].
 
-    A track without a training listen, which only a catalogue of another dataset can have, counts as if it had one.
+    A track without a training listen counts as if it had one.
     """
     counts = np.maximum(train_counts(dataset), 1)
     return np.asarray(-np.log2(counts / counts.sum()))
 
 
-def novelty(lists_NK: NDArray[np.int32], information_C: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean self-information of each list's tracks, in bits, [N] (Zhou et al., PNAS 2010)."""
-    return np.asarray(information_C[lists_NK].mean(axis=1))
+def novelty(lists_NK: NDArray[np.int32], information_T: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean self-information of each list's tracks, in bits, [N]; 0 of none (Zhou et al., PNAS 2010)."""
+    is_track_NK = lists_NK != NO_TRACK
+    sum_N = (information_T[lists_NK] * is_track_NK).sum(axis=1)
+    return np.asarray(sum_N / np.maximum(is_track_NK.sum(axis=1), 1))
 
 
-def diversity(lists_NK: NDArray[np.int32], unit_CD: NDArray[np.float32]) -> NDArray[np.float64]:
+def diversity(lists_NK: NDArray[np.int32], unit_TD: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the mean cosine distance over the pairs of each list's tracks, [N] (Ziegler et al., WWW 2005).
 
     Args:
         lists_NK: track indices of the lists; a list of one track has no pairs and a diversity of 0.
-        unit_CD: vectors of length 1, or zero: a zero vector is at distance 1 from everything.
+        unit_TD: vectors of length 1, or zero: a zero vector is at distance 1 from everything.
     """
-    k = lists_NK.shape[1]
-    vectors_NKD = unit_CD[lists_NK].astype(np.float64)
+    is_track_NK = lists_NK != NO_TRACK
+    pairs_N = is_track_NK.sum(axis=1) * (is_track_NK.sum(axis=1) - 1)
+    vectors_NKD = unit_TD[lists_NK].astype(np.float64) * is_track_NK[:, :, None]
     sum_ND = vectors_NKD.sum(axis=1)
     similarity_of_pairs = (sum_ND**2).sum(axis=1) - (vectors_NKD**2).sum(axis=(1, 2))
-    return np.asarray(1 - similarity_of_pairs / (k * (k - 1)) if k > 1 else np.zeros(len(lists_NK)))
+    return np.where(pairs_N > 0, 1 - similarity_of_pairs / np.maximum(pairs_N, 1), 0.0)
 
 
-def coverage(lists_NK: NDArray[np.int32], n_catalogue: int) -> float:
-    """Return the share of the catalogue that is in at least one list; NaN of no lists."""
-    return len(np.unique(lists_NK)) / n_catalogue if len(lists_NK) else float("nan")
+def coverage(lists_NK: NDArray[np.int32], n_candidates: int) -> float:
+    """Return the share of the candidates that is in at least one list; NaN of no lists."""
+    return len(np.unique(lists_NK[lists_NK != NO_TRACK])) / max(n_candidates, 1) if len(lists_NK) else float("nan")

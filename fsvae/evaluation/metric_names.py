@@ -36,15 +36,12 @@ RANKING = {
     "mrr": RankingMetric("MRR", "reciprocal_rank"),
 }
 RANKING_METRICS = tuple(RANKING)
+IN_CATALOGUE = "_catalogue"
+"""Ending of the name of a ranking metric over the targets in the trained catalogue alone."""
 COLUMNS = {
     "l2": "L2 ↓",
     "cosine": "cosine ↓",
     **{name: metric.heading for name, metric in RANKING.items()},
-    **{f"{name}_all": f"{RANKING[name].heading} (all)" for name in ("recall@10", "ndcg@10", "mrr")},
+    **{f"{name}{IN_CATALOGUE}": f"{RANKING[name].heading} (catalogue)" for name in ("recall@10", "ndcg@10", "mrr")},
 }
 """Metric → heading; an arrow down marks metrics that are better when lower."""
-
-
-def over_all(metric: str) -> str:
-    """Return the heading of a ranking metric over all targets."""
-    return f"{COLUMNS[metric]} (all)"

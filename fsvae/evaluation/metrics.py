@@ -1,4 +1,4 @@
-"""Metrics of single predictions, vectorised: distances in the track space and ranks over the full catalogue."""
+"""Metrics of single predictions, vectorised: distances in the track space and ranks among all tracks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MISS = np.iinfo(np.int64).max
-"""Rank of a target outside the catalogue."""
+"""Rank of a target that could not be recommended, as nobody had listened to it before."""
 
 
 def l2_distance(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -25,15 +25,10 @@ def pessimistic_ranks(scores: NDArray[np.float32], target: NDArray[np.int64]) ->
     """Return the rank (from 1) of each target among its row of scores; ties and NaN count against the target.
 
     Args:
-        scores: [N, C]; [1, C] for scores that are the same for all.
+        scores: [N, T]; -inf for tracks that are no candidates, which a target is.
         target: [N] column of each target.
     """
-    rows = np.arange(len(target)) if len(scores) > 1 else np.zeros(len(target), dtype=np.int64)
-    of_target = scores[rows, target]
-    if len(scores) == 1:
-        ascending = np.sort(scores[0])
-        worse = np.where(np.isnan(of_target), 0, np.searchsorted(ascending, of_target, side="left"))
-        return np.asarray(scores.shape[1] - worse, dtype=np.int64)
+    of_target = scores[np.arange(len(target)), target]
     # Row by row: the result of a comparison stays in the cache, where counting is several times faster.
     worse_N = [np.count_nonzero(row < score) for row, score in zip(scores, of_target, strict=True)]
     return np.asarray(scores.shape[1] - np.array(worse_N), dtype=np.int64)

@@ -8,23 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from fsvae.evaluation.metric_names import COLUMNS, CUTOFFS
-from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import EvaluationResult
 
 LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
 """Metrics of the lists of ten → heading; more is not better in itself."""
 LIST_CAPTION = (
-    "The ten tracks recommended for each target: the share of the catalogue that is recommended at least once, the "
+    "The ten tracks recommended for each target: the share of all tracks that is recommended at least once, the "
     "mean -log2\nof a track's share of the training listens, and the mean cosine distance between two of the ten."
 )
 
 
 def caption(results: Sequence[EvaluationResult], min_count: int) -> str:
     """Return the caption: the targets that the figures are over."""
-    inside = int((results[0].ranks != MISS).sum())
+    first = results[0]
     return (
-        f"R@k is Recall@k. {inside:,} targets in the catalogue (tracks with at least {min_count} training listens), "
-        f"ranked over all of it;\n(all): all {len(results[0].targets):,} targets, those outside as misses."
+        f"R@k is Recall@k. {len(first.targets):,} targets, ranked among all tracks heard before, at last "
+        f"{first.n_candidates:,}; one heard for\nthe first time is a miss. Distances and (catalogue): the "
+        f"{int(first.in_catalogue.sum()):,} targets in the trained catalogue (tracks with at least\n{min_count} "
+        "training listens)."
     )
 
 
@@ -74,8 +75,7 @@ def plot(results: Sequence[EvaluationResult], path: Path) -> None:
     distances.set_title("From the predicted to the actual next track (lower is better)", fontsize=10)
     ks = np.unique(np.geomspace(1, 100, 25).astype(int))
     for result, colour in zip(results, colours, strict=True):
-        inside = result.ranks[result.ranks != MISS]
-        curves.plot(ks, [float((inside <= k).mean()) for k in ks], color=colour, label=result.model, linewidth=2)
+        curves.plot(ks, [float((result.ranks <= k).mean()) for k in ks], color=colour, label=result.model, linewidth=2)
     curves.set_xscale("log")
     curves.set_xticks(CUTOFFS, [str(k) for k in CUTOFFS])
     curves.minorticks_off()

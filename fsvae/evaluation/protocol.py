@@ -1,6 +1,7 @@
-"""The evaluation protocol: every listen of a period is a target, ranked over the full catalogue.
+"""The evaluation protocol: every listen of a period is a target, ranked among all tracks heard before it by anybody.
 
-Weights are frozen after training; a user's own earlier listens are visible.
+A track that is heard for the first time could not be recommended: such a target is a miss. Weights are frozen after
+training; a user's own earlier listens are visible.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.candidates import Candidates
 from fsvae.data.dataset import Dataset
-from fsvae.evaluation.lists import LIST_LENGTH, diversity, novelty, self_information, top_k
+from fsvae.evaluation.lists import LIST_LENGTH, NO_TRACK, diversity, novelty, self_information, top_k
 from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
 from fsvae.evaluation.result import EvaluationResult, listens_checksum
 from fsvae.predictions import Predictions, Predictor
@@ -25,31 +27,33 @@ def evaluate_model(
     """Evaluate a fitted model on every listen of a period, or on those from a time on.
 
     A model fitted on another dataset is evaluated on `dataset.in_space_of` its own track space: the positions are the
-    same, and a target that its catalogue lacks is a miss.
+    same, and so are the candidates.
     """
     begin, end = dataset.period(period)
     begin = max(begin, not_before_us)
     targets = dataset.targets(period)
     targets = targets[dataset.listens.played_at[targets] >= begin]
-    n, n_catalogue = len(targets), dataset.n_catalogue
-    vectors, track = dataset.vectors[:n_catalogue], dataset.listens.track
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    candidates, vectors = Candidates(dataset, begin), dataset.vectors
+    n, n_tracks, track, played_at = len(targets), dataset.n_tracks, dataset.listens.track, dataset.listens.played_at
+    unit = np.zeros((n_tracks, vectors.shape[1]), dtype=np.float32)
+    unit[: len(vectors)] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     information = self_information(dataset)
 
     ranks = np.full(n, MISS, dtype=np.int64)
+    in_catalogue = track[targets] < dataset.n_catalogue
     l2, cosine = np.full(n, np.nan), np.full(n, np.nan)
-    lists = np.zeros((n, min(LIST_LENGTH, n_catalogue)), dtype=np.int32)
+    lists = np.full((n, min(LIST_LENGTH, n_tracks)), NO_TRACK, dtype=np.int32)
     list_novelty, list_diversity = np.zeros(n), np.zeros(n)
     uncertainty: NDArray[np.float32] | None = None
     seen = np.zeros(n, dtype=np.bool_)
-    rows_at_once = max(1, _SCORES_AT_ONCE // max(n_catalogue, 1))
+    rows_at_once = max(1, _SCORES_AT_ONCE // max(n_tracks, 1))
     for part in _of_equal_size(model.predict(dataset, begin, end), rows_at_once):
-        row = np.searchsorted(targets, part.targets)
+        row, at = np.searchsorted(targets, part.targets), played_at[part.targets]
         seen[row] = True
-        scores = part.scores
-        if scores is None:  # unit vectors: nearest by L2, by cosine and by dot product are the same
-            scores = (part.vectors if part.queries is None else part.queries) @ vectors.T
-        lists[row] = best = top_k(scores, LIST_LENGTH)
+        scores = candidates.scores(part, at)
+        best = top_k(scores, LIST_LENGTH)
+        best[np.isneginf(np.take_along_axis(scores, best, axis=1))] = NO_TRACK
+        lists[row] = best
         list_novelty[row] = novelty(best, information)
         list_diversity[row] = diversity(best, unit)
         if part.uncertainty is not None:
@@ -57,10 +61,11 @@ def evaluate_model(
             uncertainty[row] = part.uncertainty
 
         actual = track[part.targets].astype(np.int64)
-        inside = actual < n_catalogue
-        of_part = pessimistic_ranks(scores, np.where(inside, actual, 0))
+        # A score of NaN ranks the target behind all tracks, those that are no candidates included.
+        rank = np.minimum(pessimistic_ranks(scores, actual), candidates.count(at))
+        ranks[row] = np.where(dataset.first_heard_at[actual] < at, rank, MISS)
+        inside = in_catalogue[row]
         row, actual, predicted = row[inside], actual[inside], part.vectors[inside]
-        ranks[row] = of_part[inside]
         l2[row] = l2_distance(predicted, vectors[actual])
         cosine[row] = cosine_distance(predicted, vectors[actual])
     assert seen.all(), f"{model.name} left targets without a prediction"
@@ -68,9 +73,10 @@ def evaluate_model(
         model=model.name,
         dataset=dataset.fingerprint,
         positions=listens_checksum(dataset, targets),
-        n_catalogue=n_catalogue,
+        n_candidates=int(candidates.count(played_at[targets]).max(initial=0)),
         targets=targets,
         ranks=ranks,
+        in_catalogue=in_catalogue,
         l2=l2,
         cosine=cosine,
         recommended=lists,
@@ -83,16 +89,14 @@ def evaluate_model(
 def _of_equal_size(predictions: Iterable[Predictions], rows: int) -> Iterator[Predictions]:
     """Regroup predictions into parts of `rows` targets; small ones without scores are joined first.
 
-    Searching the few queries of one user at a time would read the whole catalogue for each user.
+    Searching the few queries of one user at a time would read all vectors for each user.
     """
     waiting: list[Predictions] = []
     n_waiting = 0
     for part in predictions:
         if part.scores is not None:
-            shared = len(part.scores) == 1
             for i in range(0, len(part.targets), rows):
-                cut = slice(i, i + rows)
-                yield _cut(part, cut)._replace(scores=part.scores if shared else part.scores[cut])
+                yield part.at(slice(i, i + rows))
             continue
         waiting.append(part)
         n_waiting += len(part.targets)
@@ -100,20 +104,10 @@ def _of_equal_size(predictions: Iterable[Predictions], rows: int) -> Iterator[Pr
             joined = _joined(waiting)
             n_whole = n_waiting // rows * rows
             for i in range(0, n_whole, rows):
-                yield _cut(joined, slice(i, i + rows))
-            waiting, n_waiting = [_cut(joined, slice(n_whole, None))], n_waiting - n_whole
+                yield joined.at(slice(i, i + rows))
+            waiting, n_waiting = [joined.at(slice(n_whole, None))], n_waiting - n_whole
     if n_waiting:
         yield _joined(waiting)
-
-
-def _cut(part: Predictions, rows: slice) -> Predictions:
-    """Return some targets of a part, without scores."""
-    return Predictions(
-        part.targets[rows],
-        part.vectors[rows],
-        None if part.queries is None else part.queries[rows],
-        uncertainty=None if part.uncertainty is None else part.uncertainty[rows],
-    )
 
 
 def _joined(parts: list[Predictions]) -> Predictions:

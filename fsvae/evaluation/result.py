@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
-from fsvae.evaluation.metric_names import RANKING, RANKING_METRICS
-from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.metric_names import IN_CATALOGUE, RANKING, RANKING_METRICS
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
 """Metrics measured in the track space: figures of different spaces are not comparable."""
@@ -22,21 +21,22 @@ TARGET_METRICS = (
     "l2",
     "cosine",
     *RANKING_METRICS,
-    *(f"{name}_all" for name in RANKING_METRICS),
+    *(f"{name}{IN_CATALOGUE}" for name in RANKING_METRICS),
     f"novelty@{LIST_LENGTH}",
     f"diversity@{LIST_LENGTH}",
 )
 """Metrics that are means over targets: all but coverage, which is over all lists together."""
-INSIDE_METRICS = ("l2", "cosine", *RANKING_METRICS)
-"""Metrics over the targets in the catalogue; the others are over all targets."""
+INSIDE_METRICS = ("l2", "cosine", *(f"{name}{IN_CATALOGUE}" for name in RANKING_METRICS))
+"""Metrics over the targets in the trained catalogue; the others are over all targets."""
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
     """The result of one model on the targets of a period.
 
-    Distances are over the targets in the catalogue, as the others have no vector. Ranking metrics come twice, over
-    those and, as ``name_all``, over all targets with the others as misses. The lists' metrics are over all targets.
+    Ranking metrics come twice: over all targets and, as ``name_catalogue``, over those in the trained catalogue, of the
+    same ranks. Distances are over the latter, as the others have no vector of their own. The lists' metrics are over
+    all targets.
     """
 
     model: str
@@ -44,18 +44,20 @@ class EvaluationResult:
     """Fingerprint of the dataset in the track space of the model; it names the space too."""
     positions: str
     """`listens_checksum` of the targets of the whole period."""
-    n_catalogue: int
-    """Number of tracks that the model could recommend."""
+    n_candidates: int
+    """Number of tracks that could be recommended at the last target of the whole period."""
     targets: NDArray[np.int64]
     """[N] flat positions, ascending."""
     ranks: NDArray[np.int64]
-    """[N] rank over the model's catalogue, or MISS."""
+    """[N] rank among all tracks heard before the target, or MISS where the target was not."""
+    in_catalogue: NDArray[np.bool_]
+    """[N] whether the target is in the trained catalogue."""
     l2: NDArray[np.float64]
     """[N] L2 distance of prediction and target; NaN where the target is outside the catalogue."""
     cosine: NDArray[np.float64]
     """[N] cosine distance of prediction and target; NaN where the target is outside the catalogue."""
     recommended: NDArray[np.int32]
-    """[N, K] track indices of the recommended tracks, best first."""
+    """[N, K] track indices of the recommended tracks, best first; `lists.NO_TRACK` where there are fewer."""
     novelty: NDArray[np.float64]
     """[N] novelty of each list in bits (`lists.novelty`)."""
     diversity: NDArray[np.float64]
@@ -65,7 +67,7 @@ class EvaluationResult:
 
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
-        if (ranking := RANKING.get(metric.removesuffix("_all"))) is not None:
+        if (ranking := RANKING.get(metric.removesuffix(IN_CATALOGUE))) is not None:
             return ranking.of_ranks(self.ranks)
         return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
             metric.split("@")[0]
@@ -73,16 +75,15 @@ class EvaluationResult:
 
     def metrics(self) -> dict[str, float]:
         """Return the mean of each of TARGET_METRICS, NaN over no target, and the coverage."""
-        inside = self.ranks != MISS
         means = {
-            metric: _mean(self.values(metric)[inside] if metric in INSIDE_METRICS else self.values(metric))
+            metric: _mean(self.values(metric)[self.in_catalogue] if metric in INSIDE_METRICS else self.values(metric))
             for metric in TARGET_METRICS
         }
-        return {**means, COVERAGE: coverage(self.recommended, self.n_catalogue)}
+        return {**means, COVERAGE: coverage(self.recommended, self.n_candidates)}
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
         """Return the result over some of the targets; `chosen` [N] is true for those that stay."""
-        arrays = ("targets", "ranks", "l2", "cosine", "recommended", "novelty", "diversity")
+        arrays = ("targets", "ranks", "in_catalogue", "l2", "cosine", "recommended", "novelty", "diversity")
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 
@@ -124,7 +125,7 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
                 f"(dataset {first.dataset}, {len(first.targets):,} targets) were evaluated on different listens: "
                 "evaluate both on the same dataset and period."
             )
-        if not np.array_equal(result.ranks == MISS, first.ranks == MISS):
+        if not np.array_equal(result.in_catalogue, first.in_catalogue):
             raise UserError(
                 f"{result.model} (dataset {result.dataset}) and {first.model} (dataset {first.dataset}) have "
                 "different catalogues: prepare both datasets with the same min_count."

@@ -31,7 +31,7 @@ def write_results(where: str | Path | Folder, results: Sequence[EvaluationResult
     check_listens(results[0], dataset)
     assert len({result.model for result in results}) == len(results), "a row is named by its model and position"
     facts = {
-        result.model: {name: getattr(result, name) for name in ("dataset", "positions", "n_catalogue")}
+        result.model: {name: getattr(result, name) for name in ("dataset", "positions", "n_candidates")}
         for result in results
     }
     schema = EVALUATION_RESULTS.with_metadata({_METADATA: json.dumps(facts).encode()})
@@ -55,16 +55,16 @@ def read_results(evaluations: Sequence[str | Path | Folder]) -> dict[str, list[E
 
 def _rows(result: EvaluationResult, dataset: Dataset) -> pl.DataFrame:
     listens, targets = dataset.listens, result.targets
-    inside = result.ranks != MISS
     return pl.DataFrame(
         {
             "position": targets,
             "user_id": pl.Series(dataset.user_ids).gather(listens.user[targets]),
             "played_at": pl.Series(listens.played_at[targets]).cast(pl.Datetime("us", "UTC")),
             "track_id": dataset.tracks["track_id"].gather(listens.track[targets]),
-            "rank": pl.Series(result.ranks).set(pl.Series(~inside), None),
-            "l2": pl.Series(result.l2).set(pl.Series(~inside), None),
-            "cosine": pl.Series(result.cosine).set(pl.Series(~inside), None),
+            "in_catalogue": result.in_catalogue,
+            "rank": pl.Series(result.ranks).set(pl.Series(result.ranks == MISS), None),
+            "l2": pl.Series(result.l2).fill_nan(None),
+            "cosine": pl.Series(result.cosine).fill_nan(None),
             "recommended": pl.Series(result.recommended).arr.to_list(),
             "novelty": result.novelty,
             "diversity": result.diversity,
@@ -86,15 +86,16 @@ def _read(folder: Folder) -> list[EvaluationResult]:
     return [_result(model, rows.filter(pl.col("model") == model), **about) for model, about in facts.items()]
 
 
-def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_catalogue: int) -> EvaluationResult:
+def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_candidates: int) -> EvaluationResult:
     recommended, uncertainty = rows["recommended"].explode().to_numpy(), rows["uncertainty"]
     return EvaluationResult(
         model=model,
         dataset=dataset,
         positions=positions,
-        n_catalogue=n_catalogue,
+        n_candidates=n_candidates,
         targets=rows["position"].to_numpy(),
         ranks=rows["rank"].fill_null(MISS).to_numpy(),
+        in_catalogue=rows["in_catalogue"].to_numpy(),
         l2=rows["l2"].fill_null(float("nan")).to_numpy(),
         cosine=rows["cosine"].fill_null(float("nan")).to_numpy(),
         recommended=recommended.reshape(len(rows), len(recommended) // max(len(rows), 1)),

@@ -75,7 +75,7 @@ def _by_user(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
 
 
 def _by_popularity(dataset: Dataset, targets: NDArray[np.int64]) -> Slices:
-    count = train_counts(dataset)
+    count = train_counts(dataset)[: dataset.n_catalogue]
     ascending = np.sort(count)
     listens_up_to = np.concatenate([[0], np.cumsum(ascending)])
     # Listens to more popular tracks: equally popular tracks are in the same slice, whatever their index.

@@ -30,7 +30,9 @@ def nearest_track(model: FSVAENetwork, directions: NDArray[np.float64]) -> NDArr
 
     A repeat head is left out: it points at a user's own listens and not at a place in the track space.
     """
-    return np.asarray((directions @ model.search_table.detach().numpy().T).argmax(axis=-1), dtype=np.int64)
+    return np.asarray(
+        (directions @ model.search_table[: model.n_catalogue].detach().numpy().T).argmax(axis=-1), dtype=np.int64
+    )
 
 
 @dataclass(frozen=True)

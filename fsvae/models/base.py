@@ -46,7 +46,7 @@ class Network(nn.Module, ABC):
 
     @property
     def catalogue(self) -> Tensor:
-        """Return the vectors of the tracks that can be recommended, [C, D]."""
+        """Return the vectors of the trained catalogue, [C, D]."""
         return self.tracks[: self.n_catalogue]
 
     @property
@@ -56,7 +56,7 @@ class Network(nn.Module, ABC):
 
     @property
     def search_table(self) -> Tensor:
-        """Return the unit vectors in which a query is searched, [V, D]: frozen or finetuned."""
+        """Return the unit vectors in which a query is searched, [V, D]: trained or imputed, frozen or finetuned."""
         return self.tracks[:-1] if self.table is None else normalize(self.table[:-1], dim=-1)
 
     def heard(self, track: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """FS-VAE: slow and fast encoders, a joint latent, a decoder into the track space (Fazelnia et al., WSDM 2022).
 
 Shape suffixes: B histories, T positions, N targets, X inputs of the LSTM, H fast state, E slow encoding, Z latent,
-D track space, C catalogue, F listen features, R request features.
+D track space, V tracks with a vector, F listen features, R request features.
 """
 
 from __future__ import annotations

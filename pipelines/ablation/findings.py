@@ -17,8 +17,8 @@ _NAMES = {"l2": "L2", "cosine": "cosine", "recall@10": "Recall@10"}
 def notes(results: MatrixResults) -> list[str]:
     """Return the notes to read before the figures: missing runs, and limits of the comparison."""
     found = [f"Not done yet: {'; '.join(results.missing)}."] if results.missing else []
-    if _nothing_to_compare_by(results):
-        found.append("No target of the period is in the catalogue: there is nothing to compare by.")
+    if results.row(results.reference, "l2")["value"] is None:
+        found.append("No target of the period is in the trained catalogue: there are no distances.")
     if not results.one_space:
         found.append("The variants have track spaces of their own: L2 and cosine distances are not comparable.")
     found += [
@@ -34,10 +34,12 @@ def notes(results: MatrixResults) -> list[str]:
 
 def findings(results: MatrixResults) -> list[str]:
     """Return the reference's figures, and for each other variant how it compares with them."""
-    if _nothing_to_compare_by(results):
-        return []
-    names = {metric: name for metric, name in _NAMES.items() if results.one_space or metric not in SPACE_METRICS}
     reference = results.reference
+    names = {
+        metric: name
+        for metric, name in _NAMES.items()
+        if (results.one_space or metric not in SPACE_METRICS) and results.row(reference, metric)["value"] is not None
+    }
     values = [f"{name} {results.row(reference, metric)['value']:.4f}" for metric, name in names.items()]
     lines = [f"{reference} (reference): {', '.join(values)}"]
     for variant in results.evaluations:
@@ -57,10 +59,6 @@ def latent_findings(results: MatrixResults) -> list[str]:
             nats = np.mean([use.kl_Z.sum() for use in uses])
             lines.append(f"{variant}: of {len(uses[0].kl_Z)} dimensions {counts}; KL {nats:.2f} nats")
     return lines
-
-
-def _nothing_to_compare_by(results: MatrixResults) -> bool:
-    return results.row(results.reference, "l2")["value"] is None
 
 
 def _told(metric: str, row: dict[str, float | None]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fsvae.evaluation.metrics import MISS
 from fsvae.features.clock import utc_text
 from fsvae.storage import Folder
 from pipelines.ablation.findings import findings, latent_findings, notes
@@ -69,9 +68,9 @@ def _headline(results: MatrixResults) -> list[tuple[str, str]]:
     users = len(np.unique(results.dataset.listens.user[result.targets]))
     return [
         (f"{len(result.targets):,}", f"{results.record['period']} targets"),
-        (f"{int((result.ranks != MISS).sum()):,}", "of them in the catalogue"),
+        (f"{int(result.in_catalogue.sum()):,}", "of them in the catalogue"),
         (f"{users:,}", "users with a target"),
-        (f"{result.n_catalogue:,}", "tracks to choose from"),
+        (f"{result.n_candidates:,}", "tracks to choose from"),
         (f"{len(results.evaluations):,}", "variants"),
         (f"{len(results.trials[results.reference]):,}", "seeds of the reference"),
     ]

@@ -12,7 +12,6 @@ from scipy.stats import spearmanr
 
 from fsvae.evaluation.latent_use import ACTIVE
 from fsvae.evaluation.metric_names import COLUMNS
-from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.result import SPACE_METRICS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.matrix_tables import slice_sizes
@@ -174,7 +173,7 @@ def _kl(axes: Any, results: MatrixResults) -> None:
 
 def _calibration(axes: Any, results: MatrixResults) -> None:
     for variant, evaluations in results.evaluations.items():
-        inside = evaluations[0].ranks != MISS
+        inside = evaluations[0].in_catalogue
         told = [(o.uncertainty[inside], o.l2[inside]) for o in evaluations if o.uncertainty is not None]
         if not told:
             continue
@@ -186,7 +185,7 @@ def _calibration(axes: Any, results: MatrixResults) -> None:
     legend_above(axes)
 
 
-def _groups(uncertainty: NDArray[np.float32], error: NDArray[np.float32]) -> NDArray[np.float64]:
+def _groups(uncertainty: NDArray[np.float32], error: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean uncertainty and the mean error of groups of targets by their uncertainty, [2, groups]."""
     groups = np.array_split(np.argsort(uncertainty, kind="stable"), min(_BINS, len(uncertainty)))
     return np.array([[of[group].mean() for group in groups] for of in (uncertainty, error)])

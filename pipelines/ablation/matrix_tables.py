@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fsvae.evaluation.metric_names import COLUMNS
-from fsvae.evaluation.metrics import MISS
+from fsvae.evaluation.metric_names import COLUMNS, IN_CATALOGUE
 from fsvae.evaluation.metrics_table import LIST_CAPTION, LIST_COLUMNS
 from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
@@ -18,8 +17,8 @@ from pipelines.ablation.verdicts import LOWER_IS_BETTER, MARKS, verdict
 from pipelines.runtime.table import Table
 
 _HEADINGS = {**COLUMNS, **LIST_COLUMNS}
-_INSIDE = [metric for metric in COLUMNS if not metric.endswith("_all")]
-_BEYOND = [metric for metric in _HEADINGS if metric not in _INSIDE]
+_MAIN = [metric for metric in COLUMNS if not metric.endswith(IN_CATALOGUE)]
+_BESIDE = [metric for metric in _HEADINGS if metric not in _MAIN]
 _BY_SLICE = ("l2", "recall@10")
 _NOTE = (
     "± is the standard deviation over seeds. Below it: the difference from the reference and its 95 % interval by the "
@@ -53,21 +52,23 @@ class FigureTable:
 
 
 def figure_tables(results: MatrixResults) -> list[FigureTable]:
-    """Return variants by metrics (over targets in the catalogue; over all, and of the lists) and variants by slices."""
+    """Return variants by metrics (over all targets; over the catalogue's, and of lists) and variants by slices."""
     result = results.evaluations[results.reference][0]
-    inside = int((result.ranks != MISS).sum())
+    inside = int(result.in_catalogue.sum())
     return [
         _table(
             results,
-            "Targets in the catalogue",
-            f"{inside:,} targets, each ranked among all {result.n_catalogue:,} tracks. {_NOTE}",
-            [(_HEADINGS[metric], metric, ALL) for metric in _INSIDE],
+            "All targets",
+            f"{len(result.targets):,} targets, each ranked among all tracks heard before, at last "
+            f"{result.n_candidates:,}; one heard for the first time is a miss. Distances: the {inside:,} targets in "
+            f"the trained catalogue. {_NOTE}",
+            [(_HEADINGS[metric], metric, ALL) for metric in _MAIN],
         ),
         _table(
             results,
-            "All targets, and the lists",
-            f"(all): all {len(result.targets):,} targets, those outside the catalogue as misses. {LIST_CAPTION}",
-            [(_HEADINGS[metric], metric, ALL) for metric in _BEYOND],
+            "Targets in the trained catalogue, and the lists",
+            f"(catalogue): the {inside:,} targets in the trained catalogue, ranked as above. {LIST_CAPTION}",
+            [(_HEADINGS[metric], metric, ALL) for metric in _BESIDE],
         ),
         *(_of_slices(results, metric) for metric in _BY_SLICE),
     ]

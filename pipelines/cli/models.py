@@ -117,7 +117,8 @@ def runs(overrides: Overrides = None) -> None:
     Example: [bold]fsvae runs promote.metric=mrr[/]
     """
     workspace = workspace_of(overrides).trained()
-    from fsvae.evaluation.metric_names import over_all
+    from fsvae.evaluation.metric_names import COLUMNS
+    from fsvae.results_version import RESULTS_VERSION
     from pipelines.cli.console import Terminal
     from pipelines.runtime.table import Table
 
@@ -125,7 +126,8 @@ def runs(overrides: Overrides = None) -> None:
     metric = config.promote.metric
     rows = []
     for version in workspace.tracker.versions():
-        figures = [version.metrics.get(name) for name in (f"test/{metric}_all", "val/l2")]
+        comparable = version.metrics.get("test/results_version") == RESULTS_VERSION
+        figures = [version.metrics.get(f"test/{metric}") if comparable else None, version.metrics.get("val/l2")]
         rows.append(
             (
                 str(version.number),
@@ -135,7 +137,7 @@ def runs(overrides: Overrides = None) -> None:
                 *("" if figure is None else f"{figure:.4f}" for figure in figures),
             )
         )
-    headings = ("version", "alias", "run", "registered (UTC)", f"{over_all(metric)}, test", "val/l2 at the end")
+    headings = ("version", "alias", "run", "registered (UTC)", f"{COLUMNS[metric]}, test", "val/l2 at the end")
     Terminal().table(Table(f"model {config.tracking.model}", headings, rows, texts=(1, 2, 3)))
 
 

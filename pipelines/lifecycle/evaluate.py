@@ -103,7 +103,8 @@ def evaluate(
     folder.write("metrics.md", markdown(results, min_count).encode())
     folder.write_json("metrics.json", {result.model: result.metrics() for result in results})
     plot(results, out / "metrics.png")
-    tracker.log_metrics(run.run_id, {f"{config.period}/{name}": value for name, value in results[-1].metrics().items()})
+    figures = results[-1].metrics() | {"results_version": RESULTS_VERSION}
+    tracker.log_metrics(run.run_id, {f"{config.period}/{name}": value for name, value in figures.items()})
     tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
     folder.write_json(_FACTS, facts)
     return Evaluation(results, out, config.period, min_count, reused=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fsvae.bundle import load_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.evaluation.metric_names import over_all
+from fsvae.evaluation.metric_names import COLUMNS
 from pipelines.config.lifecycle_config import PromoteConfig
 from pipelines.lifecycle.evaluate import evaluate_bundle
 from pipelines.runtime.watch import Summary
@@ -32,7 +32,7 @@ class Verdict(Summary):
         if self.challenger == self.champion:
             return [f"version {self.champion} is the champion already"]
         return [
-            f"{over_all(self.metric)}: challenger version {self.challenger} {self.challenger_value:.4f}, "
+            f"{COLUMNS[self.metric]}: challenger version {self.challenger} {self.challenger_value:.4f}, "
             f"champion version {self.champion} {self.champion_value:.4f} → "
             + ("the challenger is the new champion" if self.promoted else "the champion stays")
         ]
@@ -43,8 +43,8 @@ def promote(
 ) -> Verdict:
     """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
 
-    Only listens after all those that either has learned from count. Targets that a catalogue lacks are misses of that
-    model, so that a model with fewer tracks has no advantage.
+    Only listens after all those that either has learned from count. Both rank all tracks heard before, so that a model
+    with fewer tracks has no advantage.
 
     Raises:
         UserError: no listen is new to both models.
@@ -60,7 +60,7 @@ def promote(
             "nothing to compare them on. Ingest later listens, and prepare again."
         )
     values = {
-        version: float(evaluate_bundle(bundle, dataset, period, unseen).values(f"{config.metric}_all").mean())
+        version: float(evaluate_bundle(bundle, dataset, period, unseen).values(config.metric).mean())
         for version, bundle in bundles.items()
     }
     promoted = values[challenger] > values[champion]

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_dataset import all_slow, random_model, small_config, unit_vectors
 
+from fsvae.baselines import MarkovBlended
+from fsvae.candidates import Candidates
 from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import listen_features, request_features
@@ -90,6 +92,8 @@ class Seen:
 
     listens: dict[str, list[tuple[object, ...]]]
     predictions: dict[str, NDArray[np.float32]]
+    candidates: dict[tuple[str, int], dict[str, float]]
+    """(user, number of the listen) → the score of each track that could be recommended, by counts."""
     snapshots: dict[tuple[str, int], bytes]
 
 
@@ -123,10 +127,23 @@ def seen(dataset: Dataset, models: list[FSVAENetwork], t: int) -> Seen:
                 )
                 for n in past
             ]
+    candidates = candidate_scores(dataset, t)
     owner = [dataset.user_ids[user] for user in dataset.snapshots.user]
     days = dataset.snapshots.day.tolist()
     upto_t = {(u, d): row.tobytes() for u, d, row in zip(owner, days, slow, strict=True) if d * DAY_US <= t}
-    return Seen(before, predictions, upto_t)
+    return Seen(before, predictions, candidates, upto_t)
+
+
+def candidate_scores(dataset: Dataset, t: int) -> dict[tuple[str, int], dict[str, float]]:
+    listens, ids, found = dataset.listens, dataset.tracks["track_id"].to_list(), {}
+    candidates = Candidates(dataset, TRAIN_UNTIL)
+    for part in MarkovBlended().fit(dataset).predict(dataset, TRAIN_UNTIL, t + 1):
+        scores = candidates.scores(part, listens.played_at[part.targets])
+        for target, row in zip(part.targets.tolist(), scores, strict=True):
+            if listens.played_at[target] < t or listens.previous_at[target] < t:
+                key = dataset.user_ids[listens.user[target]], int(listens.n_before[target])
+                found[key] = {ids[track]: float(row[track]) for track in np.flatnonzero(row > -np.inf)}
+    return found
 
 
 def _of_trained(scores: NDArray[np.float32], dataset: Dataset) -> NDArray[np.float32]:
@@ -209,6 +226,9 @@ def test_what_happens_from_t_on_moves_nothing_before_it(
 
     one, other = seen(base, models, t), seen(changed, models, t)
     assert other.listens == one.listens
+    assert one.candidates.keys() == other.candidates.keys() and len(one.candidates) > 0
+    for key, scores in one.candidates.items():
+        assert other.candidates[key] == pytest.approx(scores, abs=1e-6)
     both = one.snapshots.keys() & other.snapshots.keys()
     assert {key: one.snapshots[key] for key in both} == {key: other.snapshots[key] for key in both}
     assert {key for key in one.snapshots if key[1] < t // DAY_US} <= both

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.models.online_state import UserState, new_user, predict, update
 from fsvae.models.predict import NetworkPredictor
 from fsvae.online_recommender import OnlineRecommender, RecentListen
+from fsvae.requests import requests_of_users
 
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 CATALOGUE, OUTSIDE, DIM = 12, 3, 6
@@ -323,6 +325,23 @@ def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_featu
             for track in given.tracks:
                 assert track.score == pytest.approx(cosine[ids.index(track.track_id)], abs=TOLERANCE)
             assert given.unknown_tracks == []  # those without a vector are known too
+
+
+@pytest.mark.parametrize("name", ["two outputs", "all"])
+def test_tracks_with_an_imputed_vector_are_recommended_in_evaluation_and_at_the_endpoint(
+    name: str, tmp_path: Path
+) -> None:
+    data = dataclasses.replace(dataset(4), n_catalogue=CATALOGUE - 4)  # the last four borrow their vectors
+    model = random_model(data, small_config(**MODELS[name]))
+    save_bundle(tmp_path, model, data, {})
+    last = len(data.listens) - 1
+    user, at = data.user_ids[-1], int(data.listens.played_at[last])
+    evaluated = one_pass_path(model, requests_of_users(data, [user], at + 1))[int(data.listens.n_before[last]) + 1][
+        DIM:
+    ]
+    given = OnlineRecommender(load_bundle(tmp_path)).next_tracks(user, [], k=100, at=at + 1)
+    assert [track.track_id for track in given.tracks] == [f"t{track}" for track in np.argsort(-evaluated)]
+    assert len(given.tracks) == CATALOGUE
 
 
 def test_scores_of_a_large_catalogue_come_a_few_targets_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

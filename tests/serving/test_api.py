@@ -68,8 +68,8 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
         for target, query in zip(part.targets, part.queries, strict=True)
     }
     scores = 1 - cosine_distance(
-        np.repeat(batch[last][None], small_dataset.n_catalogue, 0),
-        small_dataset.vectors[: small_dataset.n_catalogue],
+        np.repeat(batch[last][None], len(small_dataset.vectors), 0),
+        small_dataset.vectors,
     )
 
     slow = small_dataset.snapshots.features(small_dataset.slow_row[[last]])[0]
@@ -122,9 +122,9 @@ def test_unknown_user_and_unknown_tracks_get_an_answer(client: TestClient, bundl
     assert len(ask(client, user_id="nobody", k=3)["tracks"]) == 3
 
 
-def test_k_beyond_the_catalogue_gives_the_whole_catalogue(client: TestClient, bundle: Bundle) -> None:
+def test_k_beyond_the_tracks_gives_all_with_a_vector(client: TestClient, bundle: Bundle) -> None:
     tracks = ask(client, user_id="nobody", k=MAX_K)["tracks"]
-    assert sorted(track["track_id"] for track in tracks) == sorted(bundle.track_ids[: bundle.model.n_catalogue])
+    assert sorted(track["track_id"] for track in tracks) == sorted(bundle.track_ids)
 
 
 def test_the_hour_of_the_request_moves_the_answer(client: TestClient, bundle: Bundle) -> None:

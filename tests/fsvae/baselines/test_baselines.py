@@ -9,14 +9,13 @@ from tiny_dataset import FIRST_DAY, dataset_of
 from fsvae.baselines import AggregateSequence, Average, LastTrack, Popularity, RecentPopularity
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings, RecentPopularityConfig
 from fsvae.data.dataset import Dataset
-from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
 from fsvae.recommender import Recommender
 
 VECTORS = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
-POPULAR = [(3 - 1) / 5, 1 / 5]
-"""The mean of the five training listens to the catalogue: three of track 0, one of 1, one of 2."""
+POPULAR = [(3 - 1) / 6, 1 / 6]
+"""The mean of the six training listens: three of track 0, one of 1, one of 2, one of 3, which has no vector."""
 
 
 def when(day: int) -> int:
@@ -67,17 +66,18 @@ def test_last_track_ranks_by_nearness_to_the_last_track_itself_first() -> None:
     a = {3: [0, 1], 4: POPULAR, 5: [-1, 0]}  # the listen at 3 has no vector
     close(predicted(model), a | {9: POPULAR, 10: POPULAR, 11: [0, 1]})
     result = evaluate_model(model, data(), "test")
-    # 5: track 0 is opposite to the last one, 2; 10: of (.4, .2), 0 is the nearest, then 1; 11: 0 and 2 tie behind 1
-    assert result.ranks.tolist() == [MISS, 3, 3, MISS, 2, 3]
+    # 5: track 0 is opposite to the last one, 2; 10: of (1/3, 1/6), 0 is the nearest, then 1; 11: 0 and 2 tie
+    # behind 1; track 3 has been heard in training, and is last
+    assert result.ranks.tolist() == [4, 3, 3, 4, 2, 3]
 
 
 def test_recent_popularity_halves_what_is_a_half_life_older() -> None:
-    """Training listens are on day 0: track 0; and a day later: 0, 1, 0, 2. Half-life: a day, but for a microsecond."""
+    """Training listens: on day 0 tracks 0 and 3; a day later 0, 1, 0, 2. Half-life: a day, but for a microsecond."""
     model = RecentPopularity(RecentPopularityConfig(half_life_days=1.0))
-    close(predicted(model), {target: [(2.5 - 1) / 4.5, 1 / 4.5] for target in [3, 4, 5, 9, 10, 11]})
+    close(predicted(model), {target: [(2.5 - 1) / 5, 1 / 5] for target in [3, 4, 5, 9, 10, 11]})
     [part] = list(model.predict(data(), when(4), np.iinfo(np.int64).max))
-    assert part.scores is not None and part.scores.shape == (1, 3)
-    np.testing.assert_allclose(part.scores[0], [2.5, 1, 1], atol=1e-6)
+    assert part.scores is not None and part.scores.shape == (1, 4)
+    np.testing.assert_allclose(part.scores[0], [2.5, 1, 1, 0.5], atol=1e-6)
 
 
 def test_recent_popularity_of_a_log_that_ended_long_ago_is_not_lost() -> None:
@@ -93,9 +93,9 @@ def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_liste
     close(predicted(Popularity(NoSettings())), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
     model = Popularity(NoSettings())
     model.fit(data())
-    result = evaluate_model(model, data(), "test")  # tracks -, 2, 0, -, 1, 2: counts 1, 3, 1, 1; 1 and 2 are tied
-    assert result.ranks.tolist() == [MISS, 3, 1, MISS, 3, 3]
-    assert result.l2[2] == pytest.approx(np.hypot(0.6, 0.2))
+    result = evaluate_model(model, data(), "test")  # tracks 3, 2, 0, 3, 1, 2: counts 3 of 0; the others are tied
+    assert result.ranks.tolist() == [4, 4, 1, 4, 4, 4]
+    assert result.l2[2] == pytest.approx(np.hypot(2 / 3, 1 / 6))
 
 
 def test_baselines_learn_from_the_training_period_alone() -> None:

@@ -30,7 +30,10 @@ def outcome_of(
     l2: Sequence[float] | None = None,
     recommended: Sequence[Sequence[int]] | None = None,
 ) -> EvaluationResult:
-    """Return an result of these ranks; the cosine distance is half the squared L2 distance (0 without)."""
+    """Return a result of these ranks, with misses outside the catalogue.
+
+    The cosine distance is half the squared L2 distance (0 without).
+    """
     n = len(targets)
     missed = np.array(ranks) == MISS
     distance = np.where(missed, np.nan, np.zeros(n) if l2 is None else np.array(l2, dtype=np.float64))
@@ -39,9 +42,10 @@ def outcome_of(
         model=model,
         dataset="tiny",
         positions=listens_checksum(data(), np.array(targets, dtype=np.int64)),
-        n_catalogue=4,
+        n_candidates=4,
         targets=np.array(targets, dtype=np.int64),
         ranks=np.array(ranks, dtype=np.int64),
+        in_catalogue=~missed,
         l2=distance,
         cosine=distance**2 / 2,
         recommended=lists,

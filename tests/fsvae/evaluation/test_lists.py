@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_dataset import FIRST_DAY, dataset_of
 
-from fsvae.evaluation.lists import coverage, diversity, novelty, self_information, top_k, train_counts
+from fsvae.evaluation.lists import NO_TRACK, coverage, diversity, novelty, self_information, top_k, train_counts
 from fsvae.features.clock import DAY_US
 
 
@@ -69,6 +69,14 @@ def test_coverage_novelty_and_diversity_by_hand() -> None:
     assert diversity(three[:, :1], unit).tolist() == [0, 0, 0]
 
 
+def test_places_without_a_candidate_count_in_no_metric() -> None:
+    recommended = np.array([[0, 1, NO_TRACK], [1, NO_TRACK, NO_TRACK], [NO_TRACK] * 3], dtype=np.int32)
+    assert coverage(recommended, 4) == 2 / 4
+    assert novelty(recommended, np.array([1.0, 2.0, 8.0])).tolist() == [1.5, 2, 0]
+    unit = np.array([[1, 0], [-1, 0], [0, 1]], dtype=np.float32)
+    assert diversity(recommended, unit).tolist() == [2, 0, 0]  # one pair, opposite to each other
+
+
 def test_popularity_is_of_the_training_period_alone() -> None:
     day = [(FIRST_DAY + n) * DAY_US for n in range(4)]
     histories = {
@@ -76,9 +84,9 @@ def test_popularity_is_of_the_training_period_alone() -> None:
         "b": [(0, day[0]), (1, day[1])],
     }
     dataset = dataset_of(histories, np.eye(3, dtype=np.float32), day[2], day[3], outside=1)
-    assert train_counts(dataset).tolist() == [3, 1, 0]
-    # three and one of four listens to the catalogue; the track without one counts as if it had one: 3, 1 and 1 of 5
-    assert self_information(dataset).tolist() == pytest.approx([math.log2(5 / 3), math.log2(5), math.log2(5)])
+    assert train_counts(dataset).tolist() == [3, 1, 0, 1]
+    # the track without a listen counts as if it had one: 3, 1, 1 and 1 of 6
+    assert self_information(dataset).tolist() == pytest.approx([1, math.log2(6), math.log2(6), math.log2(6)])
 
 
 def test_item_ids_change_neither_novelty_nor_diversity() -> None:

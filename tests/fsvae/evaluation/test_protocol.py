@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.data.dataset import Dataset
+from fsvae.evaluation.lists import NO_TRACK
 from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.metrics_table import markdown
 from fsvae.evaluation.protocol import evaluate_model
@@ -73,10 +74,11 @@ def test_every_listen_of_the_period_by_hand() -> None:
     metrics = result.metrics()
     assert metrics["l2"] == pytest.approx((math.sqrt(0.4) + 1.5) / 3)
     assert metrics["cosine"] == pytest.approx(0.4)
-    assert metrics["recall@1"] == pytest.approx(2 / 3) and metrics["recall@1_all"] == pytest.approx(0.5)
-    assert metrics["recall@10"] == 1 and metrics["recall@10_all"] == 0.75
-    assert metrics["ndcg@10"] == pytest.approx(2.5 / 3) and metrics["ndcg@10_all"] == pytest.approx(2.5 / 4)
-    assert metrics["mrr"] == pytest.approx((2 + 1 / 3) / 3) and metrics["mrr_all"] == pytest.approx((2 + 1 / 3) / 4)
+    assert metrics["recall@1_catalogue"] == pytest.approx(2 / 3) and metrics["recall@1"] == pytest.approx(0.5)
+    assert metrics["recall@10_catalogue"] == 1 and metrics["recall@10"] == 0.75
+    assert metrics["ndcg@10_catalogue"] == pytest.approx(2.5 / 3) and metrics["ndcg@10"] == pytest.approx(2.5 / 4)
+    assert metrics["mrr_catalogue"] == pytest.approx((2 + 1 / 3) / 3)
+    assert metrics["mrr"] == pytest.approx((2 + 1 / 3) / 4)
 
 
 def test_a_catalogue_that_grows_a_constant_prediction_gains_nothing_by_ties() -> None:
@@ -89,7 +91,7 @@ def test_the_ranks_are_of_the_query_and_the_distances_of_the_point() -> None:
     both = Predictions(np.array([2, 6]), points, queries)  # targets 2 and 0
     result = evaluate_model(Fixed(both), data(), "validation")
     assert result.targets.tolist() == [2, 6]
-    assert result.ranks.tolist() == [1, 3]
+    assert result.ranks.tolist() == [MISS, 2]  # heard for the first time; the other of two candidates ties
     assert result.l2.tolist() == [pytest.approx(math.sqrt(2)), 0]
 
 
@@ -100,6 +102,40 @@ def test_scores_rank_instead_of_nearness_each_in_its_row() -> None:
     assert evaluate_model(Fixed(rows), data(), "test").ranks.tolist() == [2, MISS, 1, 1]
     shared = Predictions(np.array([4, 3, 7, 8]), points, scores=floats([3, 2, 1]))
     assert evaluate_model(Fixed(shared), data(), "test").ranks.tolist() == [2, MISS, 3, 1]
+
+
+def test_what_nobody_has_heard_yet_is_neither_recommended_nor_a_competitor() -> None:
+    """Track 3, heard for the first time at position 4, has the highest score throughout."""
+    scores = floats(*[[1, 2, 3, 9]] * 4)
+    model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=scores))
+    found = evaluate_model(model, data(), "test")
+    assert found.ranks.tolist() == [2, MISS, 1, 4]
+    assert found.recommended.tolist() == [*[[2, 1, 0, NO_TRACK]] * 3, [3, 2, 1, 0]]
+    assert scores[0].tolist() == [1, 2, 3, 9]  # the model's own stay as they are
+    assert found.n_candidates == 4
+
+
+def test_a_candidate_without_a_score_is_below_every_other_and_ties_with_its_like() -> None:
+    """Of four candidates two have a score, the lowest there is among them."""
+    histories = {"a": [(0, when(0)), (1, when(0)), (2, when(1)), (3, when(1)), (3, when(4)), (0, when(5))]}
+    dataset = dataset_of(histories, np.eye(2, dtype=np.float32), TRAIN_UNTIL, VALIDATION_UNTIL, outside=2)
+    points = floats([1, 0], [1, 0])
+    found = evaluate_model(
+        Fixed(Predictions(np.array([4, 5]), points, scores=floats([-9, 0], [-9, 0]))), dataset, "test"
+    )
+    assert found.ranks.tolist() == [4, 2] and found.recommended.tolist() == [[1, 0, 2, 3]] * 2
+    near = evaluate_model(Fixed(Predictions(np.array([4, 5]), -points)), dataset, "test")
+    assert near.ranks.tolist() == [4, 2] and near.recommended.tolist() == [[1, 0, 2, 3]] * 2
+    lost = evaluate_model(Fixed(Predictions(np.array([4, 5]), points, scores=floats([-np.inf] * 2))), dataset, "test")
+    assert lost.ranks.tolist() == [4, 4]
+
+
+def test_a_score_of_nan_ranks_behind_all_candidates_and_no_further() -> None:
+    nan = floats([math.nan] * 4)
+    found = evaluate_model(
+        Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=nan)), data(), "test"
+    )
+    assert found.ranks.tolist() == [3, MISS, 3, 4]
 
 
 def test_what_fits_into_memory_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,16 +170,20 @@ def test_many_small_parts_are_one_large_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_lists_and_their_metrics_by_hand() -> None:
-    """Training listens: track 0 twice, track 1 once: 2/4, 1/4 and, as if once, 1/4: 1, 2 and 2 bits."""
+    """Training listens: track 0 twice, track 1 once, the others as if once: 2/5 and 1/5 of them.
+
+    Track 3 is heard at position 4 and a candidate at 8 alone, without a score.
+    """
     dataset = data()
     scores = floats([3, 2, 1], [0, 1, 1], [2, 2, 2], [1, 3, 2])
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=scores))
     found = evaluate_model(model, dataset, "test")
-    assert found.recommended.tolist() == [[0, 1, 2], [1, 2, 0], [0, 1, 2], [1, 2, 0]]  # for the miss at 4 too
-    assert found.novelty.tolist() == [5 / 3] * 4
-    assert found.diversity.tolist() == [1] * 4  # the three vectors are orthogonal
+    assert found.recommended.tolist() == [[0, 1, 2, NO_TRACK], [1, 2, 0, NO_TRACK], [0, 1, 2, NO_TRACK], [1, 2, 0, 3]]
+    rare, popular = math.log2(5), math.log2(5 / 2)
+    assert found.novelty.tolist() == pytest.approx([(popular + 2 * rare) / 3] * 3 + [(popular + 3 * rare) / 4])
+    assert found.diversity.tolist() == [1] * 4  # the three vectors are orthogonal, and track 3 has none
     assert found.ranks.tolist() == [2, MISS, 3, 3]  # 7: all tie, so the target is last, though not in the list
-    assert found.metrics()["coverage@10"] == 1 and found.metrics()["novelty@10"] == pytest.approx(5 / 3)
+    assert found.metrics()["coverage@10"] == 1
 
 
 def test_coverage_is_of_all_lists_and_novelty_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,16 +191,17 @@ def test_coverage_is_of_all_lists_and_novelty_of_each(monkeypatch: pytest.Monkey
     points = floats([1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0])
     found = evaluate_model(Fixed(Predictions(np.array([3, 4, 7, 8]), points)), data(), "test")
     assert found.recommended.tolist() == [[0], [1], [1], [0]]
-    assert found.novelty.tolist() == [1, 2, 2, 1] and found.diversity.tolist() == [0] * 4
-    assert found.metrics()["coverage@10"] == pytest.approx(2 / 3)
+    assert found.novelty.tolist() == pytest.approx([math.log2(5 / 2), math.log2(5), math.log2(5), math.log2(5 / 2)])
+    assert found.diversity.tolist() == [0] * 4
+    assert found.metrics()["coverage@10"] == pytest.approx(2 / 4)
     first = found.at(np.array([True, False, False, True]))
-    assert first.targets.tolist() == [3, 8] and first.metrics()["coverage@10"] == pytest.approx(1 / 3)
-    assert first.metrics()["novelty@10"] == 1
+    assert first.targets.tolist() == [3, 8] and first.metrics()["coverage@10"] == pytest.approx(1 / 4)
+    assert first.metrics()["novelty@10"] == pytest.approx(math.log2(5 / 2))
 
 
 def test_a_shared_row_of_scores_is_one_list_for_all() -> None:
     model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=floats([1, 3, 3])))
-    assert evaluate_model(model, data(), "test").recommended.tolist() == [[1, 2, 0]] * 4
+    assert evaluate_model(model, data(), "test").recommended.tolist() == [*[[1, 2, 0, NO_TRACK]] * 3, [1, 2, 0, 3]]
 
 
 def in_another_space() -> Dataset:
@@ -210,12 +251,14 @@ def test_a_target_without_a_prediction_is_a_defect() -> None:
         evaluate_model(Fixed(Predictions(np.array([3, 4, 7]), floats(*[[1, 0, 0]] * 3))), data(), "test")
 
 
-def test_a_dataset_in_another_space_has_the_same_positions_and_other_misses() -> None:
+def test_a_dataset_in_another_space_has_the_same_positions_and_candidates() -> None:
     other = in_another_space()
     assert other.tracks["track_id"].to_list() == ["t3", "new", "t0", "t1", "t2"]
     assert other.listens.track.tolist() == [2, 3, 4, 3, 0, 2, 2, 4, 2]
     result = evaluate_model(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
-    assert result.ranks.tolist() == [MISS, 2, MISS, 1]
+    assert result.ranks.tolist() == [3, MISS, 3, 1]  # of t0, t1 and t2, the latter without a score; then of t3 too
+    assert result.in_catalogue.tolist() == [False, True, False, True]
+    assert result.n_candidates == 4  # not the model's own track, which nobody has heard here
     day = int(np.flatnonzero((other.snapshots.user == 0) & (other.snapshots.day == FIRST_DAY + 1))[0])
     assert (
         other.snapshots.features(np.array([day]))[0, -6:].tolist() == [1, 0] * 3
@@ -231,11 +274,11 @@ def test_a_dataset_in_its_own_space_is_itself() -> None:
 
 def test_the_table_marks_the_best_of_each_column() -> None:
     good = evaluate_model(Fixed(Predictions(np.array([2, 6]), floats([0, 0, 1], [1, 0, 0]))), data(), "validation")
-    model = Fixed(Predictions(np.array([2, 6]), floats([1, 0, 0], [1, 0, 0])))
+    model = Fixed(Predictions(np.array([2, 6]), floats([0, 0, 1], [0, 1, 0])))
     model.name = "half"
     table = markdown([good, evaluate_model(model, data(), "validation")], min_count=7).splitlines()
-    assert table[2].startswith("| fixed | **0.000** | **0.000** | **1.000** |")
-    assert table[3].startswith("| half | 0.707 | 0.500 | 0.500 |")
-    assert "2 targets in the catalogue (tracks with at least 7 training listens)" in "\n".join(table)
+    assert table[2].startswith("| fixed | **0.000** | **0.000** | **0.500** |")
+    assert table[3].startswith("| half | 0.707 | 0.500 | 0.000 |")
+    assert "the 2 targets in the trained catalogue (tracks with at least 7 training listens)" in " ".join(table)
     lists = table.index("| model | coverage@10 | novelty@10, bits | diversity@10 |")
-    assert table[lists + 2 : lists + 4] == ["| fixed | 1.000 | 1.667 | 1.000 |", "| half | 1.000 | 1.667 | 1.000 |"]
+    assert table[lists + 2 : lists + 4] == ["| fixed | 1.000 | 1.822 | 1.000 |", "| half | 1.000 | 1.822 | 1.000 |"]

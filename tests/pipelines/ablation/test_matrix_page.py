@@ -17,7 +17,6 @@ from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
-from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
 from fsvae.storage import Folder
@@ -302,11 +301,11 @@ def test_a_period_without_a_target_in_the_catalogue_has_a_report(
     result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
 ) -> None:
     none = np.full_like(result.l2, np.nan)
-    outside = replace(result, l2=none, cosine=none, ranks=np.full_like(result.ranks, MISS))
+    outside = replace(result, l2=none, cosine=none, in_catalogue=np.zeros_like(result.in_catalogue))
     found = results_of(tmp_path, small_dataset, {"full": [outside], "less": [outside]})
-    assert notes(found)[0] == "No target of the period is in the catalogue: there is nothing to compare by."
-    assert not findings(found)
-    assert "nothing to compare by" in write_report(found).read_text()
+    assert notes(found)[0] == "No target of the period is in the trained catalogue: there are no distances."
+    assert findings(found)[0].startswith("full (reference): Recall@10 0.")
+    assert "there are no distances" in write_report(found).read_text()
 
 
 def test_the_latest_matrix_is_found_by_name(tmp_path: Path) -> None:

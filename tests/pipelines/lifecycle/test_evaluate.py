@@ -30,6 +30,7 @@ from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import OptimiserConfig, TrainConfig
 from fsvae.prepare.dataset_config import DatasetConfig
 from fsvae.recommender import Recommender
+from fsvae.results_version import RESULTS_VERSION
 from pipelines.config.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
 from pipelines.lake.lake import Lake
 from pipelines.lifecycle.evaluate import evaluate, evaluate_bundle
@@ -93,11 +94,13 @@ def test_every_model_is_evaluated_on_every_listen_of_the_test_period(
     begin = small_dataset.manifest["validation_until_us"]
     targets = np.flatnonzero(small_dataset.listens.played_at >= begin)
     assert len(targets) == small_dataset.manifest["counts"]["test_listens"] > 500
-    outside = small_dataset.listens.track[targets] >= small_dataset.n_catalogue
+    track, played_at = small_dataset.listens.track[targets], small_dataset.listens.played_at[targets]
+    outside, new = track >= small_dataset.n_catalogue, small_dataset.first_heard_at[track] == played_at
     for result in results:
         assert np.array_equal(result.targets, targets)
-        assert np.array_equal(result.ranks == MISS, outside) and np.array_equal(np.isnan(result.l2), outside)
-        assert result.ranks.min() >= 1 and result.ranks[~outside].max() <= small_dataset.n_catalogue
+        assert np.array_equal(result.in_catalogue, ~outside) and np.array_equal(np.isnan(result.l2), outside)
+        assert np.array_equal(result.ranks == MISS, new)
+        assert result.ranks.min() >= 1 and result.ranks[~new].max() <= result.n_candidates
 
 
 def test_the_files_and_the_mlflow_run_say_the_same(
@@ -115,14 +118,15 @@ def test_the_files_and_the_mlflow_run_say_the_same(
         assert of_model["user_id"].to_list() == [
             small_dataset.user_ids[small_dataset.listens.user[target]] for target in result.targets
         ]
-        assert (1 / of_model["rank"]).fill_null(0).mean() == pytest.approx(result.metrics()["mrr_all"])
+        assert (1 / of_model["rank"]).fill_null(0).mean() == pytest.approx(result.metrics()["mrr"])
         (read,) = read_results([out])[result.model]
         assert read.metrics() == result.metrics()
     client = mlflow.MlflowClient(tracker.uri, tracker.uri)
     logged = client.get_run(run.run_id).data.metrics
     metrics = results[-1].metrics()
     assert logged["test/mrr"] == pytest.approx(metrics["mrr"])
-    assert logged["test/recall_at_10_all"] == pytest.approx(metrics["recall@10_all"])
+    assert logged["test/recall_at_10_catalogue"] == pytest.approx(metrics["recall@10_catalogue"])
+    assert logged["test/results_version"] == RESULTS_VERSION
     assert {item.path for item in client.list_artifacts(run.run_id, "evaluation/test")} == {
         f"evaluation/test/{name}"
         for name in names - {"evaluation.json"}  # which says that all else is there
@@ -135,7 +139,7 @@ def test_only_the_model_with_a_posterior_is_uncertain(results: list[EvaluationRe
     spread = results[-1].uncertainty
     assert spread is not None and np.isfinite(spread).all() and spread.min() > 0 and spread.std() > 0
     counts = small_dataset.tracks["train_count"].to_numpy()
-    assert np.array_equal(train_counts(small_dataset), counts[: small_dataset.n_catalogue])
+    assert np.array_equal(train_counts(small_dataset), counts)
 
 
 def test_evaluating_again_gives_the_same_figures(
@@ -158,7 +162,7 @@ def test_a_model_is_the_same_on_a_dataset_with_another_catalogue(
     np.testing.assert_allclose(found.l2, results[-1].l2, rtol=1e-5)
 
 
-def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
+def test_tracks_that_a_models_catalogue_lacks_are_ranked_too(
     small_dataset: Dataset, other_dataset: Dataset, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -167,7 +171,9 @@ def test_tracks_that_a_models_catalogue_lacks_are_its_misses(
     catalogue = set(other_dataset.tracks.filter("in_catalogue")["track_id"])
     ids = small_dataset.tracks["track_id"].to_list()
     lacking = np.array([ids[small_dataset.listens.track[target]] not in catalogue for target in found.targets])
-    assert np.array_equal(found.ranks == MISS, lacking) and 0.05 < lacking.mean() < 0.95
+    assert np.array_equal(found.in_catalogue, ~lacking) and 0.05 < lacking.mean() < 0.95
+    new = small_dataset.first_heard_at[small_dataset.listens.track[found.targets]]
+    assert np.array_equal(found.ranks == MISS, new == small_dataset.listens.played_at[found.targets])
 
 
 def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
@@ -176,7 +182,7 @@ def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
     assert tracker.resolve(None) == untrained != run.version
     first = promote(tracker, run.version, small_dataset, PromoteConfig())
     assert first.promoted and (first.challenger, first.champion) == (run.version, untrained)
-    assert first.challenger_value == pytest.approx(results[-1].metrics()["ndcg@10_all"])
+    assert first.challenger_value == pytest.approx(results[-1].metrics()["ndcg@10"])
     assert first.challenger_value > 1.2 * first.champion_value > 0
     assert tracker.resolve(None) == run.version
 
@@ -193,14 +199,14 @@ def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
 def test_champion_and_challenger_may_have_different_catalogues(
     run: Run, small_dataset: Dataset, other_dataset: Dataset, tracker: Tracker, tmp_path: Path
 ) -> None:
-    """A model of few tracks gains nothing by it: what it lacks are its misses, on the champion's positions."""
+    """A model of few tracks gains nothing by it: it has to rank the same tracks, on the champion's positions."""
     tracker.make_champion(run.version)
     torch.manual_seed(0)
     save_bundle(tmp_path / "few", FSVAENetwork.for_dataset(other_dataset, MODEL), other_dataset, {})
     few = tracker.register(tracker.start("few", {}), tmp_path / "few")
     for dataset in (small_dataset, other_dataset):
         verdict = promote(tracker, few, dataset, PromoteConfig(metric="mrr"))
-        expected = evaluate_bundle(load_bundle(tmp_path / "few"), dataset, "test").metrics()["mrr_all"]
+        expected = evaluate_bundle(load_bundle(tmp_path / "few"), dataset, "test").metrics()["mrr"]
         assert verdict.challenger_value == pytest.approx(expected) and not verdict.promoted
         assert verdict.champion_value > verdict.challenger_value
     assert tracker.resolve(None) == run.version
