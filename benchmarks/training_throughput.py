@@ -24,6 +24,7 @@ from rich.table import Table
 from fsvae.data.chunks import ChunkBatch
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import Dataset, open_dataset
+from fsvae.memory.supports import remember
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.module import TrainingModule
 from pipelines.config.compose import load_config
@@ -68,7 +69,8 @@ def _measure(dataset: Dataset, name: str) -> tuple[str, str, str, str]:
     config = load_config([f"model={name}"])
     torch.manual_seed(config.seed)
     model = FSVAENetwork.for_dataset(dataset, config.model)
-    data = ChunkDataModule(dataset, config.model.history, config.train.batch_listens, config.seed)
+    memory = remember(dataset).supports if model.has_memory else None
+    data = ChunkDataModule(dataset, config.model.history, config.train.batch_listens, config.seed, memory=memory)
     batches = [batch for batch, _ in zip(data.train_dataloader(), range(_BATCHES), strict=False)]
     targets = sum(int(batch.target_BT.sum()) for batch in batches)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,11 @@ def training_path(model: FSVAENetwork, data: Dataset, history: int) -> dict[int,
     return dict(zip(flat[counts].tolist(), found[counts], strict=True))
 
 
-def one_pass_path(model: FSVAENetwork, data: Dataset) -> dict[int, NDArray[np.float32]]:
+def one_pass_path(
+    model: FSVAENetwork, data: Dataset, refreshed_at: Sequence[int] = ()
+) -> dict[int, NDArray[np.float32]]:
     found: dict[int, NDArray[np.float32]] = {}
-    for part in NetworkPredictor(model).predict(data, *FOREVER):
+    for part in NetworkPredictor(model, refreshed_at).predict(data, *FOREVER):
         scores = part.scores
         if scores is None:
             assert part.queries is not None
@@ -331,17 +334,19 @@ def test_the_endpoint_answers_a_stranger_as_the_one_pass_does_without_slow_featu
 def test_tracks_with_an_imputed_vector_are_recommended_in_evaluation_and_at_the_endpoint(
     name: str, tmp_path: Path
 ) -> None:
+    """Everybody's memory is brought up to date at the end of the dataset, as it is in a bundle."""
     data = dataclasses.replace(dataset(4), n_catalogue=CATALOGUE - 4)  # the last four borrow their vectors
     model = random_model(data, small_config(**MODELS[name]))
     save_bundle(tmp_path, model, data, {})
-    last = len(data.listens) - 1
-    user, at = data.user_ids[-1], int(data.listens.played_at[last])
-    evaluated = one_pass_path(model, requests_of_users(data, [user], at + 1))[int(data.listens.n_before[last]) + 1][
-        DIM:
-    ]
-    given = OnlineRecommender(load_bundle(tmp_path)).next_tracks(user, [], k=100, at=at + 1)
-    assert [track.track_id for track in given.tracks] == [f"t{track}" for track in np.argsort(-evaluated)]
-    assert len(given.tracks) == CATALOGUE
+    endpoint = OnlineRecommender(load_bundle(tmp_path))
+    end = int(data.listens.played_at.max()) + 1
+    asked = requests_of_users(data, data.user_ids, end)
+    evaluated = one_pass_path(model, asked, refreshed_at=[end])
+    for user_id, request in zip(data.user_ids, asked.listens.offsets[1:] - 1, strict=True):
+        given = endpoint.next_tracks(user_id, [], k=100, at=end)
+        assert len(given.tracks) == (CATALOGUE + OUTSIDE if model.has_memory else CATALOGUE)
+        found = [evaluated[request][DIM:][int(track.track_id[1:])] for track in given.tracks]
+        assert found == pytest.approx([track.score for track in given.tracks], abs=TOLERANCE)
 
 
 def test_scores_of_a_large_catalogue_come_a_few_targets_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
