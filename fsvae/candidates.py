@@ -16,14 +16,13 @@ UNSCORED = np.finfo(np.float32).min
 
 
 class Candidates:
-    """The tracks of a dataset that can be recommended at times from one on."""
+    """The tracks of a dataset that can be recommended at a time."""
 
-    def __init__(self, dataset: Dataset, begin_us: int) -> None:
-        """Take the times at which tracks are heard first; no request is before `begin_us`."""
+    def __init__(self, dataset: Dataset) -> None:
+        """Order the tracks by the time at which they are heard first."""
         self._vectors_VD = dataset.vectors
-        self._first_heard_T = dataset.first_heard_at
-        self._late = np.flatnonzero(self._first_heard_T >= begin_us)
-        self._ascending_T = np.sort(self._first_heard_T)
+        self._order_T = np.argsort(dataset.first_heard_at, kind="stable")
+        self._ascending_T = dataset.first_heard_at[self._order_T]
 
     def count(self, at_N: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of candidates at each time [us], [N]."""
@@ -35,7 +34,7 @@ class Candidates:
         A candidate that the model does not score is UNSCORED. Where the model ranks by nearness to a point, scores are
         the cosines of the tracks with a vector.
         """
-        scores_NT = np.empty((len(at_N), len(self._first_heard_T)), dtype=np.float32)
+        scores_NT = np.empty((len(at_N), len(self._order_T)), dtype=np.float32)
         if predictions.scores is not None:
             n_scored = predictions.scores.shape[1]
             np.maximum(predictions.scores, UNSCORED, out=scores_NT[:, :n_scored])
@@ -45,6 +44,6 @@ class Candidates:
             unit_ND = point_ND / np.maximum(np.linalg.norm(point_ND, axis=1, keepdims=True), 1e-12)
             np.matmul(unit_ND, self._vectors_VD.T, out=scores_NT[:, :n_scored])
         scores_NT[:, n_scored:] = UNSCORED
-        heard = self._first_heard_T[self._late] < at_N[:, None]
-        scores_NT[:, self._late] = np.where(heard, scores_NT[:, self._late], -np.inf)
+        for scores_T, count in zip(scores_NT, self.count(at_N), strict=True):
+            scores_T[self._order_T[count:]] = -np.inf
         return scores_NT

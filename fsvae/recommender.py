@@ -174,7 +174,7 @@ class Recommender(ABC):
     def _best(self, asked: Dataset, k: int, at: int) -> list[Answer]:
         """Return the best tracks for the last listen of each user of a dataset, which is at a time [us]."""
         last = asked.listens.offsets[1:] - 1
-        candidates, times = Candidates(asked, at), np.array([at])
+        candidates, times = Candidates(asked), np.array([at])
         k = min(k, int(candidates.count(times)[0]))
         found: dict[int, Answer] = {}
         for part in self.predict(asked, at, at + 1):

@@ -33,7 +33,7 @@ def evaluate_model(
     begin = max(begin, not_before_us)
     targets = dataset.targets(period)
     targets = targets[dataset.listens.played_at[targets] >= begin]
-    candidates, vectors = Candidates(dataset, begin), dataset.vectors
+    candidates, vectors = Candidates(dataset), dataset.vectors
     n, n_tracks, track, played_at = len(targets), dataset.n_tracks, dataset.listens.track, dataset.listens.played_at
     unit = np.zeros((n_tracks, vectors.shape[1]), dtype=np.float32)
     unit[: len(vectors)] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

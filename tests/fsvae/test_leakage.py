@@ -136,7 +136,7 @@ def seen(dataset: Dataset, models: list[FSVAENetwork], t: int) -> Seen:
 
 def candidate_scores(dataset: Dataset, t: int) -> dict[tuple[str, int], dict[str, float]]:
     listens, ids, found = dataset.listens, dataset.tracks["track_id"].to_list(), {}
-    candidates = Candidates(dataset, TRAIN_UNTIL)
+    candidates = Candidates(dataset)
     for part in MarkovBlended().fit(dataset).predict(dataset, TRAIN_UNTIL, t + 1):
         scores = candidates.scores(part, listens.played_at[part.targets])
         for target, row in zip(part.targets.tolist(), scores, strict=True):
