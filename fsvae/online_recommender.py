@@ -14,9 +14,13 @@ from fsvae.bundle import Bundle
 from fsvae.errors import UserError
 from fsvae.features.clock import PAUSE_US
 from fsvae.memory.rows import MemoryRows
+from fsvae.memory.supports import Supports
 from fsvae.models.fsvae import Prediction
 from fsvae.models.online_state import new_user, predict, update
 from fsvae.retrieval import TrackIndex, highest
+
+Found = tuple[Prediction, Supports | None, MemoryRows | None]
+"""What `FSVAENetwork.scores` takes."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request; earlier states are not stored.
         """
-        prediction, rows, known, used, unknown = self._predict(user_id, recent, at)
-        best, scores = self._search(prediction, rows, k)
+        found, known, used, unknown = self._predict(user_id, recent, at)
+        prediction = found[0]
+        best, scores = self._search(found, k)
         spread = prediction.posterior.log_variance
         return Answer(
             tracks=[
@@ -135,8 +140,7 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request.
         """
-        prediction, rows, *_ = self._predict(user_id, recent, at)
-        return self._search(prediction, rows, k)
+        return self._search(self._predict(user_id, recent, at)[0], k)
 
     @torch.inference_mode()
     def embedding(self, user_id: str, at: int) -> NDArray[np.float32]:
@@ -145,21 +149,17 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time.
         """
-        mean: NDArray[np.float32] = self._predict(user_id, [], at)[0].posterior.mean[0].numpy()
+        mean: NDArray[np.float32] = self._predict(user_id, [], at)[0][0].posterior.mean[0].numpy()
         return mean
 
-    def _search(
-        self, prediction: Prediction, rows: MemoryRows | None, k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _search(self, found: Found, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if self._tracks is not None:
-            return self._tracks.nearest(prediction.query_ND[0].numpy(), k)
+            return self._tracks.nearest(found[0].query_ND[0].numpy(), k)
         # Every track has a probability, so none is skipped.
-        return highest(self._model.scores(prediction, rows)[0][0].numpy(), k)
+        return highest(self._model.scores(*found)[0][0].numpy(), k)
 
-    def _predict(
-        self, user_id: str | None, recent: list[RecentListen], at: int
-    ) -> tuple[Prediction, MemoryRows | None, bool, int, list[str]]:
-        """Return the prediction, its rows, whether the user is known, the number of recent listens, unknown tracks."""
+    def _predict(self, user_id: str | None, recent: list[RecentListen], at: int) -> tuple[Found, bool, int, list[str]]:
+        """Return what is predicted, whether the user is known, the number of recent listens read, unknown tracks."""
         known = self._bundle.user(user_id, at) if user_id is not None else None
         state, slow = known if known is not None else (new_user(self._model), None)
         covered = state.last_played_at
@@ -180,8 +180,8 @@ class OnlineRecommender:
         slow_encoding = torch.zeros(1, self._model.config.slow_dim)
         if slow is not None:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
-        prediction, rows = predict(self._model, state, slow_encoding, at, self._bundle.shared)
-        return prediction, rows, known is not None, used, unknown
+        found = predict(self._model, state, slow_encoding, at, self._bundle.shared)
+        return found, known is not None, used, unknown
 
 
 def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:

@@ -35,6 +35,8 @@ class Gates(NamedTuple):
     """What each counted track of an expert loses: the weight times the discount."""
     age_weight_NB: Tensor
     """Probability of each track of an age bucket."""
+    inputs_NS: Tensor
+    """What the gates read of the memory and the request, without the latent."""
 
     def of_target(self, supports: Supports) -> Tensor:
         """Return the memory's part of p(target), [N]."""
@@ -64,9 +66,10 @@ class MemoryGates(nn.Module):
         """
         super().__init__()
         self.records = records
-        n_inputs = len(EXPERTS) * (1 + records * len(RECORD_HALF_LIVES)) + 2 * N_CONTEXTS + AGES
+        experts = len(EXPERTS) * (1 + records * len(RECORD_HALF_LIVES))
+        self.n_inputs = request_dim + experts + 2 * N_CONTEXTS + AGES
         self.mlp = nn.Sequential(
-            nn.Linear(latent_dim + request_dim + n_inputs, hidden),
+            nn.Linear(latent_dim + self.n_inputs, hidden),
             nn.LeakyReLU(),
             nn.Linear(hidden, len(EXPERTS) + AGES + 1),
         )
@@ -79,7 +82,6 @@ class MemoryGates(nn.Module):
         """Return the gates; experts without support are closed."""
         experts = len(EXPERTS)
         inputs = [
-            z_NZ,
             request_NQ,
             torch.log1p(supports.total_NE) / 3,
             torch.log1p(supports.distinct_NX) / 3,
@@ -90,10 +92,11 @@ class MemoryGates(nn.Module):
             inputs.append(supports.record_NR)
         supported = torch.cat([supports.total_NE > _LEAST_TOTAL, supports.ages_NB > 0], dim=1)
         open_NG = torch.cat([supported, supported.new_ones(len(z_NZ), 1)], dim=1) & self.enabled
-        gate_NG = self.mlp(torch.cat(inputs, dim=1)).masked_fill(~open_NG, _CLOSED).softmax(dim=1)
+        inputs_NS = torch.cat(inputs, dim=1)
+        gate_NG = self.mlp(torch.cat([z_NZ, inputs_NS], dim=1)).masked_fill(~open_NG, _CLOSED).softmax(dim=1)
         expert_NE = gate_NG[:, :experts]
         weight_NE = expert_NE / supports.total_NE.clamp(min=_LEAST_TOTAL)
         less_NE = weight_NE * (torch.sigmoid(self.discount) * self.discounted)
         rest_N = gate_NG[:, -1] + (less_NE * supports.distinct_NX[:, self.context]).sum(dim=1)
         age_NB = gate_NG[:, experts:-1]
-        return Gates(expert_NE, age_NB, rest_N, weight_NE, less_NE, age_NB / supports.ages_NB.clamp(min=1))
+        return Gates(expert_NE, age_NB, rest_N, weight_NE, less_NE, age_NB / supports.ages_NB.clamp(min=1), inputs_NS)

@@ -188,6 +188,9 @@ class Workspace(NamedTuple):
     """Place of each track among those found, -1 for others."""
     track_M: NDArray[np.int64]
     age_M: NDArray[np.int64]
+    """Age bucket."""
+    last_M: NDArray[np.int64]
+    """Place of the latest listen."""
     count_ME: NDArray[np.float64]
     times_MX: NDArray[np.int64]
 
@@ -196,6 +199,7 @@ class Workspace(NamedTuple):
         """Return the arrays for histories of at most `room` listens."""
         return cls(
             np.full(n_tracks, -1, np.int32),
+            np.zeros(room, np.int64),
             np.zeros(room, np.int64),
             np.zeros(room, np.int64),
             np.zeros((room, len(OWN_TABLE.context))),
@@ -239,6 +243,7 @@ def look_back(
             found += 1
             work.track_M[s] = y
             work.age_M[s] = min(int(np.log2(at - j)), AGES - 1)
+            work.last_M[s] = j
             work.count_ME[s] = 0.0
             work.times_MX[s] = 0
         e = 0
@@ -305,3 +310,49 @@ def add_own_rows(
                 if work.times_MX[s, table.context[e]] > 0:
                     p += weight_NE[r, e] * work.count_ME[s, e] - less_NE[r, e]
             out_NT[r, work.track_M[s]] += p
+
+
+@njit(cache=True, nogil=True)
+def count_candidates(
+    track: NDArray[np.int32],
+    played_at: NDArray[np.int64],
+    first_N: NDArray[np.int64],
+    at_N: NDArray[np.int64],
+    session_N: NDArray[np.int64],
+    candidate_NK: NDArray[np.int64],
+    table: OwnTable,
+    work: Workspace,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what a user did with some candidates before N listens.
+
+    Args:
+        track: tracks of all listens.
+        played_at: their times [us].
+        first_N: place of the first listen of each listen's user.
+        at_N: place of each listen.
+        session_N: place of the first listen of its session.
+        candidate_NK: tracks.
+        table: contexts and experts.
+        work: arrays for `look_back`.
+
+    Returns:
+        Faded counts by the user's own experts, [N, K, E], and how long ago the candidate was heard last, in listens and
+        in days, [N, K, 2]; 0 where it was not.
+    """
+    n, k = candidate_NK.shape
+    counts = np.zeros((n, k, len(table.context)), np.float32)
+    ago = np.zeros((n, k, 2), np.float32)
+    for r in range(n):
+        now = played_at[at_N[r]]
+        found = look_back(track, played_at, first_N[r], at_N[r], now, session_N[r], table, work)
+        for s in range(found):
+            work.slot_T[work.track_M[s]] = s
+        for c in range(k):
+            s = work.slot_T[candidate_NK[r, c]]
+            if s >= 0:
+                counts[r, c] = work.count_ME[s]
+                ago[r, c, 0] = at_N[r] - work.last_M[s]
+                ago[r, c, 1] = (now - played_at[work.last_M[s]]) / DAY_US
+        for s in range(found):
+            work.slot_T[work.track_M[s]] = -1
+    return counts, ago

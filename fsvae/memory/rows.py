@@ -15,7 +15,7 @@ from fsvae.baselines.history import session_begins
 from fsvae.data.listens import Listens
 from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
-from fsvae.memory.own import Workspace, add_own_rows, look_back
+from fsvae.memory.own import Workspace, add_own_rows, count_candidates, look_back
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Supports
 
@@ -42,6 +42,20 @@ class Memory:
         )  # fmt: skip
         self._tables.add_rows(listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
         return out
+
+    def candidates(
+        self, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what the users did with some candidates before the listens at some flat positions.
+
+        Returns:
+            Counts by the user's own experts, [N, K, E], and how long ago, [N, K, 2] (`own.count_candidates`).
+        """
+        listens = self._listens
+        first, session = listens.offsets[listens.user[rows]], self._session[rows]
+        return count_candidates(
+            listens.track, listens.played_at, first, rows, session, candidate_NK, OWN_TABLE, self._work
+        )
 
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
         """Return what the memory held before one listen, which `remember` gives for all, from the user's records.
@@ -92,3 +106,7 @@ class MemoryRows(NamedTuple):
     def probabilities(self, gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track), [N, T]."""
         return self.memory.probabilities(self.listens, gates)
+
+    def candidates(self, candidate_NK: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what the users did with some candidates (`Memory.candidates`)."""
+        return self.memory.candidates(self.listens, candidate_NK)

@@ -5,7 +5,7 @@ Legend: N listens, E experts, X contexts, B age buckets, R records.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -58,6 +58,20 @@ class Remembered(NamedTuple):
     records_U: NDArray[np.float64]
     """Sums of each user's track records after all listens (`records`), [U, half-lives, 2, E]."""
 
+    def segments(self, begin_us: int, end_us: int) -> Iterator[tuple[int, int, SharedTables]]:
+        """Yield the parts of [begin_us, end_us) in which everybody's counts stand still, and the counts."""
+        ends = [time for time, _ in self.tables[1:]] + [np.iinfo(np.int64).max]
+        for (begin, tables), end in zip(self.tables, ends, strict=True):
+            if max(begin, begin_us) < min(end, end_us):
+                yield max(begin, begin_us), min(end, end_us), tables
+
+
+def block_begins(dataset: Dataset) -> list[int]:
+    """Return the begins [us] of the blocks of the training period but the first, ascending."""
+    played_at = dataset.listens.played_at
+    trained = np.sort(played_at[played_at < dataset.period("train")[1]])
+    return [int(trained[len(trained) * block // BLOCKS]) for block in range(1, BLOCKS)] if len(trained) else []
+
 
 def remember(
     dataset: Dataset, refreshed_at: Sequence[int] = (), tables_from: int = np.iinfo(np.int64).max
@@ -70,8 +84,7 @@ def remember(
     listens, n_tracks = dataset.listens, len(dataset.tracks)
     own = own_supports(listens, n_tracks)
     until = dataset.period("train")[1]
-    trained = np.sort(listens.played_at[listens.played_at < until])
-    blocks = [int(trained[len(trained) * block // BLOCKS]) for block in range(1, BLOCKS)] if len(trained) else []
+    blocks = block_begins(dataset)
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
     memory = SharedMemory(n_tracks)
     tables, kept = memory.tables(), []

@@ -17,6 +17,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.limits import check
 from fsvae.memory.gates import Gates, MemoryGates
+from fsvae.memory.ranker import Ranker, candidates_of
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 from fsvae.models.base import Network, distances, warmed_up
@@ -100,6 +101,9 @@ class FSVAENetwork(Network):
             self.gates = MemoryGates(
                 config.latent_dim, len(REQUEST_FEATURES), config.gate_hidden, enabled, config.track_records
             )
+        self.ranker: Ranker | None = None
+        if self.gates is not None and config.ranked:
+            self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden)
 
     @classmethod
     def for_dataset(cls, dataset: Dataset, config: ModelConfig) -> Self:
@@ -185,15 +189,29 @@ class FSVAENetwork(Network):
         flat_N = chunk_N * x_BTX.shape[1] + position_N
         return self.fast.before(x_BTX).flatten(0, 1).index_select(0, flat_N)
 
-    def scores(self, prediction: Prediction, rows: MemoryRows | None = None) -> tuple[Tensor, Tensor]:
+    def scores(
+        self, prediction: Prediction, supports: Supports | None = None, rows: MemoryRows | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the scores of tracks, [N, T], and the expected track vectors, [N, D].
 
-        Scores are probabilities of all tracks for a model with a memory, whose `rows` they are made of; otherwise
+        Scores are probabilities of all tracks for a model with a memory, which needs `supports` and `rows`; otherwise
         cosines of those with a vector.
         """
         if prediction.gates is None:
             return normalize(prediction.query_ND, dim=-1) @ self.search_table.T, prediction.y_ND
-        assert rows is not None, "a model with a memory is given its rows"
+        assert rows is not None and supports is not None, "a model with a memory is given what it held"
+        p_NT, point_ND = self.mixture(prediction, rows)
+        if self.ranker is not None:
+            found = candidates_of(p_NT, supports, rows, self.config.ranked)
+            ranked_NK = self.ranker.ranked(found, prediction.gates.inputs_NS)
+            vectors_NKD = self.tracks[found.track_NK.clamp(max=len(self.tracks) - 1)]
+            point_ND = point_ND + ((ranked_NK - found.p_NK)[:, None] @ vectors_NKD)[:, 0]
+            p_NT = p_NT.scatter(1, found.track_NK, ranked_NK)
+        return p_NT, point_ND
+
+    def mixture(self, prediction: Prediction, rows: MemoryRows) -> tuple[Tensor, Tensor]:
+        """Return the probabilities of all tracks before they are ranked again, [N, T], and the expected vectors."""
+        assert prediction.gates is not None
         p_NT = torch.from_numpy(rows.probabilities(prediction.gates))
         rest_N1 = prediction.gates.rest_N[:, None]
         point_ND = p_NT[:, : len(self.tracks) - 1] @ self.tracks[:-1] + rest_N1 * prediction.y_ND
@@ -282,7 +300,7 @@ class FSVAENetwork(Network):
         targets = batch.listen_BT[batch.target_BT].numpy()
         if not self.n_scored:
             return Predictions(targets, prediction.y_ND.numpy(), prediction.query_ND.numpy(), uncertainty=spread_N)
-        scores, vectors = self.scores(prediction, rows)
+        scores, vectors = self.scores(prediction, batch.memory, rows)
         return Predictions(targets, vectors.numpy(), scores=scores.numpy(), uncertainty=spread_N)
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:

@@ -15,7 +15,7 @@ from fsvae.features.sessions import NEVER
 from fsvae.memory.contexts import EXPERTS
 from fsvae.memory.rows import Memory, MemoryRows
 from fsvae.memory.shared import SharedTables
-from fsvae.memory.supports import RECORD_HALF_LIVES, add_to_record
+from fsvae.memory.supports import RECORD_HALF_LIVES, Supports, add_to_record
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAENetwork, Prediction
 
@@ -120,7 +120,7 @@ def _before(heard: Heard, track: int, at: int, tables: SharedTables) -> tuple[Me
 @torch.inference_mode()
 def predict(
     model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int, tables: SharedTables | None = None
-) -> tuple[Prediction, MemoryRows | None]:
+) -> tuple[Prediction, Supports | None, MemoryRows | None]:
     """Predict what a user plays at a time [us], no earlier than the last listen of the state.
 
     Args:
@@ -131,12 +131,13 @@ def predict(
         tables: everybody's counts, for a model with a memory.
 
     Returns:
-        The prediction, and the rows of the memory that `FSVAENetwork.scores` takes with it.
+        The prediction, and what of the memory `FSVAENetwork.scores` takes with it.
     """
     request = torch.from_numpy(request_features(np.array([at]), np.array([state.last_played_at])))
     if tables is None:
-        return model.predict(state.current[0][-1], slow_1E, request), None
+        return model.predict(state.current[0][-1], slow_1E, request), None, None
     memory, listens = _before(state.heard, tables.n_tracks, at, tables)
     last = len(listens) - 1
     supports = memory.supports(last, state.heard.records)
-    return model.predict(state.current[0][-1], slow_1E, request, supports), MemoryRows(memory, np.array([last]))
+    prediction = model.predict(state.current[0][-1], slow_1E, request, supports)
+    return prediction, supports, MemoryRows(memory, np.array([last]))

@@ -44,11 +44,9 @@ class NetworkPredictor:
                 yield self.network.predictions(batch)
             return
         remembered = remember(dataset, self.refreshed_at, tables_from=begin_us)
-        ends = [time for time, _ in remembered.tables[1:]] + [np.iinfo(np.int64).max]
-        for (begin, tables), end in zip(remembered.tables, ends, strict=True):
+        for begin, end, tables in remembered.segments(begin_us, end_us):
             memory = Memory(dataset.listens, tables)
-            batcher = self._batcher(dataset, max(begin, begin_us), min(end, end_us), remembered.supports)
-            for batch in one_pass(batcher, tables.n_tracks):
+            for batch in one_pass(self._batcher(dataset, begin, end, remembered.supports), tables.n_tracks):
                 yield self.network.predictions(batch, MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy()))
 
     def _batcher(self, dataset: Dataset, begin_us: int, end_us: int, memory: Supports | None = None) -> Batcher:

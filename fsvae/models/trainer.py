@@ -19,8 +19,10 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.memory.supports import remember
+from fsvae.memory.supports import BLOCKS, block_begins, remember
 from fsvae.models.base import Network
+from fsvae.models.fit_ranker import fit_ranker
+from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import TrainConfig
 
@@ -129,7 +131,11 @@ def fit(
         log_every_n_steps=10,
         plugins=[_WholeCheckpoints()],
     )
-    memory = remember(dataset).supports if network.has_memory else None
+    remembered = None
+    if network.has_memory:
+        later = block_begins(dataset)[BLOCKS // 2 - 1 :]
+        remembered = remember(dataset, tables_from=min(later, default=dataset.period("train")[1]))
+    memory = None if remembered is None else remembered.supports
     data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers, memory)
     try:
         # Lightning's own checkpoint loader is told to read tensors and plain values only.
@@ -140,6 +146,8 @@ def fit(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt(_how_far(resume)) from ending
     module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"])
+    if isinstance(network, FSVAENetwork) and network.ranker is not None and remembered is not None:
+        fit_ranker(network, dataset, remembered, seed)
     return Fitted(trainer.current_epoch, float(best.best_model_score or float("nan")))
 
 

@@ -87,7 +87,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
     class AsOfLastDay:
         """The bundle with one user whose history is empty and whose slow snapshot is that of the last listen's day."""
 
-        model, tracks, track_ids = bundle.model, bundle.tracks, bundle.track_ids
+        model, tracks, track_ids, shared = bundle.model, bundle.tracks, bundle.track_ids, bundle.shared
 
         def user(self, user_id: str, at: int) -> Any:
             from fsvae.models.online_state import new_user

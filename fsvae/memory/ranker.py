@@ -1,0 +1,88 @@
+"""The last stage: the most probable tracks, ranked again by what the user did with each of them.
+
+The mixture adds experts up; the ranker can also tell that a track which several of them name was heard a minute ago.
+It moves probability among the first K tracks only, so that rows still sum to 1.
+
+It reads nothing of everybody's counts: they are staler when it is evaluated than when it learns, and it would learn
+that what nobody has heard is not played, which keeps new tracks out.
+
+Legend: N targets, K candidates, F features of a candidate, S inputs of the gates, T tracks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fsvae.memory.contexts import N_OWN
+from fsvae.memory.rows import MemoryRows
+from fsvae.memory.supports import Supports
+
+_LEAST = 1e-7
+N_FEATURES = N_OWN + 5
+"""Shares by the user's own experts, log p, how often, whether, and how long ago (listens, days) it was heard."""
+
+
+class Candidates(NamedTuple):
+    """The most probable tracks before N targets."""
+
+    track_NK: Tensor
+    """int64 track index, most probable first."""
+    p_NK: Tensor
+    """Probability by the mixture."""
+    features_NKF: Tensor
+
+
+def candidates_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int) -> Candidates:
+    """Return the most probable tracks and their features; equal ones in order of track index."""
+    p_NK, track_NK = p_NT.topk(min(most, p_NT.shape[1]), dim=1)
+    counts, ago = rows.candidates(track_NK.numpy())
+    counts_NKE, ago_NK2 = torch.from_numpy(counts), torch.from_numpy(ago)
+    share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=1e-4)
+    features = [
+        (share_NKE + 0.01).log() / 2.3,
+        p_NK.clamp(min=_LEAST).log()[..., None],
+        torch.log1p(counts_NKE[..., :1]) / 3,
+        (ago_NK2[..., :1] > 0).float(),
+        torch.log1p(ago_NK2) / 3,
+    ]
+    return Candidates(track_NK, p_NK, torch.cat(features, dim=2))
+
+
+class Ranker(nn.Module):
+    """An MLP over a candidate and the situation, added to its log p; before it is fitted it adds nothing."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, situation_dim: int, hidden: int) -> None:
+        """Build the MLP; `situation_dim` is the number of inputs of the gates."""
+        super().__init__()
+        self.candidate = nn.Linear(N_FEATURES, hidden)
+        self.situation = nn.Linear(situation_dim, hidden, bias=False)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, 1, bias=False)
+        self.linear = nn.Linear(N_FEATURES, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.linear.weight)
+        self.register_buffer("mean", torch.zeros(N_FEATURES))
+        self.register_buffer("std", torch.ones(N_FEATURES))
+
+    def normalise(self, features_NKF: Tensor) -> None:
+        """Take mean and standard deviation of the features of some candidates."""
+        self.mean.copy_(features_NKF.mean(dim=(0, 1)))
+        self.std.copy_(features_NKF.std(dim=(0, 1)).clamp(min=0.05))
+
+    def forward(self, features_NKF: Tensor, situation_NS: Tensor) -> Tensor:
+        """Return the logits of the candidates, [N, K]."""
+        x_NKF = (features_NKF - self.mean) / self.std
+        hidden = torch.relu(self.candidate(x_NKF) + self.situation(situation_NS)[:, None])
+        added: Tensor = self.linear(x_NKF) + self.out(torch.relu(self.hidden(hidden)))
+        return features_NKF[..., N_OWN] + added[..., 0]
+
+    def ranked(self, candidates: Candidates, situation_NS: Tensor) -> Tensor:
+        """Return the probabilities of the candidates, [N, K], whose sum is that of the mixture's."""
+        share_NK: Tensor = self(candidates.features_NKF, situation_NS).softmax(dim=1)
+        return share_NK * candidates.p_NK.sum(dim=1, keepdim=True)

@@ -1,0 +1,80 @@
+"""The fit of the ranker, once the rest of a network is trained: on later listens of the training period."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from fsvae.data.batches import one_pass
+from fsvae.data.chunks import Batcher, Chunks, evaluation_chunks
+from fsvae.data.dataset import Dataset
+from fsvae.memory.ranker import candidates_of
+from fsvae.memory.rows import Memory, MemoryRows
+from fsvae.memory.supports import BLOCKS, Remembered
+from fsvae.models.fsvae import FSVAENetwork
+
+_MOST_TARGETS = 50_000
+_EPOCHS = 3
+_BATCH = 256
+_LEARNING_RATE = 2e-3
+_WEIGHT_DECAY = 1e-3
+
+
+def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, seed: int) -> None:
+    """Fit the ranker on listens of the later half of the training period, each ranked as evaluation would.
+
+    Listens whose track is not among the candidates teach it nothing; of many listens some chunks are drawn.
+
+    Args:
+        network: a network that is trained otherwise; left in evaluation mode.
+        dataset: the dataset it was trained on.
+        remembered: what the memory held, with the tables of that half (`tables_from`).
+        seed: seed of the draws, the weights and the order.
+    """
+    assert network.ranker is not None
+    network.cpu().eval()
+    until = dataset.period("train")[1]
+    share = min(1.0, _MOST_TARGETS / max(len(dataset.listens.between(remembered.tables[0][0], until)), 1))
+    rng = np.random.default_rng([seed, BLOCKS])
+    features, situations, places = [], [], []
+    for begin, end, tables in remembered.segments(remembered.tables[0][0], until):
+        chunks = evaluation_chunks(dataset.listens, begin, end, network.history)
+        drawn = rng.random(len(chunks)) < share
+        chunks = Chunks(chunks.start[drawn], chunks.length[drawn], chunks.first_target[drawn])
+        memory = Memory(dataset.listens, tables)
+        batcher = Batcher(dataset, chunks, catalogue_targets_only=False, memory=remembered.supports)
+        for batch in one_pass(batcher, tables.n_tracks):
+            rows = MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy())
+            with torch.inference_mode():
+                prediction = network(batch)
+                assert prediction.gates is not None and batch.memory is not None
+                p_NT, _ = network.mixture(prediction, rows)
+                found = candidates_of(p_NT, batch.memory, rows, network.config.ranked)
+            is_target_NK = found.track_NK == batch.track_BT[batch.target_BT][:, None]
+            among = is_target_NK.any(dim=1)
+            features.append(found.features_NKF[among].half())
+            situations.append(prediction.gates.inputs_NS[among])
+            places.append(is_target_NK[among].int().argmax(dim=1))
+    if features and sum(map(len, places)):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            _fit(network, torch.cat(features), torch.cat(situations), torch.cat(places))
+
+
+def _fit(network: FSVAENetwork, features_NKF: Tensor, situation_NS: Tensor, place_N: Tensor) -> None:
+    ranker = network.ranker
+    assert ranker is not None
+    ranker.normalise(features_NKF[:: max(1, len(features_NKF) // 2000)].float())
+    steps = _EPOCHS * -(-len(place_N) // _BATCH)
+    optimiser = torch.optim.AdamW(ranker.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(_EPOCHS):
+        for rows in torch.split(torch.randperm(len(place_N)), _BATCH):
+            logits = ranker(features_NKF[rows].float(), situation_NS[rows])
+            loss = cross_entropy(logits, place_N[rows])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
