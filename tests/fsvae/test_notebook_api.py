@@ -188,7 +188,7 @@ def test_a_frame_of_tracks_goes_before_what_the_listens_say() -> None:
         Dataset.from_pandas(plays, tracks.rename(columns={"track_id": "id"}), config)
     with pytest.raises(UserError, match="the frame has no column 'track_id'"):
         Dataset.from_pandas(plays.drop(columns="track_id"), None, config)
-    with pytest.raises(UserError, match="do not fill a training, a validation and a test period"):
+    with pytest.raises(UserError, match=r"do not fill a training, .*dataset\.train_share.*dataset\.train_until"):
         Dataset.from_pandas(plays[:2], None, replace(config, min_count=1))
 
 
@@ -196,6 +196,23 @@ def test_a_field_that_there_is_not_is_told() -> None:
     with pytest.raises(UserError, match=r"titel is not a field of a listen; .*\. Did you mean 'title'\?"):
         fsvae.read_listens(pd.DataFrame({"user_id": ["ann"]}), titel="name")
     assert "FSVAE" in dir(fsvae) and all(hasattr(fsvae, name) for name in dir(fsvae))
+
+
+def test_settings_of_the_source_are_given_beside_its_columns(tmp_path: Path) -> None:
+    plays = pd.DataFrame({"user_id": ["ann"], "track_id": ["a"], "time": [1_767_225_600]})
+    told = r"line 1, played_at: not a time; source.time_unit says how times are written: '1767225600'"
+    with pytest.raises(UserError, match=told):
+        fsvae.read_listens(plays, played_at="time")
+    taken = fsvae.read_listens(plays, played_at="time", time_unit="s")["played_at"]
+    assert taken.to_list() == [pd.Timestamp("2026-01-01", tz="UTC")]
+    with pytest.warns(UserWarning, match="most times lie in 1970: is time_unit right"):
+        fsvae.read_listens(plays, played_at="time", time_unit="ms")
+    with pytest.raises(UserError, match=r"source.time_unit=min is not one of iso, s, ms, us"):
+        fsvae.read_listens(plays, played_at="time", time_unit="min")
+    (tmp_path / "log.csv").write_text("user_id;track_id;played_at\nann;a;2026-01-01\n")
+    assert len(fsvae.read_listens(tmp_path / "log.csv", delimiter=";")) == 1
+    with pytest.raises(UserError, match=r"""It was read as one column: set 'source.delimiter=";"'$"""):
+        fsvae.read_listens(tmp_path / "log.csv")
 
 
 def test_a_model_does_not_tell_of_listens_that_it_has_learned_from() -> None:

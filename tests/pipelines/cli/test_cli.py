@@ -245,3 +245,15 @@ def test_ingest_says_so_when_listens_lie_in_the_future(tmp_path: Path) -> None:
     log.write_text("user_id,track_id,played_at\nu,a,2026-01-01\nu,b,2098-05-01\nu,c,2099-01-31\n")
     said = fsvae("ingest", "--source", "table", str(log), f"workdir={tmp_path}")
     assert "2 days from 2098-05-01 to 2099-01-31 lie in the future" in said
+
+
+def test_ingest_says_so_when_most_listens_lie_in_1970_but_for_a_log_with_a_clock_of_its_own(tmp_path: Path) -> None:
+    table, jodie = tmp_path / "table.csv", tmp_path / "jodie.csv"
+    seconds = (1_767_225_600, 1_767_229_200, 1_767_232_800)
+    table.write_text("user_id,track_id,played_at\n" + "".join(f"u,a,{second}\n" for second in seconds))
+    jodie.write_text("user_id,item_id,timestamp,state_label,x\nu,a,0,0,0\nu,b,60,0,0\n")
+    read_as = {unit: f"workdir={tmp_path / unit}" for unit in ("ms", "s", "jodie")}
+    said = fsvae("ingest", "--source", "table", str(table), "source.time_unit=ms", read_as["ms"])
+    assert "3 of 3 rows taken lie in 1970: is source.time_unit right? (Seconds read as ms look so.)" in said
+    assert "1970" not in fsvae("ingest", "--source", "table", str(table), "source.time_unit=s", read_as["s"])
+    assert "1970" not in fsvae("ingest", "--source", "jodie", str(jodie), read_as["jodie"])
