@@ -77,7 +77,7 @@ def read_listens(
     settings = {name: value for name, value in more.items() if name in _SETTINGS}
     config = replace(config or SourceConfig(), reader=source, **settings)
     config.columns = {**config.columns, **{name: column for name, column in more.items() if name in _FIELDS}}
-    check(config, "source.")
+    check(replace(config, reader=SourceConfig.reader), "source.")  # the reader is checked where it is looked up
     listens = checked_listens(log, config, rejects)
     if source == "table" and 2 * (listens["played_at"].dt.year() == 1970).sum() > len(listens):
         warnings.warn("most times lie in 1970: is time_unit right? (Seconds read as ms look so.)", stacklevel=2)
