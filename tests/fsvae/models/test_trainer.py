@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, small_config, unit_vectors
 
 from fsvae.data.dataset import Dataset
@@ -55,7 +56,7 @@ def test_few_batches_are_no_reason_to_warn(tmp_path: Path) -> None:
     data = pattern()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        fit(model(data), data, TrainConfig(max_epochs=1, batch_listens=64), 1, tmp_path)
+        fit(model(data), data, TrainConfig(max_epochs=1, batch_listens=64), 1, tmp_path, logger=CSVLogger(tmp_path))
     assert [str(one.message) for one in told if "number of training batches" in str(one.message)] == []
 
 
