@@ -4,12 +4,15 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: install quickstart test check lint docs bench bench-data bench-eval bench-cli bench-peers notebooks wheel clean
+.PHONY: help install quickstart test check lint docs bench bench-data bench-eval bench-cli bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ann]'
 	touch $@
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "%-12s %s\n", $$1, $$2}'
 
 install: .venv/.installed  ## the virtual environment .venv, with fsvae on its path
 
@@ -51,8 +54,8 @@ bench-peers: .venv/.installed  ## our models beside RecTools and RecBole, in env
 notebooks: .venv/.installed  ## execute the notebooks in place, pictures included
 	$(BIN)/python notebooks/execute.py
 
-wheel: .venv/.installed
+wheel: .venv/.installed  ## dist/fsvae-*.whl
 	$(BIN)/python -m build --wheel
 
-clean:
+clean:  ## delete what make and the commands have made, work/ included
 	rm -rf .venv work dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

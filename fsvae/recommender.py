@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -58,8 +59,13 @@ class Recommender(ABC):
         """Learn from the training period and return the model.
 
         Raises:
-            UserError: the dataset has nothing to learn from.
+            UserError: the dataset has nothing to learn from, or is none.
         """
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"fit takes a Dataset, not a {type(dataset).__name__}: make one of a frame df with "
+                "Dataset.from_pandas(fsvae.read_listens(df))."
+            )
         self._dataset = dataset
         self._fit(dataset)
         return self
@@ -94,6 +100,13 @@ class Recommender(ABC):
         if name in ("_dataset", "_bundle", "_files", "_predictor"):
             raise UserError(f"{self.name} is not fitted yet: call fit(dataset) first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        """Return the name and how many tracks can be recommended, in a line."""
+        try:
+            return f"<{self.name}, fitted on {self._space[2]:,} tracks>"
+        except UserError:
+            return f"<{self.name}, not fitted>"
 
     def recommend(self, users: Sequence[str], k: int = 10, at: Time | None = None) -> pd.DataFrame:
         """Return the next tracks for users of the dataset, best first.
@@ -130,9 +143,16 @@ class Recommender(ABC):
 
         Raises:
             UserError: `recent` lacks a column, is not in order of time, or goes beyond `at`.
+
+        Warns:
+            UserWarning: the model does not know a track.
         """
         time = self._time(at)
-        return self._frame(*self._answer_to_listener(*recent_listens(recent, time), _number(k), time))
+        tracks, played_at = recent_listens(recent, time)
+        known = set(self._space[0]["track_id"])
+        if unknown := [repr(track) for track in tracks if track not in known]:
+            warnings.warn(f"recent: {self.name} does not know {', '.join(unknown[:5])}.", stacklevel=2)
+        return self._frame(*self._answer_to_listener(tracks, played_at, _number(k), time))
 
     def similar_tracks(self, track: str, k: int = 10) -> pd.DataFrame:
         """Return the tracks with a vector that are nearest to a track by cosine, itself left out, best first.
@@ -198,6 +218,6 @@ class Recommender(ABC):
 
 
 def _number(k: int) -> int:
-    if k < 0:
-        raise UserError(f"k={k}: the number of tracks is 0 or more.")
+    if k < 1:
+        raise UserError(f"k={k}: the number of tracks is 1 or more.")
     return k

@@ -63,6 +63,11 @@ def check_known(user_ids: Sequence[str], known: Container[str]) -> None:
         UserError: one is not among the known ones.
     """
     for user_id in user_ids:
+        if not isinstance(user_id, str):
+            raise UserError(
+                f"{user_id!r} is not the id of a user: ids are text"
+                + (f": write '{user_id}'." if str(user_id) in known else f", and there is no '{user_id}'.")
+            )
         if user_id not in known:
             raise UserError(f"{user_id!r} is not a user of the dataset: next_tracks(recent) is for new listeners.")
 

@@ -77,7 +77,9 @@ class Workspace:
         from pipelines.tracking import STORE
 
         if not self.config.tracking.uri and not (self.root / STORE).exists():
-            raise UserError(f"{self.root}: no trained model there. Train one: fsvae train{self.override}")
+            near = sorted([*self.root.glob(f"*/{STORE}"), *self.root.parent.glob(f"*/{STORE}")])
+            other = f", or use the one of workdir={near[0].parent}" if near else ""
+            raise UserError(f"{self.root}: no trained model there. Train one: fsvae train{self.override}{other}")
         return self
 
     def lake(self) -> Lake:

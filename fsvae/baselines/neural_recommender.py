@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from fsvae.baselines.registry import MODELS
 from fsvae.data.dataset import Dataset
 from fsvae.files import fingerprint
+from fsvae.limits import check
 from fsvae.models.base import Network
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
@@ -43,11 +44,15 @@ class NeuralRecommender(Recommender):
             seed: seed of the weights, the order and the noise: equal seeds give equal models on one machine.
             folder: folder of checkpoints, from which an interrupted fit of the same goes on; by default none are kept.
             show_progress: draw a progress bar during training.
+
+        Raises:
+            UserError: a setting has the wrong type or is outside its limits.
         """
         entry = MODELS[self.kind]
         self._network: type[Network] = entry.load()
         self._config = entry.settings() if config is None else config
         self._train = train or TrainConfig()
+        check(self._train, "train.")
         self._seed = seed
         self._folder = None if folder is None else Path(folder)
         self._show_progress = show_progress

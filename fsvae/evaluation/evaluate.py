@@ -16,7 +16,7 @@ from fsvae.recommender import Recommender
 
 
 def evaluate(
-    models: Sequence[Recommender],
+    models: Recommender | Sequence[Recommender],
     dataset: Dataset,
     period: str = "test",
     reference: str | None = None,
@@ -25,7 +25,8 @@ def evaluate(
     """Return every metric of some fitted models over all listens of a period, with differences from the reference.
 
     Args:
-        models: fitted models of different names; one fitted on another dataset is evaluated in its own track space.
+        models: a fitted model, or several of different names; one fitted on another dataset is evaluated in its own
+            track space.
         dataset: dataset whose listens are predicted, each from the listens before it.
         period: ``test`` or ``validation``.
         reference: name of the model that the others are compared with; by default the first one.
@@ -55,6 +56,7 @@ def evaluate(
     """
     if period not in ("validation", "test"):
         raise UserError(f"period={period!r} is neither 'validation' nor 'test'.")
+    models = [models] if isinstance(models, Recommender) else models
     names = [model.name for model in models]
     if not names:
         raise UserError("There is no model to evaluate.")

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from fsvae.errors import UserError, nearest
+from fsvae.limits import check
 from fsvae.logs.checks import check_rows
+from fsvae.logs.checks.rejects import first_told
 from fsvae.logs.source import Chunk
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FIELDS = tuple(RAW_EVENTS.names)
+_SETTINGS = ("time_unit", "origin", "delimiter", "kinds", "max_reject_share")
 
 
 def read_listens(
@@ -32,7 +35,7 @@ def read_listens(
     source: str = "table",
     rejects: str | Path | None = None,
     config: SourceConfig | None = None,
-    **columns: str,
+    **more: Any,
 ) -> pd.DataFrame:
     """Return the listens (and skips, likes, ...) of a log as a pandas frame, one row each, in the order of the log.
 
@@ -41,9 +44,10 @@ def read_listens(
             pandas or polars frame.
         source: kind of log, one of `fsvae.logs.source_config.SOURCES`; a frame is always a ``table``.
         rejects: Parquet file to which rejected rows are written with their line, field and reason.
-        config: settings of the source, such as its time unit; `source` and `columns` override it.
-        **columns: name of the log's column for each field with another name (``user_id="user"``); the fields are those
-            of `fsvae.schema.RAW_EVENTS`.
+        config: settings of the source; `source` and `more` override it.
+        **more: name of the log's column for each field with another name (``user_id="user"``), where the fields are
+            those of `fsvae.schema.RAW_EVENTS`; and settings: ``time_unit``, ``origin``, ``delimiter``, ``kinds`` and
+            ``max_reject_share`` of `fsvae.SourceConfig`.
 
     Returns:
         A row an event with the columns of `fsvae.schema.RAW_EVENTS`: user_id, track_id, played_at (UTC), kind,
@@ -54,7 +58,7 @@ def read_listens(
             `SourceConfig.max_reject_share`; the message names file, row, field and what was expected.
 
     Warns:
-        UserWarning: rows were rejected.
+        UserWarning: rows were rejected, or most times of a table are in 1970.
 
     Examples:
         >>> import pandas as pd
@@ -65,14 +69,19 @@ def read_listens(
         0     ann        a  listen
         1     ann        b  listen
     """
-    config = replace(config or SourceConfig(), reader=source)
-    config.columns = {**config.columns, **columns}
-    if unknown := [field for field in columns if field not in _FIELDS]:
+    if unknown := [name for name in more if name not in _FIELDS + _SETTINGS]:
         raise UserError(
-            f"{unknown[0]} is not a field of a listen; the fields are {', '.join(_FIELDS)}."
-            + nearest(unknown[0], _FIELDS)
+            f"{unknown[0]} is not a field of a listen; the fields are {', '.join(_FIELDS)}, and the settings "
+            f"{', '.join(_SETTINGS)}." + nearest(unknown[0], _FIELDS + _SETTINGS)
         )
-    return checked_listens(log, config, rejects).to_pandas()
+    settings = {name: value for name, value in more.items() if name in _SETTINGS}
+    config = replace(config or SourceConfig(), reader=source, **settings)
+    config.columns = {**config.columns, **{name: column for name, column in more.items() if name in _FIELDS}}
+    check(replace(config, reader=SourceConfig.reader), "source.")  # the reader is checked where it is looked up
+    listens = checked_listens(log, config, rejects)
+    if source == "table" and 2 * (listens["played_at"].dt.year() == 1970).sum() > len(listens):
+        warnings.warn("most times lie in 1970: is time_unit right? (Seconds read as ms look so.)", stacklevel=2)
+    return listens.to_pandas()
 
 
 def checked_listens(
@@ -129,11 +138,8 @@ def _chunks(log: Any, config: SourceConfig) -> Iterator[tuple[Path, Chunk]]:
 
 
 def _tell(log: Any, bad: pl.DataFrame, rows: int, config: SourceConfig, rejects: str | Path | None) -> None:
-    first = bad.row(0, named=True)
-    what = (
-        f"{log if isinstance(log, str | Path) else 'the frame'}: {len(bad)} of {rows} rows rejected. First: "
-        f"line {first['line']}, {first['field']}: {first['reason']}."
-    )
+    of = log if isinstance(log, str | Path) else "the frame"
+    what = f"{of}: {len(bad)} of {rows} rows rejected. First: {first_told(bad)}."
     where = f"All of them: {rejects}." if rejects else "All of them: read_listens(..., rejects='rejects.parquet')."
     if len(bad) > config.max_reject_share * rows:
         raise UserError(f"{what} More than max_reject_share={config.max_reject_share}. {where}")

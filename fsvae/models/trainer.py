@@ -196,6 +196,7 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch API
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # that is resuming
+    warnings.filterwarnings("ignore", message="The number of training batches")  # a small log logs each epoch only
 
 
 def _precision(precision: str, cuda: bool) -> Any:

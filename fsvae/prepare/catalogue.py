@@ -39,7 +39,8 @@ def cuts(counts: DayCounts, config: DatasetConfig) -> tuple[int, int]:
     if not (total and counts.time_of(0) < train_until < validation_until <= counts.time_of(total - 1)):
         raise UserError(
             f"dataset: {total} listens do not fill a training, a validation and a test period. "
-            "Ingest more listens, or set the shares or the cuts differently."
+            "Ingest more listens, or set other shares (dataset.train_share, dataset.validation_share) or other cuts "
+            "(dataset.train_until, dataset.validation_until)."
         )
     return train_until, validation_until
 

@@ -48,8 +48,11 @@ def _checked_tracks(tracks: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
     """Return a frame's metadata of tracks, with the types of TRACKS.
 
     Raises:
-        UserError: the frame has no column track_id, or a column of another type.
+        UserError: the frame has no column track_id, or a column of another type, or is none.
     """
+    if not hasattr(tracks, "columns"):
+        kind = type(tracks).__name__
+        raise UserError(f"tracks is a {kind}, not a frame: settings go behind it, config=DatasetConfig(...).")
     if "track_id" not in tracks.columns:
         raise UserError(f"tracks has no column track_id; it has {', '.join(tracks.columns)}.")
     types = pl.DataFrame(TRACKS.empty_table()).schema

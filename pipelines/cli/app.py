@@ -11,12 +11,43 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from fsvae.errors import UserError
+
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 
+_ORDER = (
+    *("quickstart", "simulate", "ingest", "prepare", "describe", "train", "evaluate", "promote", "serve", "recommend"),
+    *("runs", "latent", "daily", "ablate", "report", "config"),
+)
+"""Commands in the order of the steps."""
+
+
 class Commands(TyperGroup):
     """The commands; an interruption by Ctrl-C is reported in one line."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # Typer's own class is private
+        """Return the commands in the order of the steps."""
+        return sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Refuse a setting that is written as an option of a command.
+
+        Raises:
+            UserError: an option is none of the command, and has the name of a setting.
+        """
+        command = self.commands.get(args[0]) if args else None
+        options = {option for parameter in command.params for option in parameter.opts} if command else set()
+        for word, behind in zip(args[1:], [*args[2:], ""], strict=False):
+            option, equals, value = word.partition("=")
+            if command and option.startswith("--") and option not in {*options, "--help"}:
+                from pipelines.config.compose import key_like
+
+                if key := key_like(option, args[0]):
+                    value = value if equals else behind
+                    raise UserError(f"{option}: settings are written key=value, here {key}={value or 'VALUE'}.")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # Typer's own class is private
         """Run the command that was asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -42,12 +42,22 @@ def quickstart(
 
 
 @app.command()
-def config(overrides: Overrides = None) -> None:
-    """Print the whole configuration as it would be used, and what each key means.
+def config(
+    arguments: Annotated[
+        Optional[list[str]],  # noqa: UP045  # Typer reads this at run time
+        typer.Argument(metavar="[SECTION]... [KEY=VALUE]...", help="Sections to print, all by default; settings."),
+    ] = None,
+) -> None:
+    """Print the configuration as it would be used, and what each key means.
 
     Example: [bold]fsvae config model=paper[/]
-    """
-    workspace = workspace_of(overrides)
-    from pipelines.config.help import commented_yaml
 
-    typer.echo(commented_yaml(workspace.config), nl=False)
+    Example: [bold]fsvae config train[/]
+    """
+    from pipelines.config.help import commented_yaml
+    from pipelines.config.schema import Config
+
+    arguments = arguments or []
+    sections = [argument for argument in arguments if argument in Config.__dataclass_fields__]
+    workspace = workspace_of([argument for argument in arguments if argument not in sections])
+    typer.echo(commented_yaml(workspace.config, sections), nl=False)

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from fsvae.errors import UserError
 from pipelines.cli.app import Overrides, app, serving, workspace_of
 from serving.serve_config import MAX_K
 
@@ -157,6 +158,10 @@ def recommend(
 
     Example: [bold]fsvae recommend u00042 --at 2026-02-01T20:00:00+01:00[/]
     """
+    from pipelines.config.compose import is_setting
+
+    if is_setting(user_id):
+        raise UserError(f"Say for which user, before the settings: fsvae recommend USER {user_id}")
     workspace = workspace_of(overrides).trained()
     from pipelines.cli.console import Terminal
     from pipelines.lifecycle.recommend import recommend

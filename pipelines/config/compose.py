@@ -89,6 +89,19 @@ def key_of(text: str) -> str:
     return str(_parsed(text).key_or_group)
 
 
+def is_setting(text: str) -> bool:
+    """Return whether a word of a command line sets a key or chooses a group's option."""
+    key, equals, _ = text.partition("=")
+    return bool(equals) and (key in _keys() | _groups() or text.startswith(_OPEN))
+
+
+def key_like(option: str, command: str) -> str | None:
+    """Return the key that an option such as ``--max-epochs`` of a command is meant for, if there is one."""
+    name = option.strip("-").replace("-", "_")
+    keys = [key for key in _keys() if key == name or key.endswith(f".{name}")]
+    return min(keys, key=lambda key: (not key.startswith(command), key.count("."), key), default=None)
+
+
 def check_allowed_overrides(overrides: Sequence[str], allowed_overrides: Collection[str], why: str) -> None:
     """Refuse settings that have no effect on a command that reads a finished result.
 
@@ -131,8 +144,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _check_keys(overrides: Sequence[str]) -> None:
     parsed = [_parsed(text) for text in overrides]
-    groups = {path.name for path in config_dir().iterdir() if path.is_dir()}
-    keys = _keys()
+    groups, keys = _groups(), _keys()
     for override in parsed:
         key = override.key_or_group
         if names_a_file(str(override.input_line)):
@@ -173,6 +185,11 @@ def _parsed(text: str) -> Override:
         else:
             how = f"""Quote it: '{key}="{value}"'"""
         raise UserError(f"{text}: the value cannot be read. {how}") from error
+
+
+@cache
+def _groups() -> set[str]:
+    return {path.name for path in config_dir().iterdir() if path.is_dir()}
 
 
 @cache

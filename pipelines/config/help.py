@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Collection
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 from omegaconf import OmegaConf
 
 
-def commented_yaml(config: Any) -> str:
-    """Return a (nested) dataclass as YAML with a comment above each key."""
+def commented_yaml(config: Any, only: Collection[str] = ()) -> str:
+    """Return a (nested) dataclass as YAML with a comment above each key; `only` names the fields, all by default."""
     lines: list[str] = []
     words = field_docstrings(type(config))
     for field in fields(config):
+        if only and field.name not in only:
+            continue
         value = getattr(config, field.name)
         if is_dataclass(value):
             lines += ["", *_comment(inspect.getdoc(type(value))), f"{field.name}:"]
@@ -28,7 +31,7 @@ def commented_yaml(config: Any) -> str:
                 lines.append(f"{field.name}: {value}".rstrip("\n"))
             else:
                 lines.append(OmegaConf.to_yaml(OmegaConf.create({field.name: value})).rstrip("\n"))
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def field_docstrings(of: type) -> dict[str, str]:

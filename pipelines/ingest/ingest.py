@@ -12,6 +12,7 @@ import polars as pl
 from fsvae.errors import UserError
 from fsvae.files import checksum, fingerprint
 from fsvae.logs.checks import check_rows
+from fsvae.logs.checks.rejects import first_told
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import files_of, read
 from fsvae.prepare.merge import Tracks, merge_day, with_artists
@@ -24,6 +25,7 @@ from pipelines.runtime.watch import Summary
 
 _EVENTS_IN_MEMORY = 2_000_000
 _REJECTS_IN_MEMORY = 200_000
+_EARLY = "1970"
 
 
 @dataclass
@@ -64,6 +66,10 @@ class IngestSummary(Summary):
     """Number of files that were ingested before with the same bytes, columns and times, and were not read again."""
     days: list[str]
     """Days whose events changed."""
+    retitled: bool
+    """Whether the metadata of tracks changed."""
+    early: int
+    """Number of events in 1970, where numbers in too small a unit end up; 0 for sources with a clock of their own."""
     lake: str
     """Path or address of the lake."""
     seconds: float = 0.0
@@ -81,11 +87,20 @@ class IngestSummary(Summary):
             found.append(
                 f"{self.known_files} of {count(self.files, 'file')} had gone in before and were not read again"
             )
+        if self.retitled and not counts.taken:
+            found.append(
+                "no listen is new, but metadata of tracks is: it was taken, and fsvae prepare makes a dataset with it"
+            )
         today = datetime.now(UTC).strftime("%Y-%m-%d")
         if ahead := [day for day in self.days if day > today]:
             found.append(
                 f"{count(len(ahead), 'day')} from {ahead[0]} to {ahead[-1]} lie in the future: are source.time_unit "
                 "and source.origin right?"
+            )
+        if 2 * self.early > counts.taken:
+            found.append(
+                f"{self.early:,} of {counts.taken:,} rows taken lie in {_EARLY}: is source.time_unit right? "
+                "(Seconds read as ms look so.)"
             )
         for reason, rows in sorted(counts.reasons.items()):
             found.append(f"rejected {count(rows, 'row')}, {reason} (kept in {self.lake}/rejects)")
@@ -106,9 +121,10 @@ def ingest(lake: Lake, config: SourceConfig, progress: Stage = lambda stage, sha
     """
     files = files_of(config)
     began = time.perf_counter()
-    summary = IngestSummary(Counts(), files=len(files), known_files=0, days=[], lake=str(lake.root))
+    summary = IngestSummary(Counts(), len(files), known_files=0, days=[], retitled=False, early=0, lake=str(lake.root))
     days: set[str] = set()
     with lake.writing() as staging:
+        tracks_before = lake.manifest.tracks
         for done, path in enumerate(files):
             try:
                 digest = _log_name(path, config)
@@ -119,8 +135,11 @@ def ingest(lake: Lake, config: SourceConfig, progress: Stage = lambda stage, sha
             else:
                 counts, touched = _ingest_file(lake, path, digest, config, staging)
                 summary.counts.add(counts)
-                days |= touched
+                days |= set(touched)
+                if config.reader == "table":
+                    summary.early += sum(rows for day, rows in touched.items() if day.startswith(_EARLY))
             progress(path.name, (done + 1) / len(files))
+    summary.retitled = lake.manifest.tracks != tracks_before
     if files and not summary.known_files and not summary.counts.rows_in:
         raise UserError(f"{config.path}: no listens there: {len(files)} file(s) with a header at most.")
     summary.days = sorted(days)
@@ -133,7 +152,10 @@ def _log_name(path: Path, config: SourceConfig) -> str:
     return fingerprint([checksum(path), {**asdict(config), "path": None, "max_reject_share": None}])
 
 
-def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, staging: Path) -> tuple[Counts, set[str]]:
+def _ingest_file(
+    lake: Lake, path: Path, digest: str, config: SourceConfig, staging: Path
+) -> tuple[Counts, dict[str, int]]:
+    """Commit one log; return its accounting, and the number of events added to each day that changed."""
     counts = Counts()
     rejects = SpillBuffer(staging, "rejects", _REJECTS_IN_MEMORY)
     days = SpillBufferByDay(staging, _EVENTS_IN_MEMORY)
@@ -153,31 +175,30 @@ def _ingest_file(lake: Lake, path: Path, digest: str, config: SourceConfig, stag
             tracks.add(rows)
 
     if not counts.rows_in:
-        return counts, set()  # no row to record the log for
+        return counts, {}  # no row to record the log for
     entry: dict[str, object] = {"log": path.name, "rejects": None}
     if counts.rejected:
         entry["rejects"] = lake.write_rejects(digest, rejects.frames())
         if counts.rejected > config.max_reject_share * counts.rows_in:
             kept = lake.refuse(path.stem, rejects.frames())
-            first = next(rejects.frames()).row(0, named=True)
             raise UserError(
                 f"{path}: {counts.rejected} of {counts.rows_in} rows rejected, more than source.max_reject_share="
-                f"{config.max_reject_share}; nothing of it was taken. First: line {first['line']}, {first['field']}: "
-                f"{first['reason']}. All of them, with reasons: {kept}"
+                f"{config.max_reject_share}; nothing of it was taken. First: "
+                f"{first_told(next(rejects.frames()))}. All of them, with reasons: {kept}"
             )
     rejects.clear()
-    touched: set[str] = set()
+    touched: dict[str, int] = {}
     for day, new in days.days():
         merged, added = merge_day(lake.read_day(day), with_artists(new, tracks.known()))
         counts.taken += added
         counts.duplicates += len(new) - added
         if added:
             lake.write_day(day, merged)
-            touched.add(day)
+            touched[day] = added
     side.commit()
     counts.taken += side.taken
     counts.duplicates += side.duplicates
-    if (touched or side.taken) and not tracks.known().equals(tracks_before):
+    if not tracks.known().equals(tracks_before):  # duplicates may bring titles that were not mapped before
         lake.write_tracks(tracks.known())  # rewriting millions of tracks takes time
     lake.manifest.logs[digest] = entry | asdict(counts)
     lake.commit()

@@ -30,7 +30,8 @@ class Verdict(Summary):
     def lines(self) -> list[str]:
         """Return which version is the champion, and why."""
         if self.challenger == self.champion:
-            return [f"version {self.champion} is the champion already"]
+            is_champion = ", the first model, is the champion" if self.champion == 1 else " is the champion already"
+            return [f"version {self.champion}{is_champion}"]
         return [
             f"{COLUMNS[self.metric]}: challenger version {self.challenger} {self.challenger_value:.4f}, "
             f"champion version {self.champion} {self.champion_value:.4f} → "

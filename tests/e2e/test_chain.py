@@ -77,9 +77,9 @@ def test_daily_twice_is_the_same_as_once(quickstart: tuple[Path, str]) -> None:
     folder, _ = quickstart
     small = [*SMALL[4:], "workdir=work/daily", "source.path=work/quickstart/raw"]
     first = fsvae(folder, "daily", "--date", "2026-01-25", *small)
-    assert "version 1 is the champion" in first
+    assert "version 1, the first model, is the champion" in first
     again = fsvae(folder, "daily", "--date", "2026-01-25", *small)
-    assert "28 of 28 files had gone in before" in again and "version 1 is the champion already" in again
+    assert "28 of 28 files had gone in before" in again and "version 1, the first model, is the champion" in again
     assert "prepared before" in again and "trained before" in again and "as evaluated before" in again
     runs = [path for path in (folder / "work/daily/runs").iterdir() if path.is_dir()]
     assert len(runs) == 1

@@ -21,6 +21,7 @@ from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.features.clock import DAY_US
 from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.logs.source_config import SourceConfig
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
@@ -119,7 +120,8 @@ def test_a_new_listener_is_read_as_a_user_of_the_log() -> None:
     at = pd.Timestamp(ASKED, unit="us")
     one, other = fitted("markov", now).next_tracks(frame, at=at), fitted("markov", now).recommend(["u1"], at=at)
     assert one.equals(other.drop(columns="user_id"))
-    unknown = fitted("last_track", now).next_tracks(["nobody knows it", "t3"], k=1)
+    with pytest.warns(UserWarning, match="recent: Last track does not know 'nobody knows it'"):
+        unknown = fitted("last_track", now).next_tracks(["nobody knows it", "t3"], k=1)
     assert unknown["track_id"].to_list() == ["t3"]  # it counts as a listen, but tells no taste
 
 
@@ -203,11 +205,13 @@ def test_a_frame_of_tracks_goes_before_what_the_listens_say() -> None:
     found = Dataset.from_pandas(plays, tracks, config).tracks
     titles = dict(zip(found["track_id"], found["title"], strict=True))
     assert titles == {"t1": "of the log", "t2": "of the frame", "t3": "of the log"}
+    with pytest.raises(UserError, match=r"tracks is a DatasetConfig, not a frame: .* config=DatasetConfig\(...\)"):
+        Dataset.from_pandas(plays, config)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="tracks has no column track_id; it has id"):
         Dataset.from_pandas(plays, tracks.rename(columns={"track_id": "id"}), config)
     with pytest.raises(UserError, match="the frame has no column 'track_id'"):
         Dataset.from_pandas(plays.drop(columns="track_id"), None, config)
-    with pytest.raises(UserError, match="do not fill a training, a validation and a test period"):
+    with pytest.raises(UserError, match=r"do not fill a training, .*dataset\.train_share.*dataset\.train_until"):
         Dataset.from_pandas(plays[:2], None, replace(config, min_count=1))
 
 
@@ -215,6 +219,23 @@ def test_a_field_that_there_is_not_is_told() -> None:
     with pytest.raises(UserError, match=r"titel is not a field of a listen; .*\. Did you mean 'title'\?"):
         fsvae.read_listens(pd.DataFrame({"user_id": ["ann"]}), titel="name")
     assert "FSVAE" in dir(fsvae) and all(hasattr(fsvae, name) for name in dir(fsvae))
+
+
+def test_settings_of_the_source_are_given_beside_its_columns(tmp_path: Path) -> None:
+    plays = pd.DataFrame({"user_id": ["ann"], "track_id": ["a"], "time": [1_767_225_600]})
+    told = r"line 1, played_at: not a time; source.time_unit says how times are written: '1767225600'"
+    with pytest.raises(UserError, match=told):
+        fsvae.read_listens(plays, played_at="time")
+    taken = fsvae.read_listens(plays, played_at="time", time_unit="s")["played_at"]
+    assert taken.to_list() == [pd.Timestamp("2026-01-01", tz="UTC")]
+    with pytest.warns(UserWarning, match="most times lie in 1970: is time_unit right"):
+        fsvae.read_listens(plays, played_at="time", time_unit="ms")
+    with pytest.raises(UserError, match=r"source.time_unit=min is not one of iso, s, ms, us"):
+        fsvae.read_listens(plays, played_at="time", time_unit="min")
+    (tmp_path / "log.csv").write_text("user_id;track_id;played_at\nann;a;2026-01-01\n")
+    assert len(fsvae.read_listens(tmp_path / "log.csv", delimiter=";")) == 1
+    with pytest.raises(UserError, match=r"""It was read as one column: set 'source.delimiter=";"'$"""):
+        fsvae.read_listens(tmp_path / "log.csv")
 
 
 def test_a_model_does_not_tell_of_listens_that_it_has_learned_from() -> None:
@@ -226,6 +247,32 @@ def test_a_model_does_not_tell_of_listens_that_it_has_learned_from() -> None:
     for models, period, message in (([model], "train", "period='train' is neither"), ([], "test", "no model")):
         with pytest.raises(UserError, match=message):
             fsvae.evaluate(models, data, period)
+
+
+def test_a_single_model_is_evaluated_as_a_list_of_one() -> None:
+    data = pattern()
+    model = fsvae.baselines.Popularity().fit(data)
+    assert fsvae.evaluate(model, data).equals(fsvae.evaluate([model], data))
+
+
+def test_what_is_no_dataset_and_no_setting_is_refused_before_the_fit() -> None:
+    message = r"fit takes a Dataset, not a DataFrame: .* Dataset.from_pandas\(fsvae.read_listens\(df\)\)"
+    with pytest.raises(UserError, match=message):
+        fsvae.FSVAE().fit(pd.DataFrame())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"train.max_epochs=-3 is less than 1"):
+        fsvae.FSVAE(train=fsvae.TrainConfig(max_epochs=-3))
+    with pytest.raises(UserError, match=r"train.max_epochs: Input should be a valid integer"):
+        fsvae.baselines.GRU4Rec(train=fsvae.TrainConfig(max_epochs="x"))  # type: ignore[arg-type]
+
+
+def test_a_model_says_what_it_is() -> None:
+    assert repr(fsvae.baselines.Popularity()) == "<Popularity, not fitted>"
+    assert repr(fsvae.FSVAE()) == "<FS-VAE, not fitted>"
+    assert repr(fitted("popularity", world(HISTORIES))) == "<Popularity, fitted on 7 tracks>"
+
+
+def test_the_names_that_signatures_use_are_public() -> None:
+    assert (fsvae.UserError, fsvae.BootstrapConfig, fsvae.SourceConfig) == (UserError, BootstrapConfig, SourceConfig)
 
 
 def test_a_track_without_a_vector_is_not_taken_for_another_one() -> None:
@@ -264,8 +311,13 @@ def test_ids_and_numbers_of_another_kind_are_told() -> None:
         model.recommend("u1")
     with pytest.raises(UserError, match=r"recent='t1' is a single id"):
         model.next_tracks("t1")
-    with pytest.raises(UserError, match="k=-1: the number of tracks is 0 or more"):
-        model.recommend(["u1"], k=-1)
+    with pytest.raises(UserError, match="k=0: the number of tracks is 1 or more"):
+        model.recommend(["u1"], k=0)
+    of_numbers = fitted("popularity", world({"0": HISTORIES["u0"]}))
+    with pytest.raises(UserError, match=r"^0 is not the id of a user: ids are text: write '0'.$"):
+        of_numbers.recommend([0])  # type: ignore[list-item]
+    with pytest.raises(UserError, match=r"^7 is not the id of a user: ids are text, and there is no '7'.$"):
+        of_numbers.recommend([7])  # type: ignore[list-item]
     with pytest.raises(UserError, match="not a time such as"):
         model.recommend(["u1"], at=[1])  # type: ignore[arg-type]
     users = pd.Series(["u1", "u2"], index=[5, 6])

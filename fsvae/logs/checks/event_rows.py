@@ -25,6 +25,7 @@ def check_events(chunk: Chunk, path: Path, config: SourceConfig) -> tuple[pl.Dat
     raw = completed(chunk.rows, RAW_EVENTS)
     text = as_text(raw, RAW_EVENTS)
     unit = chunk.time_unit or config.time_unit
+    how = "" if chunk.time_unit else "; source.time_unit says how times are written"
     parsed = text.with_columns(
         pl.col("kind").replace(config.kinds).fill_null("listen"),
         time_us(text.schema["played_at"], unit, config.origin).alias("played_at"),
@@ -33,7 +34,7 @@ def check_events(chunk: Chunk, path: Path, config: SourceConfig) -> tuple[pl.Dat
     faults = first_faults(
         text_faults(raw, text, RAW_EVENTS)
         + id_faults(text, ("user_id", "track_id"))
-        + _event_faults(raw, parsed)
+        + _event_faults(raw, parsed, how)
         + milliseconds_faults(raw, parsed, _NUMBERS),
         len(raw),
     )
@@ -45,12 +46,12 @@ def check_events(chunk: Chunk, path: Path, config: SourceConfig) -> tuple[pl.Dat
     return events, rejects_of(chunk, path, faults, RAW_EVENTS.names)
 
 
-def _event_faults(raw: pl.DataFrame, parsed: pl.DataFrame) -> list[Fault]:
+def _event_faults(raw: pl.DataFrame, parsed: pl.DataFrame, how: str) -> list[Fault]:
     time = parsed["played_at"]
     outside = (time.fill_null(0) < 0) | (time.fill_null(0) >= LATEST_US)
     return [
         Fault(raw["played_at"].is_null(), "played_at", "missing"),
-        Fault(time.is_null(), "played_at", "not a time in the source's time_unit"),
-        Fault(outside, "played_at", "not between 1970 and 2100"),
+        Fault(time.is_null(), "played_at", f"not a time{how}"),
+        Fault(outside, "played_at", f"not between 1970 and 2100{how}"),
         Fault(~parsed["kind"].is_in(KINDS), "kind", f"not one of {', '.join(KINDS)}; source.kinds says which"),
     ]

@@ -12,6 +12,9 @@ from fsvae.logs.row_json import rows_to_json
 from fsvae.logs.source import Chunk
 from fsvae.schema import REJECTS
 
+_SHOWN = 40
+"""Number of characters of a rejected value that a message shows."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -51,3 +54,12 @@ def rejects_of(chunk: Chunk, path: Path, faults: pl.DataFrame, fields: list[str]
         },
         schema=pl.Schema({name: pl.Int64 if name == "line" else pl.String for name in REJECTS.names}),
     )
+
+
+def first_told(rejects: pl.DataFrame) -> str:
+    """Return the line, field, reason and value of the first of some REJECTS."""
+    first = rejects.row(0, named=True)
+    row = json.loads(first["row"])
+    value = row.get(first["field"]) if isinstance(row, dict) else row
+    told = f"line {first['line']}, {first['field']}: {first['reason']}"
+    return told if value is None else f"{told}: {str(value)[:_SHOWN]!r}"

@@ -12,6 +12,8 @@ from fsvae.logs.source import Chunk
 from fsvae.logs.source_config import SourceConfig
 from fsvae.schema import RAW_EVENTS
 
+_DELIMITERS = {mark: f"'source.delimiter=\"{mark}\"'" for mark in ",|;"} | {"\t": "$'source.delimiter=\"\\t\"'"}
+"""Delimiter → how it is set in a shell."""
 _REQUIRED = ("user_id", "track_id", "played_at")
 
 
@@ -49,4 +51,8 @@ def _columns(path: Path, header: list[str], config: SourceConfig) -> dict[str, s
     try:
         return columns_of(path, header, wanted, required={*_REQUIRED, *config.columns})
     except UserError as error:
-        raise UserError(f"{error} Say which column is which: 'source.columns={{FIELD: COLUMN}}'.") from error
+        hint = "Say which column is which: 'source.columns={FIELD: COLUMN}'."
+        for delimiter, setting in _DELIMITERS.items():
+            if len(header) == 1 and delimiter in header[0]:
+                hint = f"It was read as one column: set {setting}"
+        raise UserError(f"{error} {hint}") from error

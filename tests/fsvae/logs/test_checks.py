@@ -20,9 +20,9 @@ NOON = "2026-01-31T12:00:00Z"
 NOON_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GOOD = {"user_id": "u", "track_id": "t", "played_at": NOON, "kind": "listen", "ms_played": "1", "duration_ms": "2"}
 PATH = Path("log.csv")
-NO_TIME = "not a time in the source's time_unit"
+NO_TIME = "not a time; source.time_unit says how times are written"
 KINDS = "listen, skip, like, unlike, save, dislike, undislike"
-OUTSIDE = "not between 1970 and 2100"
+OUTSIDE = "not between 1970 and 2100; source.time_unit says how times are written"
 
 
 def as_bytes(rows: list[dict[str, Any]]) -> pl.DataFrame:

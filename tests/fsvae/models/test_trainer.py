@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from tiny_dataset import FIRST_DAY, History, dataset_of, pattern, small_config, unit_vectors
 
 from fsvae.data.dataset import Dataset
@@ -48,6 +50,14 @@ def test_a_config_can_be_tried_on_a_few_batches(tmp_path: Path) -> None:
     data = pattern()
     fit(model(data), data, TrainConfig(max_epochs=2, batch_listens=16), 1, tmp_path, max_batches=3)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_few_batches_are_no_reason_to_warn(tmp_path: Path) -> None:
+    data = pattern()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit(model(data), data, TrainConfig(max_epochs=1, batch_listens=64), 1, tmp_path, logger=CSVLogger(tmp_path))
+    assert [str(one.message) for one in told if "number of training batches" in str(one.message)] == []
 
 
 def test_slow_features_are_normalised_by_what_the_training_period_knows() -> None:

@@ -89,7 +89,7 @@ def test_what_was_done_before_is_called_so(second: str, settings: list[str]) -> 
     assert ", prepared before → " in fsvae("prepare", *settings)
     assert "as evaluated before" not in fsvae("evaluate", *settings)
     assert "as evaluated before" in fsvae("evaluate", *settings)
-    assert "version 1 is the champion already" in fsvae("promote", *settings, "--version", "1")
+    assert "version 1, the first model, is the champion" in fsvae("promote", *settings, "--version", "1")
 
 
 def test_promote_names_the_metric_as_the_table_does(second: str, settings: list[str]) -> None:
@@ -150,6 +150,44 @@ def test_commands_that_only_read_make_nothing_where_nothing_is(tmp_path: Path, c
     with pytest.raises(UserError, match=r"no trained model there\. Train one: fsvae train workdir="):
         fsvae(*command, f"workdir={tmp_path / 'mistyped'}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_in_another_folder_is_pointed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work" / "quickstart").mkdir(parents=True)
+    (tmp_path / "work" / "quickstart" / "mlflow.db").touch()
+    for here in ([], ["workdir=work/quikstart"]):
+        with pytest.raises(UserError, match=r", or use the one of workdir=work/quickstart$"):
+            fsvae("runs", *here)
+
+
+def test_a_setting_in_the_place_of_the_user_or_of_an_option_is_told() -> None:
+    for setting in ("workdir=work/quickstart", "model=paper", "source.columns.user_id=who"):
+        with pytest.raises(UserError, match=f"^Say for which user, .*: fsvae recommend USER {setting}$"):
+            fsvae("recommend", setting)
+    for words, meant in (
+        (["--max-epochs", "3"], "--max-epochs: settings are written key=value, here train.max_epochs=3."),
+        (["--model=paper"], "--model: settings are written key=value, here model=paper."),
+        (["seed=2", "--patience"], "--patience: settings are written key=value, here train.patience=VALUE."),
+    ):
+        with pytest.raises(UserError) as error:
+            fsvae("train", *words)
+        assert str(error.value) == meant
+    assert "No such option: --sorce" in fsvae("ingest", "--sorce", "table", status=2)
+
+
+def test_commands_are_listed_in_the_order_of_the_steps() -> None:
+    listed = re.findall(r"^│ ([a-z]+) ", fsvae("--help"), re.MULTILINE)
+    steps = ["quickstart", "simulate", "ingest", "prepare", "describe", "train", "evaluate", "promote", "serve"]
+    assert listed == [*steps, "recommend", "runs", "latent", "daily", "ablate", "report", "config"]
+
+
+def test_a_section_of_the_configuration_is_printed_alone() -> None:
+    printed = fsvae("config", "evaluate", "evaluate.period=validation")
+    assert printed == (
+        "# Settings of the evaluation.\nevaluate:\n"
+        "  # Period whose listens are the targets: validation or test.\n  period: validation\n"
+    )
 
 
 def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,3 +283,15 @@ def test_ingest_says_so_when_listens_lie_in_the_future(tmp_path: Path) -> None:
     log.write_text("user_id,track_id,played_at\nu,a,2026-01-01\nu,b,2098-05-01\nu,c,2099-01-31\n")
     said = fsvae("ingest", "--source", "table", str(log), f"workdir={tmp_path}")
     assert "2 days from 2098-05-01 to 2099-01-31 lie in the future" in said
+
+
+def test_ingest_says_so_when_most_listens_lie_in_1970_but_for_a_log_with_a_clock_of_its_own(tmp_path: Path) -> None:
+    table, jodie = tmp_path / "table.csv", tmp_path / "jodie.csv"
+    seconds = (1_767_225_600, 1_767_229_200, 1_767_232_800)
+    table.write_text("user_id,track_id,played_at\n" + "".join(f"u,a,{second}\n" for second in seconds))
+    jodie.write_text("user_id,item_id,timestamp,state_label,x\nu,a,0,0,0\nu,b,60,0,0\n")
+    read_as = {unit: f"workdir={tmp_path / unit}" for unit in ("ms", "s", "jodie")}
+    said = fsvae("ingest", "--source", "table", str(table), "source.time_unit=ms", read_as["ms"])
+    assert "3 of 3 rows taken lie in 1970: is source.time_unit right? (Seconds read as ms look so.)" in said
+    assert "1970" not in fsvae("ingest", "--source", "table", str(table), "source.time_unit=s", read_as["s"])
+    assert "1970" not in fsvae("ingest", "--source", "jodie", str(jodie), read_as["jodie"])

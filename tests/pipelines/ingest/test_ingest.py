@@ -154,6 +154,18 @@ def test_tracks_keep_the_latest_that_is_known(tmp_path: Path) -> None:
     ]
 
 
+def test_titles_that_come_later_are_taken_from_duplicates(tmp_path: Path) -> None:
+    text = "user_id,track_id,played_at,name,artist\nu,a,2026-01-01,Halo,Bo\nu,b,2026-01-02,Neon,Cy\n"
+    put(tmp_path, text)
+    lake, summary = put(tmp_path, text, columns={"title": "name", "artist_name": "artist"})
+    assert summary.counts == Counts(rows_in=2, duplicates=2) and summary.days == []
+    assert summary.lines()[1:] == [
+        "no listen is new, but metadata of tracks is: it was taken, and fsvae prepare makes a dataset with it"
+    ]
+    assert Lake(lake.root).read_tracks().select("title", "artist_name").rows() == [("Halo", "Bo"), ("Neon", "Cy")]
+    assert len(all_events(lake)) == 2
+
+
 def test_a_log_larger_than_memory_goes_in_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows wait for the log's end on the disk: days, order, duplicates, titles and rejects come out the same."""
     text = "user_id,track_id,played_at,title\n"
@@ -181,7 +193,7 @@ def test_too_many_rejects_take_nothing_and_are_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         put(tmp_path, rows("u,b,2026-02-01,,", *good[1:], "u,a,never,,"), name="bad.csv", max_reject_share=0.049)
     assert "1 of 20 rows rejected" in str(error.value)
-    assert "line 21, played_at: not a time" in str(error.value)
+    assert "line 21, played_at: not a time; source.time_unit says how times are written: 'never'" in str(error.value)
     kept = disk(lake) / "refused-bad.parquet"
     assert str(kept) in str(error.value) and pl.read_parquet(kept)["line"].to_list() == [21]
     assert files_of(disk(lake)) == before

@@ -77,7 +77,7 @@ def test_the_accounting(described: Description) -> None:
     assert (log.name, log.rows_in, log.taken, log.rejected, log.duplicates) == ("log-0.csv", 13, 9, 3, 1)
     assert list(described.reasons.items()) == [
         ("track_id: missing", 2),
-        ("played_at: not a time in the source's time_unit", 1),
+        ("played_at: not a time; source.time_unit says how times are written", 1),
     ]
     (rejects,) = [table for table in tables(described) if table.title == "Rejects by reason"]
     assert rejects.rows[0] == ("track_id: missing", "2", "15.4 %")
