@@ -104,7 +104,7 @@ class Recommender(ABC):
     def __repr__(self) -> str:
         """Return the name and how many tracks can be recommended, in a line."""
         try:
-            return f"<{self.name}, fitted on {self._space[2]:,} tracks>"
+            return f"<{self.name}, fitted on {len(self._space[1]):,} tracks>"
         except UserError:
             return f"<{self.name}, not fitted>"
 

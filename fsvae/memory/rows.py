@@ -17,7 +17,7 @@ from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
 from fsvae.memory.own import Workspace, add_own_rows, count_candidates, look_back
 from fsvae.memory.shared import SharedTables
-from fsvae.memory.supports import Supports
+from fsvae.memory.supports import BLOCKS, Supports
 
 
 class Memory:
@@ -88,6 +88,7 @@ class Memory:
             age_N=torch.from_numpy(np.append(age[own], -1)[:1]),
             ages_NB=torch.from_numpy(np.bincount(age, minlength=AGES)[None].astype(np.float32)),
             record_NR=torch.from_numpy((records[:, 0] / (records[:, 1] + 1)).reshape(1, -1).astype(np.float32)),
+            block_N=torch.tensor([BLOCKS]),
         )
 
 

@@ -140,6 +140,11 @@ class SharedTables:
         """Return the number of tracks, T; a listen to one from T on is not counted."""
         return int(self.popular_PT.shape[1])
 
+    @property
+    def heard_T(self) -> NDArray[np.bool_]:
+        """Return whether anybody had heard each track."""
+        return np.asarray(self.popular_PT[0] > 0)
+
     def supports(
         self, listens: Listens, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsvae.data.dataset import Dataset
-from fsvae.memory.contexts import N_CONTEXTS, OWN
+from fsvae.memory.contexts import EXPERTS, N_CONTEXTS, OWN
 from fsvae.memory.own import own_supports
 from fsvae.memory.shared import SharedMemory, SharedTables
 
@@ -24,6 +24,10 @@ BLOCKS = 8
 """Number of blocks of the training period, equal in listens; everybody's counts are read as of a block's begin."""
 RECORD_HALF_LIVES = (4.0, 40.0)
 """Half-lives of the track records, in listens."""
+
+
+_ANY = len(EXPERTS) - 1
+"""Expert of all tracks that were heard, the last of `contexts.POPULARITY`."""
 
 
 class Supports(NamedTuple):
@@ -43,6 +47,13 @@ class Supports(NamedTuple):
     """Number of tracks in each age bucket."""
     record_NR: Tensor
     """Track record of each expert with this user, for each of RECORD_HALF_LIVES."""
+    block_N: Tensor
+    """int64 block of the training period, from 0; BLOCKS after it."""
+
+    @property
+    def new_N(self) -> Tensor:
+        """Return whether nobody had heard the listen's own track, although something was heard."""
+        return (self.count_NE[:, _ANY] == 0) & (self.total_NE[:, _ANY] > 0)
 
     def at(self, rows: Tensor) -> Supports:
         """Return the supports of some listens."""
@@ -88,6 +99,7 @@ def remember(
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
     memory = SharedMemory(n_tracks)
     tables, kept = memory.tables(), []
+    block = np.searchsorted(np.array([*blocks, until]), listens.played_at, side="right")
     shared = [np.zeros((len(listens), N_CONTEXTS - len(OWN)), dtype=np.float32) for _ in range(4)]
     for begin, end in pairwise([np.iinfo(np.int64).min, *times, np.iinfo(np.int64).max]):
         if end > tables_from or end == np.iinfo(np.int64).max:
@@ -109,6 +121,7 @@ def remember(
         torch.from_numpy(own.age_N.astype(np.int64)),
         torch.from_numpy(own.ages_NB),
         torch.from_numpy(np.concatenate([record for record, _ in found], axis=1)),
+        torch.from_numpy(block),
     )
     return Remembered(supports, kept, np.stack([sums for _, sums in found], axis=1))
 

@@ -44,13 +44,15 @@ def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, 
         drawn = rng.random(len(chunks)) < share
         chunks = Chunks(chunks.start[drawn], chunks.length[drawn], chunks.first_target[drawn])
         memory = Memory(dataset.listens, tables)
+        # What is new in this part has learned its vector from its later listens; when evaluated, it has none.
+        new_V = torch.from_numpy(~tables.heard_T[: len(dataset.vectors)])
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False, memory=remembered.supports)
         for batch in one_pass(batcher, tables.n_tracks):
             rows = MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy())
             with torch.inference_mode():
                 prediction = network(batch)
                 assert prediction.gates is not None and batch.memory is not None
-                p_NT, _ = network.mixture(prediction, rows)
+                p_NT, _ = network.mixture(prediction, rows, new_V)
                 found = candidates_of(p_NT, batch.memory, rows, network.config.ranked)
             is_target_NK = found.track_NK == batch.track_BT[batch.target_BT][:, None]
             among = is_target_NK.any(dim=1)

@@ -209,13 +209,18 @@ class FSVAENetwork(Network):
             p_NT = p_NT.scatter(1, found.track_NK, ranked_NK)
         return p_NT, point_ND
 
-    def mixture(self, prediction: Prediction, rows: MemoryRows) -> tuple[Tensor, Tensor]:
-        """Return the probabilities of all tracks before they are ranked again, [N, T], and the expected vectors."""
+    def mixture(self, prediction: Prediction, rows: MemoryRows, new_V: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the probabilities of all tracks before they are ranked again, [N, T], and the expected vectors.
+
+        Tracks that are `new_V` get nothing from the network.
+        """
         assert prediction.gates is not None
         p_NT = torch.from_numpy(rows.probabilities(prediction.gates))
         rest_N1 = prediction.gates.rest_N[:, None]
         point_ND = p_NT[:, : len(self.tracks) - 1] @ self.tracks[:-1] + rest_N1 * prediction.y_ND
         softmax_NV = self.log_softmax(prediction).exp()
+        if new_V is not None:
+            softmax_NV = softmax_NV.masked_fill(new_V, 0.0)
         p_NT[:, : softmax_NV.shape[1]] += rest_N1 * softmax_NV
         return p_NT, point_ND
 
@@ -259,6 +264,8 @@ class FSVAENetwork(Network):
         if self.softmax is not None:
             table_VD = self.track_table[:-1]
             placed_N = target_N < len(table_VD)
+            if self.training and supports is not None:
+                placed_N = placed_N & ~supports.new_N
             softmax_N = self.softmax(prediction.query_ND, target_N.clamp(max=len(table_VD) - 1), table_VD)
             if prediction.gates is not None and supports is not None:
                 of_network_N = prediction.gates.rest_N * (-softmax_N).exp() * placed_N

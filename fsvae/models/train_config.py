@@ -28,9 +28,9 @@ class OptimiserConfig:
 class TrainConfig:
     """Settings of the training."""
 
-    max_epochs: Annotated[int, Interval(ge=1, le=1_000_000)] = 12
+    max_epochs: Annotated[int, Interval(ge=1, le=1_000_000)] = 8
     """Largest number of passes over the training chunks."""
-    patience: Annotated[int, Interval(ge=0, le=10**9)] = 4
+    patience: Annotated[int, Interval(ge=0, le=10**9)] = 3
     """Number of epochs without improvement of the network's validation criterion after which training stops."""
     batch_listens: Count = 1024
     """Approximate number of listens in a batch, of a few long histories or of many short ones."""
