@@ -141,8 +141,8 @@ class SharedTables:
         return int(self.popular_PT.shape[1])
 
     @property
-    def heard_T(self) -> NDArray[np.bool_]:
-        """Return whether anybody had heard each track."""
+    def heard(self) -> NDArray[np.bool_]:
+        """Return whether anybody had heard each track, [T]."""
         return np.asarray(self.popular_PT[0] > 0)
 
     def supports(

@@ -51,8 +51,8 @@ class Supports(NamedTuple):
     """int64 block of the training period, from 0; BLOCKS after it."""
 
     @property
-    def new_N(self) -> Tensor:
-        """Return whether nobody had heard the listen's own track, although something was heard."""
+    def is_new(self) -> Tensor:
+        """Return whether nobody had heard the listen's own track, although something was heard, [N]."""
         return (self.count_NE[:, _ANY] == 0) & (self.total_NE[:, _ANY] > 0)
 
     def at(self, rows: Tensor) -> Supports:

@@ -45,7 +45,7 @@ def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, 
         chunks = Chunks(chunks.start[drawn], chunks.length[drawn], chunks.first_target[drawn])
         memory = Memory(dataset.listens, tables)
         # What is new in this part has learned its vector from its later listens; when evaluated, it has none.
-        new_V = torch.from_numpy(~tables.heard_T[: len(dataset.vectors)])
+        new_V = torch.from_numpy(~tables.heard[: len(dataset.vectors)])
         batcher = Batcher(dataset, chunks, catalogue_targets_only=False, memory=remembered.supports)
         for batch in one_pass(batcher, tables.n_tracks):
             rows = MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy())

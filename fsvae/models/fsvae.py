@@ -265,7 +265,7 @@ class FSVAENetwork(Network):
             table_VD = self.track_table[:-1]
             placed_N = target_N < len(table_VD)
             if self.training and supports is not None:
-                placed_N = placed_N & ~supports.new_N
+                placed_N = placed_N & ~supports.is_new
             softmax_N = self.softmax(prediction.query_ND, target_N.clamp(max=len(table_VD) - 1), table_VD)
             if prediction.gates is not None and supports is not None:
                 of_network_N = prediction.gates.rest_N * (-softmax_N).exp() * placed_N
