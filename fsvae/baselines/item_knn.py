@@ -11,10 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import Occurrences, blocks, session_begins
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, largest_of_rows, sparse
 from fsvae.baselines.settings import ItemKNNConfig
 from fsvae.data.dataset import Dataset
+from fsvae.data.history import Occurrences, blocks, session_begins
 from fsvae.limits import check
 
 

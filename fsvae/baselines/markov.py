@@ -11,10 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import NO_KEY, Occurrences, joint_key, tracks_before
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, decayed_counts, rows_to_one, sparse, widened
 from fsvae.baselines.settings import MarkovConfig, NoSettings
 from fsvae.data.dataset import Dataset
+from fsvae.data.history import NO_KEY, Occurrences, joint_key, tracks_before
 
 
 class _Chain:

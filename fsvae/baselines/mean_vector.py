@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import blocks
 from fsvae.baselines.popularity import popular_point
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings
 from fsvae.data.dataset import Dataset
+from fsvae.data.history import blocks
 from fsvae.predictions import Predictions
 from fsvae.recommender import Recommender
 

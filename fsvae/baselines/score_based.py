@@ -16,8 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import Occurrences, blocks
 from fsvae.data.dataset import Dataset
+from fsvae.data.history import Occurrences, blocks
 from fsvae.evaluation.lists import train_counts
 from fsvae.predictions import Predictions
 from fsvae.recommender import Recommender

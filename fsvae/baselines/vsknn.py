@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import Occurrences, session_begins
 from fsvae.baselines.score_based import Score, ScoreBasedBaseline, first_of_rows, largest_of_rows, sparse, widened
 from fsvae.baselines.settings import VSKNNConfig
 from fsvae.data.dataset import Dataset
+from fsvae.data.history import Occurrences, session_begins
 
 
 class VSKNN(ScoreBasedBaseline):

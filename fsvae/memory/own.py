@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import NO_KEY, joint_key, session_begins, tracks_before
+from fsvae.data.history import NO_KEY, joint_key, session_begins, tracks_before
 from fsvae.data.listens import Listens
 from fsvae.features.clock import DAY_US
 from fsvae.memory.contexts import AGES, OWN, OWN_TABLE, OwnTable

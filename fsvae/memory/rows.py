@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import session_begins
+from fsvae.data.history import session_begins
 from fsvae.data.listens import Listens
 from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
 from fsvae.memory.gates import Gates

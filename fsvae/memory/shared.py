@@ -16,7 +16,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from fsvae.baselines.history import NO_KEY, tracks_before
+from fsvae.data.history import NO_KEY, tracks_before
 from fsvae.data.listens import Listens, offsets_of
 from fsvae.features.clock import DAY_US
 from fsvae.memory.contexts import NEAR, RECENT_DAYS, SHARED

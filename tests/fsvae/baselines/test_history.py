@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tiny_dataset import FIRST_DAY, dataset_of, unit_vectors
 
-from fsvae.baselines.history import (
+from fsvae.data.history import (
     NO_KEY,
     Occurrences,
     blocks,

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
 
-from fsvae.baselines.history import session_begins, tracks_before
 from fsvae.data.dataset import Dataset
+from fsvae.data.history import session_begins, tracks_before
 from fsvae.features.clock import DAY_US, SECOND_US
 from fsvae.memory.contexts import AGES, EXPERTS, N_OWN, OWN, OWN_TABLE, SHARED
 from fsvae.memory.own import Workspace, look_back, own_supports
