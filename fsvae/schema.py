@@ -137,6 +137,7 @@ EVALUATION_RESULTS = pa.schema(
         pa.field("track_id", pa.string(), nullable=False),
         pa.field("in_catalogue", pa.bool_(), nullable=False),
         pa.field("rank", pa.int64()),
+        pa.field("catalogue_rank", pa.int64()),
         pa.field("l2", pa.float64()),
         pa.field("cosine", pa.float64()),
         pa.field("recommended", pa.list_(pa.int32()), nullable=False),

@@ -21,7 +21,7 @@ from pipelines.config.compose import load_config
 
 
 def main(folder: Path, name: str, seed: int) -> None:
-    """Train a model and write the rank of each test position's target, among all tracks heard before."""
+    """Train a model and write the rank of each test position's target, among the trained catalogue, as the others do."""
     config = load_config()
     dataset = open_dataset(folder / "datasets")
     entry = MODELS[name]
@@ -31,7 +31,7 @@ def main(folder: Path, name: str, seed: int) -> None:
     fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
     seconds = time.perf_counter() - began
     result = evaluate_model(NetworkPredictor(network), dataset, "test")
-    np.save(folder / "ranks.npy", result.ranks[result.in_catalogue])
+    np.save(folder / "ranks.npy", result.catalogue_ranks[result.in_catalogue])
     targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
     said = {"history": f"{network.history}-{2 * network.history - 1}", "epochs": f"best of {fitted.epochs}"}
     print(json.dumps(said | {"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201

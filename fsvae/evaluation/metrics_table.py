@@ -25,7 +25,7 @@ def caption(results: Sequence[EvaluationResult], min_count: int) -> str:
         f"R@k is Recall@k. {len(first.targets):,} targets, ranked among all tracks heard before, at last "
         f"{first.n_candidates:,}; one heard for\nthe first time is a miss. Distances and (catalogue): the "
         f"{int(first.in_catalogue.sum()):,} targets in the trained catalogue (tracks with at least\n{min_count} "
-        "training listens)."
+        "training listens), ranked among its tracks."
     )
 
 

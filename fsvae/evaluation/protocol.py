@@ -40,7 +40,7 @@ def evaluate_model(
     information = self_information(dataset)
 
     ranks = np.full(n, MISS, dtype=np.int64)
-    in_catalogue = track[targets] < dataset.n_catalogue
+    catalogue_ranks, in_catalogue = ranks.copy(), track[targets] < dataset.n_catalogue
     l2, cosine = np.full(n, np.nan), np.full(n, np.nan)
     lists = np.full((n, min(LIST_LENGTH, n_tracks)), NO_TRACK, dtype=np.int32)
     list_novelty, list_diversity = np.zeros(n), np.zeros(n)
@@ -65,6 +65,8 @@ def evaluate_model(
         rank = np.minimum(pessimistic_ranks(scores, actual), candidates.count(at))
         ranks[row] = np.where(dataset.first_heard_at[actual] < at, rank, MISS)
         inside = in_catalogue[row]
+        of_catalogue = pessimistic_ranks(scores[:, : dataset.n_catalogue], np.where(inside, actual, 0))
+        catalogue_ranks[row] = np.where(inside & (ranks[row] != MISS), of_catalogue, MISS)
         row, actual, predicted = row[inside], actual[inside], part.vectors[inside]
         l2[row] = l2_distance(predicted, vectors[actual])
         cosine[row] = cosine_distance(predicted, vectors[actual])
@@ -76,6 +78,7 @@ def evaluate_model(
         n_candidates=int(candidates.count(played_at[targets]).max(initial=0)),
         targets=targets,
         ranks=ranks,
+        catalogue_ranks=catalogue_ranks,
         in_catalogue=in_catalogue,
         l2=l2,
         cosine=cosine,

@@ -34,9 +34,9 @@ INSIDE_METRICS = ("l2", "cosine", *(f"{name}{IN_CATALOGUE}" for name in RANKING_
 class EvaluationResult:
     """The result of one model on the targets of a period.
 
-    Ranking metrics come twice: over all targets and, as ``name_catalogue``, over those in the trained catalogue, of the
-    same ranks. Distances are over the latter, as the others have no vector of their own. The lists' metrics are over
-    all targets.
+    Ranking metrics come twice: over all targets, ranked among all tracks heard before, and, as ``name_catalogue``, over
+    those in the trained catalogue, ranked among its tracks only. Distances are over the latter, as the others have no
+    vector of their own. The lists' metrics are over all targets.
     """
 
     model: str
@@ -50,6 +50,8 @@ class EvaluationResult:
     """[N] flat positions, ascending."""
     ranks: NDArray[np.int64]
     """[N] rank among all tracks heard before the target, or MISS where the target was not."""
+    catalogue_ranks: NDArray[np.int64]
+    """[N] rank among the trained catalogue; MISS outside it."""
     in_catalogue: NDArray[np.bool_]
     """[N] whether the target is in the trained catalogue."""
     l2: NDArray[np.float64]
@@ -68,7 +70,7 @@ class EvaluationResult:
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
         if (ranking := RANKING.get(metric.removesuffix(IN_CATALOGUE))) is not None:
-            return ranking.of_ranks(self.ranks)
+            return ranking.of_ranks(self.catalogue_ranks if metric in INSIDE_METRICS else self.ranks)
         return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
             metric.split("@")[0]
         ]
@@ -83,7 +85,7 @@ class EvaluationResult:
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
         """Return the result over some of the targets; `chosen` [N] is true for those that stay."""
-        arrays = ("targets", "ranks", "in_catalogue", "l2", "cosine", "recommended", "novelty", "diversity")
+        arrays = ("targets", "ranks", "catalogue_ranks", "in_catalogue", "l2", "cosine", "recommended", "novelty", "diversity")
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
@@ -62,7 +64,8 @@ def _rows(result: EvaluationResult, dataset: Dataset) -> pl.DataFrame:
             "played_at": pl.Series(listens.played_at[targets]).cast(pl.Datetime("us", "UTC")),
             "track_id": dataset.tracks["track_id"].gather(listens.track[targets]),
             "in_catalogue": result.in_catalogue,
-            "rank": pl.Series(result.ranks).set(pl.Series(result.ranks == MISS), None),
+            "rank": _found(result.ranks),
+            "catalogue_rank": _found(result.catalogue_ranks),
             "l2": pl.Series(result.l2).fill_nan(None),
             "cosine": pl.Series(result.cosine).fill_nan(None),
             "recommended": pl.Series(result.recommended).arr.to_list(),
@@ -73,6 +76,10 @@ def _rows(result: EvaluationResult, dataset: Dataset) -> pl.DataFrame:
             else pl.Series([None] * len(targets), dtype=pl.Float32),
         }
     ).select(pl.lit(result.model).alias("model"), pl.all())
+
+
+def _found(ranks: NDArray[np.int64]) -> pl.Series:
+    return pl.Series(ranks).set(pl.Series(ranks == MISS), None)
 
 
 def _read(folder: Folder) -> list[EvaluationResult]:
@@ -95,6 +102,7 @@ def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_cand
         n_candidates=n_candidates,
         targets=rows["position"].to_numpy(),
         ranks=rows["rank"].fill_null(MISS).to_numpy(),
+        catalogue_ranks=rows["catalogue_rank"].fill_null(MISS).to_numpy(),
         in_catalogue=rows["in_catalogue"].to_numpy(),
         l2=rows["l2"].fill_null(float("nan")).to_numpy(),
         cosine=rows["cosine"].fill_null(float("nan")).to_numpy(),

@@ -45,6 +45,7 @@ def outcome_of(
         n_candidates=4,
         targets=np.array(targets, dtype=np.int64),
         ranks=np.array(ranks, dtype=np.int64),
+        catalogue_ranks=np.array(ranks, dtype=np.int64),
         in_catalogue=~missed,
         l2=distance,
         cosine=distance**2 / 2,

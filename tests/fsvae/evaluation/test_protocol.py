@@ -258,6 +258,8 @@ def test_a_dataset_in_another_space_has_the_same_positions_and_candidates() -> N
     result = evaluate_model(Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0.5]] * 4))), other, "test")
     assert result.ranks.tolist() == [3, MISS, 3, 1]  # of t0, t1 and t2, the latter without a score; then of t3 too
     assert result.in_catalogue.tolist() == [False, True, False, True]
+    # the catalogue is t3 and new, and t3, not yet heard at its first listen, is no candidate there either
+    assert result.catalogue_ranks.tolist() == [MISS, MISS, MISS, 1]
     assert result.n_candidates == 4  # not the model's own track, which nobody has heard here
     day = int(np.flatnonzero((other.snapshots.user == 0) & (other.snapshots.day == FIRST_DAY + 1))[0])
     assert (
