@@ -3,8 +3,8 @@
 The mixture adds experts up; the ranker can also tell that a track which several of them name was heard a minute ago.
 It moves probability among the first K tracks only, so that rows still sum to 1.
 
-It reads nothing of everybody's counts: they are staler when it is evaluated than when it learns, and it would learn
-that what nobody has heard is not played, which keeps new tracks out.
+Of everybody's counts of a candidate it reads nothing but what log p holds: they are staler when it is evaluated than
+when it learns, and it would learn that what nobody has heard is not played, which keeps new tracks out.
 
 Legend: N targets, K candidates, F features of a candidate, S inputs of the gates, T tracks.
 """
@@ -22,21 +22,30 @@ from fsvae.memory.supports import Supports
 
 _LEAST = 1e-7
 N_FEATURES = N_OWN + 5
-"""Shares by the user's own experts, log p, how often, whether, and how long ago (listens, days) it was heard."""
+"""Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, how
+often the user has heard it, whether at all, and the logs of how long ago, in listens and in days."""
 
 
 class Candidates(NamedTuple):
-    """The most probable tracks before N targets."""
+    """The K most probable tracks before N targets."""
 
     track_NK: Tensor
     """int64 track index, most probable first."""
     p_NK: Tensor
     """Probability by the mixture."""
     features_NKF: Tensor
+    """Features, F = N_FEATURES."""
 
 
 def candidates_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int) -> Candidates:
-    """Return the most probable tracks and their features; equal ones in order of track index."""
+    """Return the most probable tracks before N targets and their features.
+
+    Args:
+        p_NT: probabilities by the mixture.
+        supports: what the memory held before the targets.
+        rows: the memory before the targets.
+        most: number of candidates, K; no more than there are tracks.
+    """
     p_NK, track_NK = p_NT.topk(min(most, p_NT.shape[1]), dim=1)
     counts, ago = rows.candidates(track_NK.numpy())
     counts_NKE, ago_NK2 = torch.from_numpy(counts), torch.from_numpy(ago)
@@ -55,10 +64,17 @@ class Ranker(nn.Module):
     """An MLP over a candidate and the situation, added to its log p; before it is fitted it adds nothing."""
 
     mean: Tensor
+    """[F] means of the features, by which they are brought to one scale (`normalise`)."""
     std: Tensor
+    """[F] standard deviations of the features."""
 
     def __init__(self, situation_dim: int, hidden: int) -> None:
-        """Build the MLP; `situation_dim` is the number of inputs of the gates."""
+        """Build the MLP.
+
+        Args:
+            situation_dim: number of inputs of the gates without the latent, S.
+            hidden: hidden units.
+        """
         super().__init__()
         self.candidate = nn.Linear(N_FEATURES, hidden)
         self.situation = nn.Linear(situation_dim, hidden, bias=False)
@@ -71,18 +87,18 @@ class Ranker(nn.Module):
         self.register_buffer("std", torch.ones(N_FEATURES))
 
     def normalise(self, features_NKF: Tensor) -> None:
-        """Take mean and standard deviation of the features of some candidates."""
+        """Take mean and standard deviation of each feature from those of some candidates."""
         self.mean.copy_(features_NKF.mean(dim=(0, 1)))
         self.std.copy_(features_NKF.std(dim=(0, 1)).clamp(min=0.05))
 
     def forward(self, features_NKF: Tensor, situation_NS: Tensor) -> Tensor:
-        """Return the logits of the candidates, [N, K]."""
+        """Return the logits of the candidates, [N, K]: log p by the mixture, and what the MLP adds to it."""
         x_NKF = (features_NKF - self.mean) / self.std
         hidden = torch.relu(self.candidate(x_NKF) + self.situation(situation_NS)[:, None])
         added: Tensor = self.linear(x_NKF) + self.out(torch.relu(self.hidden(hidden)))
         return features_NKF[..., N_OWN] + added[..., 0]
 
     def ranked(self, candidates: Candidates, situation_NS: Tensor) -> Tensor:
-        """Return the probabilities of the candidates, [N, K], whose sum is that of the mixture's."""
+        """Return the new probabilities of the candidates, [N, K]; each row has the sum that it has by the mixture."""
         share_NK: Tensor = self(candidates.features_NKF, situation_NS).softmax(dim=1)
         return share_NK * candidates.p_NK.sum(dim=1, keepdim=True)

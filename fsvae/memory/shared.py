@@ -1,9 +1,9 @@
 """Everybody's memory as of a time: tables of what followed what, and popularity.
 
 Training reads it in blocks of time, each as of its begin, so that it is as stale there as it is when it is evaluated
-or served: counts up to the moment are trusted too much.
+or served: with counts up to the moment the gates would learn to trust it too much.
 
-Legend: N listens, X contexts, T tracks, U keys, E entries.
+Legend: N listens, X contexts, T tracks, P popularity experts, U keys, E entries.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return one key for the tracks that precede, [N], the latest first; NO_KEY where one is missing.
+    """Return one key for some preceding tracks, [N].
 
-    The key of a single track is its index; of more it is a hash of 62 bits.
+    The key of a single track is its index; of more it is a hash of 62 bits of their indices in order.
+
+    Args:
+        tracks: [N] track indices each, the latest first; NO_KEY where the user had not so many listens, which makes
+            the key NO_KEY, too.
     """
     key = tracks[0].astype(np.uint64)
     missing = tracks[0] == NO_KEY
@@ -41,23 +45,26 @@ def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class CountTable:
-    """How often each track followed each key: entries in order of key, then track."""
+    """How often each track followed each key: an entry for each pair, in order of key, then track."""
 
     key_U: NDArray[np.int64]
+    """Keys (`key_of`), ascending."""
     begin_U: NDArray[np.int64]
-    """[U + 1]."""
+    """[U + 1] place of the first entry of each key, and the number of entries."""
     track_E: NDArray[np.int32]
+    """Track that followed."""
     count_E: NDArray[np.float32]
+    """How often it did."""
 
     @classmethod
     def of(cls, counts: pl.DataFrame) -> CountTable:
-        """Return the table of key, track and count, one row an entry."""
+        """Return the table of a frame with the columns key, track and count, one row an entry."""
         counts = counts.sort("key", "track")
         key, size = np.unique(counts["key"].to_numpy(), return_counts=True)
         return cls(key, offsets_of(size), counts["track"].to_numpy(), counts["count"].to_numpy())
 
     def rows(self, key_N: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each key, -1 where it is not in the table."""
+        """Return the place of each key among `key_U`, [N]; -1 where it is not in the table."""
         if not len(self.key_U):
             return np.full(len(key_N), -1, dtype=np.int64)
         place = np.searchsorted(self.key_U, key_N).clip(max=len(self.key_U) - 1)
@@ -66,23 +73,31 @@ class CountTable:
 
 @dataclass
 class SharedMemory:
-    """Everybody's counts of the listens so far, to which more are added."""
+    """Everybody's counts of the listens so far, to which later ones are added."""
 
     n_tracks: int
+    """Number of tracks that are counted, T."""
     counts: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """Table → key, track, count."""
+    """Name of a table → frame of key, track and count."""
     heard_T: NDArray[np.float64] = field(init=False)
+    """Number of listens to each track."""
     lately_T: NDArray[np.float64] = field(init=False)
-    """Listens with a half-life of RECENT_DAYS, as of `until`."""
+    """The same with a half-life of RECENT_DAYS, as of `until`."""
     until: int = 0
-    """Time [us] of the last count."""
+    """Time [us] up to which listens have been added; 0: none."""
 
     def __post_init__(self) -> None:
         """Begin with no listens."""
         self.heard_T, self.lately_T = np.zeros(self.n_tracks), np.zeros(self.n_tracks)
 
     def add(self, listens: Listens, rows: NDArray[np.int64], until: int) -> None:
-        """Count the listens at some flat positions, which are before `until` [us]."""
+        """Count more listens.
+
+        Args:
+            listens: all listens, of which the ones before those that are added are read, too.
+            rows: flat positions of those to add, in no table yet.
+            until: time [us] that they are before; later than that of the last call.
+        """
         track = listens.track.astype(np.int64)
         for name, (key, follower) in _events(listens, rows).items():
             kept = (key != NO_KEY) & (follower != NO_KEY) & (follower < self.n_tracks)
@@ -110,7 +125,11 @@ class SharedMemory:
 
 
 def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return the keys and the followers that some listens add to each table."""
+    """Return the keys and the followers that the listens at some flat positions add: name of the table → both.
+
+    In "before 1" the listen is the key and the track before it the follower; in "near" each of two tracks within NEAR
+    listens follows the other.
+    """
     track = listens.track.astype(np.int64)[rows]
     before = [tracks_before(listens, lag)[rows] for lag in range(1, NEAR + 1)]
     events = {
@@ -129,9 +148,10 @@ def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArra
 
 @dataclass(frozen=True)
 class SharedTables:
-    """Everybody's counts as of a time."""
+    """Everybody's counts as of a time, ready to be looked up."""
 
     tables: dict[str, CountTable]
+    """Name of a table → its counts."""
     popular_PT: NDArray[np.float32]
     """Weight of each track, for each of `contexts.POPULARITY`."""
 
@@ -142,13 +162,18 @@ class SharedTables:
 
     @property
     def heard_T(self) -> NDArray[np.bool_]:
-        """Return whether anybody had heard each track."""
+        """Return whether anybody had heard each track, [T]."""
         return np.asarray(self.popular_PT[0] > 0)
 
     def supports(
         self, listens: Listens, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return total, count of the own track, distinct and top share of some listens, [N, X] each."""
+        """Return what everybody's memory held for the listens at some flat positions, [N, X] each.
+
+        Returns:
+            Total count of all followers, count of the listen's own track, number of distinct followers, and share of
+            the most frequent one. Contexts are those of SHARED, then those of POPULARITY.
+        """
         n, contexts = len(rows), len(SHARED) + len(self.popular_PT)
         total, count, distinct, top = (np.zeros((n, contexts), dtype=np.float32) for _ in range(4))
         track = listens.track[rows].astype(np.int64)
@@ -168,7 +193,11 @@ class SharedTables:
         return total, count, distinct, top
 
     def places(self, listens: Listens, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return where each context of some listens is in its table, -1 where it is not."""
+        """Return where each context of the listens at some flat positions is in its table.
+
+        Returns:
+            For each context of SHARED a place in `CountTable.key_U`, [N]; -1 where it is not in the table.
+        """
         before = {lag: tracks_before(listens, lag)[rows] for lag in range(1, 5)}
         return [self.tables[shared.table].rows(key_of([before[lag] for lag in shared.lags])) for shared in SHARED]
 
@@ -180,12 +209,12 @@ class SharedTables:
         less_NX: NDArray[np.float32],
         out_NT: NDArray[np.float32],
     ) -> None:
-        """Add the probabilities that everybody's experts give to every track before some listens.
+        """Add everybody's part of the mixture's p(track), for every track before some listens.
 
         Args:
             listens: all listens.
             rows: [N] flat positions.
-            weight_NX: weight of a count: the gate over the total.
+            weight_NX: weight of a count: the expert's gate over its total; each context has one expert.
             less_NX: what each counted track of a context loses: the gate times the discount over the total.
             out_NT: probabilities, added to.
         """
@@ -203,7 +232,7 @@ def write_tables(path: Path, tables: SharedTables) -> None:
 
 
 def read_tables(path: Path) -> SharedTables:
-    """Read everybody's counts."""
+    """Read everybody's counts from a file of `write_tables`."""
     with np.load(path, allow_pickle=False) as file:
         parts = {name: file[name] for name in file.files}
     popular = parts.pop("popular_PT")
@@ -219,7 +248,7 @@ def read_tables(path: Path) -> SharedTables:
 
 @njit(cache=True, nogil=True)
 def _look_up(place, track, begin, follower, times, total, count, distinct, top):  # type: ignore[no-untyped-def]
-    """Write total, count of the own track, number of followers and the share of the top one, for each listen."""
+    """Write total, count of the own track, number of distinct followers and share of the top one, for each listen."""
     for r in range(len(place)):
         if place[r] < 0:
             continue
@@ -236,6 +265,7 @@ def _look_up(place, track, begin, follower, times, total, count, distinct, top):
 
 @njit(cache=True, nogil=True)
 def _add_entries(place, begin, follower, times, weight, less, out):  # type: ignore[no-untyped-def]
+    """Add the weighted counts of each listen's followers to its row of probabilities."""
     for r in range(len(place)):
         if place[r] >= 0 and weight[r] > 0:
             for j in range(begin[place[r]], begin[place[r] + 1]):
