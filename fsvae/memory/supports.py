@@ -70,7 +70,7 @@ class Remembered(NamedTuple):
     """[U, half-lives, 2, E] sums of each user's track records after all of the user's listens (`records`)."""
 
     def segments(self, begin_us: int, end_us: int) -> Iterator[tuple[int, int, SharedTables]]:
-        """Yield the parts of [begin_us, end_us) in which everybody's counts stand still: begin, end [us], and the counts."""
+        """Yield begin [us], end [us] and counts of each part of [begin_us, end_us) in which everybody's stand still."""
         ends = [time for time, _ in self.tables[1:]] + [np.iinfo(np.int64).max]
         for (begin, tables), end in zip(self.tables, ends, strict=True):
             if max(begin, begin_us) < min(end, end_us):
