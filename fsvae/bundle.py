@@ -61,7 +61,8 @@ class Bundle:
     _heard: list[Heard]
     """Memory of each user; empty for a model without one."""
     shared: SharedTables | None
-    """Everybody's counts at the end of the dataset; None for a model without a memory."""
+    """Everybody's counts at the end of the dataset; None for a model without a memory. A request about an earlier time
+    reads them too."""
     _snapshots: dict[int, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
     """Row of a user → the day asked for last, and the slow snapshot as of it: requests of one day share it."""
 

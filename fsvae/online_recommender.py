@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
-from fsvae.features.clock import PAUSE_US
+from fsvae.features.clock import DAY_US, PAUSE_US
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 from fsvae.models.fsvae import Prediction
@@ -90,6 +90,8 @@ class OnlineRecommender:
         self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
         self._titles = bundle.tracks["title"].to_list()
         self._artists = bundle.tracks["artist_name"].to_list()
+        if bundle.model.has_memory:  # compiles what a request runs, which takes seconds the first time on a machine
+            self.next_tracks(None, [RecentListen(self._track_ids[0])], 1, DAY_US)
 
     def last_heard(self, user_id: str) -> int | None:
         """Return the time [us] of a user's last listen in the bundle, or None for an unknown user."""

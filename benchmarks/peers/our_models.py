@@ -21,7 +21,7 @@ from pipelines.config.compose import load_config
 
 
 def main(folder: Path, name: str, seed: int) -> None:
-    """Train a model and write the rank of each test position's target, among the trained catalogue, as the others do."""
+    """Train a model and write the rank of each test position's target among the trained catalogue, as the others do."""
     config = load_config()
     dataset = open_dataset(folder / "datasets")
     entry = MODELS[name]

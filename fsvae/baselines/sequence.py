@@ -80,11 +80,10 @@ class SequenceNetwork(Network):
         return {"nll": nll, "softmax": softmax, "loss": nll + self._softmax_weight * softmax}
 
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
-        """Return mean distances and the Gaussian loss [nats] of a batch with targets."""
+        """Return distances and the Gaussian loss [nats] of a batch's targets, [N] each."""
         actual_ND = self.tracks[batch.track_BT[batch.target_BT]]
         y_ND, _ = self(batch)
-        figures = {**distances(y_ND, actual_ND), "nll": self.likelihood(y_ND, actual_ND)}
-        return {name: figure_N.mean() for name, figure_N in figures.items()}
+        return {**distances(y_ND, actual_ND), "nll": self.likelihood(y_ND, actual_ND)}
 
     @torch.inference_mode()
     def predictions(self, batch: ChunkBatch, rows: MemoryRows | None = None) -> Predictions:

@@ -48,11 +48,17 @@ class Occurrences:
         return Earlier(row, self._order[self._place[targets][row] - 1 - age], age)
 
 
-def tracks_before(listens: Listens, steps: int) -> NDArray[np.int64]:
-    """Return the track that the same user heard `steps` listens before each listen, or NO_KEY, [N]."""
-    before = np.full(len(listens), NO_KEY, dtype=np.int64)
-    before[steps:] = listens.track[: max(len(listens) - steps, 0)]
-    return np.where(listens.n_before >= steps, before, NO_KEY)
+def tracks_before(listens: Listens, steps: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return the track that the same user heard `steps` listens before each listen, or NO_KEY, [N].
+
+    Args:
+        listens: all listens.
+        steps: how many listens before.
+        rows: [N] flat positions; by default all.
+    """
+    rows = np.arange(len(listens)) if rows is None else rows
+    has = rows - steps >= listens.offsets[listens.user[rows]]
+    return np.where(has, listens.track[np.where(has, rows - steps, 0)], NO_KEY)
 
 
 def joint_key(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -85,7 +85,17 @@ class EvaluationResult:
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
         """Return the result over some of the targets; `chosen` [N] is true for those that stay."""
-        arrays = ("targets", "ranks", "catalogue_ranks", "in_catalogue", "l2", "cosine", "recommended", "novelty", "diversity")
+        arrays = (
+            "targets",
+            "ranks",
+            "catalogue_ranks",
+            "in_catalogue",
+            "l2",
+            "cosine",
+            "recommended",
+            "novelty",
+            "diversity",
+        )
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
 

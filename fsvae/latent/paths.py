@@ -28,7 +28,7 @@ def decode(model: FSVAENetwork, z: NDArray[np.floating]) -> NDArray[np.float64]:
 def nearest_track(model: FSVAENetwork, directions: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the track of the catalogue nearest to each direction, [...]; of equals the first.
 
-    A repeat head is left out: it points at a user's own listens and not at a place in the track space.
+    The memory is left out: it counts listens, and has no place in the track space.
     """
     return np.asarray(
         (directions @ model.search_table[: model.n_catalogue].detach().numpy().T).argmax(axis=-1), dtype=np.int64

@@ -1,7 +1,10 @@
 """The contexts of the memory: after what a track is counted, and how fast a count fades.
 
-A context is a situation in which tracks follow: after this track, after these two, in this session. An expert is a
-context with a fading: its probability of a track is the share of the track in the faded counts of the followers.
+A context is a situation in which tracks follow: after this track, after these two, in this session. Its followers are
+the tracks that were listened to in it. An expert is a context with a fading: its probability of a track is the track's
+share of the faded counts of all followers.
+
+Legend: X contexts, E experts.
 """
 
 from __future__ import annotations
@@ -15,17 +18,18 @@ from numpy.typing import NDArray
 Clock = Literal["none", "occurrences", "listens", "days"]
 """What a half-life is counted in: nothing (counts do not fade), occurrences of the context, listens, or days."""
 CLOCKS: tuple[Clock, ...] = ("none", "occurrences", "listens", "days")
-
+"""All clocks; compiled code knows a clock by its index."""
 
 Part = Literal["slow", "fast", "shared"]
-"""Memory that an expert is part of: the user's whole history, the user's latest listens, everybody's listens."""
+"""Memory that an expert is part of: of the user's whole history, the user's latest listens, or everybody's listens."""
 
 
 class Fading(NamedTuple):
-    """The fading of the counts of a context."""
+    """How the counts of a context fade; each fading of a context makes an expert."""
 
     clock: Clock = "none"
     half_life: float = 0.0
+    """After how much of the clock a count weighs half, in the clock's unit; 0 without a clock."""
     part: Part = "slow"
 
 
@@ -38,12 +42,13 @@ class OwnContext:
 
     name: str
     lags: tuple[int, ...] = ()
-    """How many listens back the tracks are that must be the same: (1, 2) is after the last two; (): any listen."""
+    """Listens followed by the same tracks are in the same context: those that many listens back, 1 for the last one.
+    (1, 2) is after the last two tracks; () is any listen."""
     fadings: tuple[Fading, ...] = (_RAW,)
     session: bool = False
     """Whether only listens of the present session count."""
     discounted: bool = False
-    """Whether the raw counts are discounted: a part of each goes to the network (absolute discounting)."""
+    """Whether the counts without a fading are discounted: a part of each goes to the network (absolute discounting)."""
 
 
 OWN = (
@@ -67,12 +72,12 @@ OWN = (
     OwnContext("4 back", (4,), (Fading("occurrences", 2.0),)),
     OwnContext("5 back", (5,), (Fading("occurrences", 2.0),)),
 )
-"""Contexts of the user's own listens."""
+"""Contexts of the user's own listens: all tracks heard, those of the session, and what followed which tracks."""
 
 AGES = 14
-"""Number of age buckets: tracks heard last, 2 to 3, 4 to 7, ... listens ago; the last one is open."""
+"""Number of age buckets: tracks that the user heard last 1, 2 to 3, 4 to 7, ... listens ago; the last one is open."""
 AGE_PARTS: tuple[Part, ...] = tuple("fast" if bucket < 6 else "slow" for bucket in range(AGES))
-"""Memory that each age bucket is part of: the latest 63 listens are the fast one."""
+"""Memory that each age bucket is part of: tracks of the latest 63 listens belong to the fast one."""
 
 NEAR = 5
 """Number of listens before and after a track within which others are near it."""
@@ -84,10 +89,9 @@ class SharedContext:
 
     name: str
     table: str
-    """Counts that it reads (`fsvae.memory.shared`)."""
+    """Name of the table of counts that it reads (`fsvae.memory.shared`)."""
     lags: tuple[int, ...] = ()
-    """How many listens back the tracks are whose followers are looked up."""
-    discounted: bool = True
+    """How many listens back the tracks are whose followers are looked up, 1 for the last one."""
 
 
 SHARED = (
@@ -102,10 +106,11 @@ SHARED = (
     SharedContext("all: near 2", "near", (2,)),
     SharedContext("all: near 3", "near", (3,)),
 )
-"""Contexts of everybody's listens."""
+"""Contexts of everybody's listens: what followed, came before, or was near the user's latest tracks."""
 POPULARITY = ("all: heard", "all: heard lately", "all: any")
 """Experts of popularity: by all listens, by those with a half-life of `RECENT_DAYS`, and all tracks alike."""
 RECENT_DAYS = 14.0
+"""Half-life of "all: heard lately" [days]."""
 
 
 class Expert(NamedTuple):
@@ -115,7 +120,9 @@ class Expert(NamedTuple):
     context: int
     """Index of its context among those of the user and of everybody, in order."""
     discounted: bool
+    """Whether a part of each of its counts goes to the network."""
     part: Part
+    """Memory that it is switched off with."""
 
 
 def _experts() -> tuple[Expert, ...]:
@@ -129,7 +136,7 @@ def _experts() -> tuple[Expert, ...]:
         for index, own in enumerate(OWN)
         for fading in own.fadings
     ]
-    shared = [Expert(shared.name, len(OWN) + i, shared.discounted, "shared") for i, shared in enumerate(SHARED)]
+    shared = [Expert(shared.name, len(OWN) + i, True, "shared") for i, shared in enumerate(SHARED)]
     popular = [Expert(name, len(OWN) + len(SHARED) + i, False, "shared") for i, name in enumerate(POPULARITY)]
     return (*own, *shared, *popular)
 
@@ -139,8 +146,15 @@ EXPERTS = _experts()
 N_OWN = sum(len(own.fadings) for own in OWN)
 """Number of the user's own experts, the first ones."""
 N_CONTEXTS = len(OWN) + len(SHARED) + len(POPULARITY)
+"""Number of contexts, X: the user's own ones, everybody's, popularity."""
 CONTEXT_OF = np.array([expert.context for expert in EXPERTS])
+"""[E] context of each expert."""
 DISCOUNTED = np.array([expert.discounted for expert in EXPERTS])
+"""[E] whether each expert is discounted."""
+
+
+LEAST_TOTAL = 1e-4
+"""Faded number of followers from which on an expert is asked."""
 
 
 class OwnTable(NamedTuple):
@@ -149,13 +163,13 @@ class OwnTable(NamedTuple):
     lags: NDArray[np.int64]
     """[X, 3] lags of each context, 0 where there are fewer."""
     session: NDArray[np.bool_]
-    """[X]."""
+    """[X] whether only listens of the present session count."""
     context: NDArray[np.int64]
     """[E] context of each expert."""
     clock: NDArray[np.int64]
-    """[E] index in CLOCKS."""
+    """[E] index in CLOCKS of each expert."""
     half_life: NDArray[np.float64]
-    """[E]."""
+    """[E] half-life of each expert, in its clock's unit."""
 
 
 OWN_TABLE = OwnTable(

@@ -1,9 +1,10 @@
 """A user's own memory: the counts before each listen in one pass, and the whole counts before one listen.
 
-The pass (`own_supports`) gives what training and the gates need of every listen. `look_back` gives the counts of every
-track before one listen, for the rows of evaluation and the endpoint. Both count the same; a test compares them.
+The pass (`own_supports`) gives what the gates read of every listen, and the counts of the listen's own track, which is
+all that training needs. `look_back` gives the counts of every track before one listen, for the rows of evaluation and
+the endpoint. Both count the same; a test compares them.
 
-Legend: N listens, X contexts, E experts, B age buckets, M distinct tracks that were heard before.
+Legend: N listens, X contexts, E experts, B age buckets, M distinct tracks that the user heard before, K candidates.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ class OwnSupports(NamedTuple):
     """What the user's own memory held before each listen."""
 
     total_NE: NDArray[np.float32]
-    """Faded number of the context's followers."""
+    """Faded count of all followers of each expert's context."""
     count_NE: NDArray[np.float32]
-    """Faded number of those that are the listen's own track."""
+    """Faded count of the listen's own track among them."""
     distinct_NX: NDArray[np.float32]
-    """Number of distinct followers of the context."""
+    """Number of distinct followers of each context."""
     top_NX: NDArray[np.float32]
-    """Share of the most frequent follower, not faded."""
+    """Share of the most frequent follower in the counts of each context, which are not faded here; 0 without any."""
     age_N: NDArray[np.int8]
     """Age bucket of the listen's own track, -1 where the user had not heard it."""
     ages_NB: NDArray[np.float32]
@@ -41,7 +42,12 @@ class OwnSupports(NamedTuple):
 
 
 def own_supports(listens: Listens, n_tracks: int) -> OwnSupports:
-    """Return the supports of all listens in one pass; a track from `n_tracks` on is a listen, but is not counted."""
+    """Return what the user's own memory held before each listen, for all listens in one pass.
+
+    Args:
+        listens: the listens.
+        n_tracks: number of tracks that are counted; one from there on is a listen, but counts for no expert.
+    """
     n, table = len(listens), OWN_TABLE
     track = listens.track.astype(np.int64)
     counted = track < n_tracks
@@ -77,7 +83,10 @@ def _followers(
     distinct: NDArray[np.float32],
     top: NDArray[np.float32],
 ) -> None:
-    """Write how many distinct followers each listen's context had, and the share of the most frequent one."""
+    """Write how many distinct followers each listen's context had before it, and the share of the most frequent one.
+
+    `key` tells the contexts apart, `pair` the contexts with a follower, both numbered from 0.
+    """
     total, kinds, most = np.zeros(n_keys), np.zeros(n_keys), np.zeros(n_keys)
     times = np.zeros(n_pairs)
     for i in range(len(key)):
@@ -107,7 +116,10 @@ def _faded(
     total: NDArray[np.float32],
     count: NDArray[np.float32],
 ) -> None:
-    """Write the faded counts before each listen: of all followers of its context, and of its own track."""
+    """Write the faded counts before each listen: of all followers of its context, and of its own track.
+
+    `clock` is the time of each listen in the unit of the half-life; counts by occurrences do not read it.
+    """
     of_key, of_pair = np.zeros(n_keys), np.zeros(n_pairs)
     key_at, pair_at = np.zeros(n_keys), np.zeros(n_pairs)
     occurrences = np.zeros(n_keys)
@@ -138,7 +150,8 @@ def _ages(
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return the age bucket of each listen's track, [N], and how many tracks are in each bucket before it, [N, B].
 
-    The tracks of the buckets up to b are those in a window of the latest 2^(b + 1) - 1 listens.
+    The tracks of the buckets up to b are those in a window of the latest 2^(b + 1) - 1 listens. A track that the user
+    had not heard is in bucket -1.
     """
     n = len(track)
     age = np.full(n, -1, np.int8)
@@ -182,17 +195,20 @@ def _ages(
 
 
 class Workspace(NamedTuple):
-    """Arrays that `look_back` reuses; T tracks, room for M of them."""
+    """Arrays that `look_back` writes to and that are used again: of T tracks, with room for M that were heard."""
 
     slot_T: NDArray[np.int32]
     """Place of each track among those found, -1 for others."""
     track_M: NDArray[np.int64]
+    """Track index of each track found."""
     age_M: NDArray[np.int64]
-    """Age bucket."""
+    """Its age bucket."""
     last_M: NDArray[np.int64]
-    """Place of the latest listen."""
+    """Place (flat position) of the latest listen to it."""
     count_ME: NDArray[np.float64]
+    """Its faded count by each expert."""
     times_MX: NDArray[np.int64]
+    """How often it followed in each context."""
 
     @classmethod
     def of(cls, n_tracks: int, room: int) -> Workspace:
@@ -220,11 +236,13 @@ def look_back(
 ) -> int:
     """Count what a user heard before one listen; return the number M of distinct tracks, whose counts `work` holds.
 
+    A place is a flat position among all listens.
+
     Args:
         track: tracks of all listens; one from len(work.slot_T) on is not counted.
         played_at: their times [us].
         first: place of the user's first listen.
-        at: place of the listen; those before it are read.
+        at: place of the listen; the user's listens before it are counted, and its own track is not read.
         now: time of the listen [us].
         session: place of the first listen of its session.
         table: contexts and experts.
@@ -287,7 +305,7 @@ def add_own_rows(
     work: Workspace,
     out_NT: NDArray[np.float32],
 ) -> None:
-    """Add the probabilities that the user's own experts give to every track before N listens.
+    """Add the user's own part of the mixture's p(track), for every track before N listens.
 
     Args:
         track: tracks of all listens.
@@ -295,9 +313,9 @@ def add_own_rows(
         first_N: place of the first listen of each listen's user.
         at_N: place of each listen.
         session_N: place of the first listen of its session.
-        weight_NE: weight of a count: the gate over the total.
+        weight_NE: weight of a count: the expert's gate over its total.
         less_NE: what each counted track of an expert loses: the gate times the discount over the total.
-        age_weight_NB: probability of each track of an age bucket.
+        age_weight_NB: probability of each track of an age bucket: the bucket's gate over its number of tracks.
         table: contexts and experts.
         work: arrays for `look_back`.
         out_NT: probabilities, added to.
@@ -331,13 +349,13 @@ def count_candidates(
         first_N: place of the first listen of each listen's user.
         at_N: place of each listen.
         session_N: place of the first listen of its session.
-        candidate_NK: tracks.
+        candidate_NK: track index of each candidate, in [0, T).
         table: contexts and experts.
         work: arrays for `look_back`.
 
     Returns:
-        Faded counts by the user's own experts, [N, K, E], and how long ago the candidate was heard last, in listens and
-        in days, [N, K, 2]; 0 where it was not.
+        Faded counts by the user's own experts, [N, K, E], and how long ago the candidate was heard last, [N, K, 2]: in
+        listens, then in days. Both are 0 where the user had not heard it.
     """
     n, k = candidate_NK.shape
     counts = np.zeros((n, k, len(table.context)), np.float32)

@@ -3,8 +3,8 @@
 The mixture adds experts up; the ranker can also tell that a track which several of them name was heard a minute ago.
 It moves probability among the first K tracks only, so that rows still sum to 1.
 
-It reads nothing of everybody's counts: they are staler when it is evaluated than when it learns, and it would learn
-that what nobody has heard is not played, which keeps new tracks out.
+Of everybody's counts of a candidate it reads nothing but what log p holds: they are staler when it is evaluated than
+when it learns, and it would learn that what nobody has heard is not played, which keeps new tracks out.
 
 Legend: N targets, K candidates, F features of a candidate, S inputs of the gates, T tracks.
 """
@@ -16,31 +16,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fsvae.memory.contexts import N_OWN
+from fsvae.memory.contexts import LEAST_TOTAL, N_OWN
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 
 _LEAST = 1e-7
 N_FEATURES = N_OWN + 5
-"""Shares by the user's own experts, log p, how often, whether, and how long ago (listens, days) it was heard."""
+"""Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, how
+often the user has heard it, whether at all, and the logs of how long ago, in listens and in days."""
 
 
-class Candidates(NamedTuple):
-    """The most probable tracks before N targets."""
+class Shortlist(NamedTuple):
+    """The K most probable tracks before N targets."""
 
     track_NK: Tensor
     """int64 track index, most probable first."""
     p_NK: Tensor
     """Probability by the mixture."""
     features_NKF: Tensor
+    """Features, F = N_FEATURES."""
 
 
-def candidates_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int) -> Candidates:
-    """Return the most probable tracks and their features; equal ones in order of track index."""
+def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int) -> Shortlist:
+    """Return the most probable tracks before N targets and their features.
+
+    Args:
+        p_NT: probabilities by the mixture.
+        supports: what the memory held before the targets.
+        rows: the memory before the targets.
+        most: number of candidates, K; no more than there are tracks.
+    """
     p_NK, track_NK = p_NT.topk(min(most, p_NT.shape[1]), dim=1)
     counts, ago = rows.candidates(track_NK.numpy())
     counts_NKE, ago_NK2 = torch.from_numpy(counts), torch.from_numpy(ago)
-    share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=1e-4)
+    share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=LEAST_TOTAL)
     features = [
         (share_NKE + 0.01).log() / 2.3,
         p_NK.clamp(min=_LEAST).log()[..., None],
@@ -48,17 +57,27 @@ def candidates_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int)
         (ago_NK2[..., :1] > 0).float(),
         torch.log1p(ago_NK2) / 3,
     ]
-    return Candidates(track_NK, p_NK, torch.cat(features, dim=2))
+    return Shortlist(track_NK, p_NK, torch.cat(features, dim=2))
 
 
 class Ranker(nn.Module):
     """An MLP over a candidate and the situation, added to its log p; before it is fitted it adds nothing."""
 
     mean: Tensor
+    """[F] means of the features, by which they are brought to one scale (`normalise`)."""
     std: Tensor
+    """[F] standard deviations of the features."""
+    read: Tensor
+    """[F] 1 for features of experts that may be believed, and log p; 0 for others, which are not read."""
 
-    def __init__(self, situation_dim: int, hidden: int) -> None:
-        """Build the MLP; `situation_dim` is the number of inputs of the gates."""
+    def __init__(self, situation_dim: int, hidden: int, enabled: list[bool]) -> None:
+        """Build the MLP.
+
+        Args:
+            situation_dim: number of inputs of the gates without the latent, S.
+            hidden: hidden units.
+            enabled: whether each of the user's own experts may be believed, [E].
+        """
         super().__init__()
         self.candidate = nn.Linear(N_FEATURES, hidden)
         self.situation = nn.Linear(situation_dim, hidden, bias=False)
@@ -67,22 +86,24 @@ class Ranker(nn.Module):
         self.linear = nn.Linear(N_FEATURES, 1, bias=False)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.linear.weight)
+        whole = enabled[0]  # the expert of the whole history
+        self.register_buffer("read", torch.tensor([*enabled, True, *[whole] * 4]).float(), persistent=False)
         self.register_buffer("mean", torch.zeros(N_FEATURES))
         self.register_buffer("std", torch.ones(N_FEATURES))
 
     def normalise(self, features_NKF: Tensor) -> None:
-        """Take mean and standard deviation of the features of some candidates."""
+        """Take mean and standard deviation of each feature from those of some candidates."""
         self.mean.copy_(features_NKF.mean(dim=(0, 1)))
-        self.std.copy_(features_NKF.std(dim=(0, 1)).clamp(min=0.05))
+        self.std.copy_(features_NKF.std(dim=(0, 1), correction=0).clamp(min=0.05))
 
     def forward(self, features_NKF: Tensor, situation_NS: Tensor) -> Tensor:
-        """Return the logits of the candidates, [N, K]."""
-        x_NKF = (features_NKF - self.mean) / self.std
+        """Return the logits of the candidates, [N, K]: log p by the mixture, and what the MLP adds to it."""
+        x_NKF = (features_NKF - self.mean) / self.std * self.read
         hidden = torch.relu(self.candidate(x_NKF) + self.situation(situation_NS)[:, None])
         added: Tensor = self.linear(x_NKF) + self.out(torch.relu(self.hidden(hidden)))
         return features_NKF[..., N_OWN] + added[..., 0]
 
-    def ranked(self, candidates: Candidates, situation_NS: Tensor) -> Tensor:
-        """Return the probabilities of the candidates, [N, K], whose sum is that of the mixture's."""
+    def ranked(self, candidates: Shortlist, situation_NS: Tensor) -> Tensor:
+        """Return the new probabilities of the candidates, [N, K]; each row has the sum that it has by the mixture."""
         share_NK: Tensor = self(candidates.features_NKF, situation_NS).softmax(dim=1)
         return share_NK * candidates.p_NK.sum(dim=1, keepdim=True)

@@ -1,6 +1,6 @@
 """Whole rows of the memory: the probability of every track before some listens.
 
-Legend: N listens, T tracks, E experts, B age buckets.
+Legend: N listens, T tracks, E experts, B age buckets, K candidates.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
 from fsvae.memory.own import Workspace, add_own_rows, count_candidates, look_back
 from fsvae.memory.shared import SharedTables
-from fsvae.memory.supports import BLOCKS, Supports
+from fsvae.memory.supports import Supports
 
 
 class Memory:
-    """Histories of users, and everybody's counts as of a time."""
+    """The memory at a time: histories of users, and everybody's counts as of it."""
 
-    def __init__(self, listens: Listens, tables: SharedTables, work: Workspace | None = None) -> None:
-        """Take both; `work` are arrays of an earlier memory to write to."""
+    def __init__(self, listens: Listens, tables: SharedTables) -> None:
+        """Take both.
+
+        Args:
+            listens: histories of users; what is asked for is as of one of them.
+            tables: everybody's counts.
+        """
         self._listens = listens
         self._tables = tables
         self._session = session_begins(listens)
-        self._work = work or workspace(tables, int(np.diff(listens.offsets).max(initial=1)))
+        longest = int(np.diff(listens.offsets).max(initial=1))
+        self._work = Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
 
     def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
-        """Return the memory's part of p(track) before the listens at some flat positions, [N, T]."""
+        """Return the memory's part of p(track) before the listens at some flat positions, [N, T], given their gates."""
         listens = self._listens
         out = np.zeros((len(rows), self._tables.n_tracks), dtype=np.float32)
         weight, less = gates.weight_NE.numpy(), gates.less_NE.numpy()
@@ -49,7 +55,8 @@ class Memory:
         """Return what the users did with some candidates before the listens at some flat positions.
 
         Returns:
-            Counts by the user's own experts, [N, K, E], and how long ago, [N, K, 2] (`own.count_candidates`).
+            Faded counts by the user's own experts, [N, K, E], and how long ago each was heard last, in listens and in
+            days, [N, K, 2] (`own.count_candidates`).
         """
         listens = self._listens
         first, session = listens.offsets[listens.user[rows]], self._session[rows]
@@ -58,11 +65,11 @@ class Memory:
         )
 
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
-        """Return what the memory held before one listen, which `remember` gives for all, from the user's records.
+        """Return what the memory held before one listen: the same as `remember` gives for all, for a batch of one.
 
         Args:
             row: flat position of the listen.
-            records: sums of the user's track records, [half-lives, 2, E].
+            records: sums of the user's track records before it, [half-lives, 2, E].
         """
         listens, work = self._listens, self._work
         first = int(listens.offsets[listens.user[row]])
@@ -88,24 +95,18 @@ class Memory:
             age_N=torch.from_numpy(np.append(age[own], -1)[:1]),
             ages_NB=torch.from_numpy(np.bincount(age, minlength=AGES)[None].astype(np.float32)),
             record_NR=torch.from_numpy((records[:, 0] / (records[:, 1] + 1)).reshape(1, -1).astype(np.float32)),
-            block_N=torch.tensor([BLOCKS]),
         )
 
 
-def workspace(tables: SharedTables, longest: int) -> Workspace:
-    """Return the arrays for histories of at most `longest` listens."""
-    return Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
-
-
 class MemoryRows(NamedTuple):
-    """The memory before the targets of a batch."""
+    """The memory before the N targets of a batch, in their order."""
 
     memory: Memory
     listens: NDArray[np.int64]
     """[N] flat positions of the targets."""
 
     def probabilities(self, gates: Gates) -> NDArray[np.float32]:
-        """Return the memory's part of p(track), [N, T]."""
+        """Return the memory's part of p(track), [N, T], given the targets' gates."""
         return self.memory.probabilities(self.listens, gates)
 
     def candidates(self, candidate_NK: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,14 +1,15 @@
 """Everybody's memory as of a time: tables of what followed what, and popularity.
 
 Training reads it in blocks of time, each as of its begin, so that it is as stale there as it is when it is evaluated
-or served: counts up to the moment are trusted too much.
+or served: with counts up to the moment the gates would learn to trust it too much.
 
-Legend: N listens, X contexts, T tracks, U keys, E entries.
+Legend: N listens, X contexts, T tracks, P popularity experts, U keys, E entries.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,13 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return one key for the tracks that precede, [N], the latest first; NO_KEY where one is missing.
+    """Return one key for some preceding tracks, [N].
 
-    The key of a single track is its index; of more it is a hash of 62 bits.
+    The key of a single track is its index; of more it is a hash of 62 bits of their indices in order.
+
+    Args:
+        tracks: [N] track indices each, the latest first; NO_KEY where the user had not so many listens, which makes
+            the key NO_KEY, too.
     """
     key = tracks[0].astype(np.uint64)
     missing = tracks[0] == NO_KEY
@@ -41,23 +46,33 @@ def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class CountTable:
-    """How often each track followed each key: entries in order of key, then track."""
+    """How often each track followed each key: an entry for each pair, in order of key, then track."""
 
     key_U: NDArray[np.int64]
+    """Keys (`key_of`), ascending."""
     begin_U: NDArray[np.int64]
-    """[U + 1]."""
+    """[U + 1] place of the first entry of each key, and the number of entries."""
     track_E: NDArray[np.int32]
+    """Track that followed."""
     count_E: NDArray[np.float32]
+    """How often it did."""
+    total_U: NDArray[np.float32]
+    """Sum of the counts of each key."""
+    top_U: NDArray[np.float32]
+    """Share of the most frequent follower of each key."""
 
     @classmethod
     def of(cls, counts: pl.DataFrame) -> CountTable:
-        """Return the table of key, track and count, one row an entry."""
+        """Return the table of a frame with the columns key, track and count, one row an entry."""
         counts = counts.sort("key", "track")
         key, size = np.unique(counts["key"].to_numpy(), return_counts=True)
-        return cls(key, offsets_of(size), counts["track"].to_numpy(), counts["count"].to_numpy())
+        begin, count = offsets_of(size), counts["count"].to_numpy()
+        total, most = (of.reduceat(count, begin[:-1]) if len(key) else count for of in (np.add, np.maximum))
+        top = (most / total).astype(np.float32)
+        return cls(key, begin, counts["track"].to_numpy(), count, total.astype(np.float32), top)
 
     def rows(self, key_N: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each key, -1 where it is not in the table."""
+        """Return the place of each key among `key_U`, [N]; -1 where it is not in the table."""
         if not len(self.key_U):
             return np.full(len(key_N), -1, dtype=np.int64)
         place = np.searchsorted(self.key_U, key_N).clip(max=len(self.key_U) - 1)
@@ -66,23 +81,31 @@ class CountTable:
 
 @dataclass
 class SharedMemory:
-    """Everybody's counts of the listens so far, to which more are added."""
+    """Everybody's counts of the listens so far, to which later ones are added."""
 
     n_tracks: int
+    """Number of tracks that are counted, T."""
     counts: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """Table → key, track, count."""
+    """Name of a table → frame of key, track and count."""
     heard_T: NDArray[np.float64] = field(init=False)
+    """Number of listens to each track."""
     lately_T: NDArray[np.float64] = field(init=False)
-    """Listens with a half-life of RECENT_DAYS, as of `until`."""
+    """The same with a half-life of RECENT_DAYS, as of `until`."""
     until: int = 0
-    """Time [us] of the last count."""
+    """Time [us] up to which listens have been added; 0: none."""
 
     def __post_init__(self) -> None:
         """Begin with no listens."""
         self.heard_T, self.lately_T = np.zeros(self.n_tracks), np.zeros(self.n_tracks)
 
     def add(self, listens: Listens, rows: NDArray[np.int64], until: int) -> None:
-        """Count the listens at some flat positions, which are before `until` [us]."""
+        """Count more listens.
+
+        Args:
+            listens: all listens, of which the ones before those that are added are read, too.
+            rows: flat positions of those to add, in no table yet.
+            until: time [us] that they are before; later than that of the last call.
+        """
         track = listens.track.astype(np.int64)
         for name, (key, follower) in _events(listens, rows).items():
             kept = (key != NO_KEY) & (follower != NO_KEY) & (follower < self.n_tracks)
@@ -110,9 +133,13 @@ class SharedMemory:
 
 
 def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return the keys and the followers that some listens add to each table."""
+    """Return the keys and the followers that the listens at some flat positions add: name of the table → both.
+
+    In "before 1" the listen is the key and the track before it the follower; in "near" each of two tracks within NEAR
+    listens follows the other.
+    """
     track = listens.track.astype(np.int64)[rows]
-    before = [tracks_before(listens, lag)[rows] for lag in range(1, NEAR + 1)]
+    before = [tracks_before(listens, lag, rows) for lag in range(1, NEAR + 1)]
     events = {
         "after 1": (before[0], track),
         "after 2": (key_of(before[:2]), track),
@@ -129,9 +156,10 @@ def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArra
 
 @dataclass(frozen=True)
 class SharedTables:
-    """Everybody's counts as of a time."""
+    """Everybody's counts as of a time, ready to be looked up."""
 
     tables: dict[str, CountTable]
+    """Name of a table → its counts."""
     popular_PT: NDArray[np.float32]
     """Weight of each track, for each of `contexts.POPULARITY`."""
 
@@ -139,6 +167,13 @@ class SharedTables:
     def n_tracks(self) -> int:
         """Return the number of tracks, T; a listen to one from T on is not counted."""
         return int(self.popular_PT.shape[1])
+
+    @cached_property
+    def _popular(self) -> NDArray[np.float32]:
+        """Return the sum of the weights, the number of tracks and the share of the first one, for each, [P, 3]."""
+        total = self.popular_PT.sum(axis=1)
+        top = self.popular_PT.max(axis=1, initial=0) / np.maximum(total, 1e-9)
+        return np.stack([total, (self.popular_PT > 0).sum(axis=1), top], axis=1).astype(np.float32)
 
     @property
     def heard(self) -> NDArray[np.bool_]:
@@ -148,28 +183,36 @@ class SharedTables:
     def supports(
         self, listens: Listens, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return total, count of the own track, distinct and top share of some listens, [N, X] each."""
+        """Return what everybody's memory held for the listens at some flat positions, [N, X] each.
+
+        Returns:
+            Total count of all followers, count of the listen's own track, number of distinct followers, and share of
+            the most frequent one. Contexts are those of SHARED, then those of POPULARITY.
+        """
         n, contexts = len(rows), len(SHARED) + len(self.popular_PT)
         total, count, distinct, top = (np.zeros((n, contexts), dtype=np.float32) for _ in range(4))
         track = listens.track[rows].astype(np.int64)
         for x, place in enumerate(self.places(listens, rows)):
             table = self.tables[SHARED[x].table]
-            _look_up(
-                place, track, table.begin_U, table.track_E, table.count_E, total[:, x], count[:, x], distinct[:, x],
-                top[:, x],
-            )  # fmt: skip
+            has = place >= 0
+            found = place[has]
+            total[has, x], top[has, x] = table.total_U[found], table.top_U[found]
+            distinct[has, x] = table.begin_U[found + 1] - table.begin_U[found]
+            _look_up(place, track, table.begin_U, table.track_E, table.count_E, count[:, x])
         known = track < self.n_tracks
         for p, popular_T in enumerate(self.popular_PT):
             x = len(SHARED) + p
-            total[:, x] = popular_T.sum()
+            total[:, x], distinct[:, x], top[:, x] = self._popular[p]
             count[known, x] = popular_T[track[known]]
-            distinct[:, x] = (popular_T > 0).sum()
-            top[:, x] = popular_T.max(initial=0) / max(popular_T.sum(), 1e-9)
         return total, count, distinct, top
 
     def places(self, listens: Listens, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return where each context of some listens is in its table, -1 where it is not."""
-        before = {lag: tracks_before(listens, lag)[rows] for lag in range(1, 5)}
+        """Return where each context of the listens at some flat positions is in its table.
+
+        Returns:
+            For each context of SHARED a place in `CountTable.key_U`, [N]; -1 where it is not in the table.
+        """
+        before = {lag: tracks_before(listens, lag, rows) for lag in range(1, 5)}
         return [self.tables[shared.table].rows(key_of([before[lag] for lag in shared.lags])) for shared in SHARED]
 
     def add_rows(
@@ -180,12 +223,12 @@ class SharedTables:
         less_NX: NDArray[np.float32],
         out_NT: NDArray[np.float32],
     ) -> None:
-        """Add the probabilities that everybody's experts give to every track before some listens.
+        """Add everybody's part of the mixture's p(track), for every track before some listens.
 
         Args:
             listens: all listens.
             rows: [N] flat positions.
-            weight_NX: weight of a count: the gate over the total.
+            weight_NX: weight of a count: the expert's gate over its total; each context has one expert.
             less_NX: what each counted track of a context loses: the gate times the discount over the total.
             out_NT: probabilities, added to.
         """
@@ -199,11 +242,11 @@ class SharedTables:
 def write_tables(path: Path, tables: SharedTables) -> None:
     """Write everybody's counts as a file of numpy arrays, which `read_tables` opens."""
     arrays = {f"{name}/{part}": array for name, table in tables.tables.items() for part, array in asdict(table).items()}
-    np.savez(path, allow_pickle=False, popular_PT=tables.popular_PT, **arrays)
+    np.savez(path, popular_PT=tables.popular_PT, **arrays)
 
 
 def read_tables(path: Path) -> SharedTables:
-    """Read everybody's counts."""
+    """Read everybody's counts from a file of `write_tables`."""
     with np.load(path, allow_pickle=False) as file:
         parts = {name: file[name] for name in file.files}
     popular = parts.pop("popular_PT")
@@ -218,24 +261,19 @@ def read_tables(path: Path) -> SharedTables:
 
 
 @njit(cache=True, nogil=True)
-def _look_up(place, track, begin, follower, times, total, count, distinct, top):  # type: ignore[no-untyped-def]
-    """Write total, count of the own track, number of followers and the share of the top one, for each listen."""
+def _look_up(place, track, begin, follower, times, count):  # type: ignore[no-untyped-def]
+    """Write the count of each listen's own track among the followers of its key, which are in order of track."""
     for r in range(len(place)):
-        if place[r] < 0:
-            continue
-        low, high = begin[place[r]], begin[place[r] + 1]
-        most = 0.0
-        for j in range(low, high):
-            total[r] += times[j]
-            most = max(most, times[j])
-            if follower[j] == track[r]:
+        if place[r] >= 0:
+            low, high = begin[place[r]], begin[place[r] + 1]
+            j = low + np.searchsorted(follower[low:high], track[r])
+            if j < high and follower[j] == track[r]:
                 count[r] = times[j]
-        distinct[r] = high - low
-        top[r] = most / total[r]
 
 
 @njit(cache=True, nogil=True)
 def _add_entries(place, begin, follower, times, weight, less, out):  # type: ignore[no-untyped-def]
+    """Add the weighted counts of each listen's followers to its row of probabilities."""
     for r in range(len(place)):
         if place[r] >= 0 and weight[r] > 0:
             for j in range(begin[place[r]], begin[place[r] + 1]):

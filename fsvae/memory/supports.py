@@ -1,6 +1,6 @@
 """What the memory held before every listen of a dataset: the inputs of the gates, and the counts of each target.
 
-Legend: N listens, E experts, X contexts, B age buckets, R records.
+Legend: N listens, U users, E experts, X contexts, B age buckets, R track records: half-lives times experts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsvae.data.dataset import Dataset
-from fsvae.memory.contexts import EXPERTS, N_CONTEXTS, OWN
+from fsvae.memory.contexts import EXPERTS, LEAST_TOTAL, N_CONTEXTS, OWN
 from fsvae.memory.own import own_supports
 from fsvae.memory.shared import SharedMemory, SharedTables
 
@@ -34,25 +34,23 @@ class Supports(NamedTuple):
     """What the memory held before N listens."""
 
     total_NE: Tensor
-    """Faded number of the followers of each expert's context."""
+    """Faded count of all followers of each expert's context; 0: the expert has no support."""
     count_NE: Tensor
-    """Faded number of those that are the listen's own track; 0 for a request."""
+    """Faded count of the listen's own track among them; 0 for a request, which has none."""
     distinct_NX: Tensor
     """Number of distinct followers of each context."""
     top_NX: Tensor
-    """Share of the most frequent follower."""
+    """Share of the most frequent follower of each context."""
     age_N: Tensor
     """int64 age bucket of the listen's own track, -1 where the user had not heard it."""
     ages_NB: Tensor
     """Number of tracks in each age bucket."""
     record_NR: Tensor
-    """Track record of each expert with this user, for each of RECORD_HALF_LIVES."""
-    block_N: Tensor
-    """int64 block of the training period, from 0; BLOCKS after it."""
+    """Track record of each expert with this user (`records`), by the first of RECORD_HALF_LIVES, then by the next."""
 
     @property
     def is_new(self) -> Tensor:
-        """Return whether nobody had heard the listen's own track, although something was heard, [N]."""
+        """Return whether everybody's counts lack the listen's own track, although they hold others, [N] bool."""
         return (self.count_NE[:, _ANY] == 0) & (self.total_NE[:, _ANY] > 0)
 
     def at(self, rows: Tensor) -> Supports:
@@ -67,10 +65,10 @@ class Remembered(NamedTuple):
     tables: list[tuple[int, SharedTables]]
     """Ascending times [us], and everybody's counts as of each, which hold up to the next one."""
     records_U: NDArray[np.float64]
-    """Sums of each user's track records after all listens (`records`), [U, half-lives, 2, E]."""
+    """[U, half-lives, 2, E] sums of each user's track records after all of the user's listens (`records`)."""
 
     def segments(self, begin_us: int, end_us: int) -> Iterator[tuple[int, int, SharedTables]]:
-        """Yield the parts of [begin_us, end_us) in which everybody's counts stand still, and the counts."""
+        """Yield begin [us], end [us] and counts of each part of [begin_us, end_us) in which everybody's stand still."""
         ends = [time for time, _ in self.tables[1:]] + [np.iinfo(np.int64).max]
         for (begin, tables), end in zip(self.tables, ends, strict=True):
             if max(begin, begin_us) < min(end, end_us):
@@ -87,10 +85,17 @@ def block_begins(dataset: Dataset) -> list[int]:
 def remember(
     dataset: Dataset, refreshed_at: Sequence[int] = (), tables_from: int = np.iinfo(np.int64).max
 ) -> Remembered:
-    """Return what the memory held before all listens of a dataset, and everybody's counts from a time [us] on.
+    """Return what the memory held before each listen of a dataset, and everybody's counts from a time on.
 
-    In the training period everybody's counts are those up to the begin of the listen's block, afterwards those at the
-    end of the training period (*frozen*), or at the latest of the times `refreshed_at` [us] (*live*).
+    The user's own counts go up to the listen. Everybody's are in the training period those as of the begin of the
+    listen's block, and after it those as of its end (*frozen*), or as of the latest of `refreshed_at` that is no later
+    than the listen (*live*).
+
+    Args:
+        dataset: the dataset.
+        refreshed_at: times [us] at which everybody's counts are brought up to date; those in the training period are
+            passed over.
+        tables_from: time [us] from which on `Remembered.tables` has everybody's counts; by default the last ones only.
     """
     listens, n_tracks = dataset.listens, len(dataset.tracks)
     own = own_supports(listens, n_tracks)
@@ -99,7 +104,6 @@ def remember(
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
     memory = SharedMemory(n_tracks)
     tables, kept = memory.tables(), []
-    block = np.searchsorted(np.array([*blocks, until]), listens.played_at, side="right")
     shared = [np.zeros((len(listens), N_CONTEXTS - len(OWN)), dtype=np.float32) for _ in range(4)]
     for begin, end in pairwise([np.iinfo(np.int64).min, *times, np.iinfo(np.int64).max]):
         if end > tables_from or end == np.iinfo(np.int64).max:
@@ -121,7 +125,6 @@ def remember(
         torch.from_numpy(own.age_N.astype(np.int64)),
         torch.from_numpy(own.ages_NB),
         torch.from_numpy(np.concatenate([record for record, _ in found], axis=1)),
-        torch.from_numpy(block),
     )
     return Remembered(supports, kept, np.stack([sums for _, sums in found], axis=1))
 
@@ -132,8 +135,14 @@ def records(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return each expert's track record before each listen, [N, E], and the sums after the last one, [U, 2, E].
 
-    A record is the faded mean of the square root of the probability that the expert gave to what the user really
-    played, over the listens before which it had one, with one more of 0.
+    A record, from 0 to 1, is the faded mean of the square root of the probability that the expert gave to what the
+    user really played. It is over the listens at which the expert had support, and one more of 0, from which it begins.
+
+    Args:
+        offsets: [U + 1] place of each user's first listen, and the number of listens.
+        total: [N, E] faded counts of all followers.
+        count: [N, E] faded counts of what the user really played.
+        half_life: half-life [listens at which the expert had support].
     """
     n, experts = total.shape
     out = np.zeros((n, experts), np.float32)
@@ -150,9 +159,12 @@ def records(
 def add_to_record(
     sums: NDArray[np.float64], total: NDArray[np.float32], count: NDArray[np.float32], half_life: float
 ) -> None:
-    """Add one listen to the sums of a track record, [2, E], in place."""
+    """Add one listen to the sums of a user's track records, [2, E], in place.
+
+    The sums are of the square roots and of the weights; `total` and `count` are the listen's, [E].
+    """
     fading = 2.0 ** (-1.0 / half_life)
     for e in range(len(total)):
-        if total[e] > 1e-4:
+        if total[e] > LEAST_TOTAL:
             sums[0, e] = sums[0, e] * fading + np.sqrt(min(count[e] / total[e], 1.0))
             sums[1, e] = sums[1, e] * fading + 1.0

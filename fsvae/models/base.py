@@ -86,7 +86,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
-        """Return figures of a batch with targets, `l2` and `cosine` among them, each a mean over the targets."""
+        """Return figures of a batch's targets, `l2` and `cosine` among them: [N], or fewer where a target has none."""
 
     @property
     def n_scored(self) -> int:

@@ -1,4 +1,7 @@
-"""The fit of the ranker, once the rest of a network is trained: on later listens of the training period."""
+"""The fit of the ranker, once the rest of a network is trained: on later listens of the training period.
+
+Legend: N listens, K candidates, F features of a candidate, S inputs of the gates, V tracks with a vector.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from torch.nn.functional import cross_entropy
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, evaluation_chunks
 from fsvae.data.dataset import Dataset
-from fsvae.memory.ranker import candidates_of
+from fsvae.memory.ranker import shortlist_of
 from fsvae.memory.rows import Memory, MemoryRows
 from fsvae.memory.supports import BLOCKS, Remembered
 from fsvae.models.fsvae import FSVAENetwork
 
 _MOST_TARGETS = 50_000
+"""Approximate number of listens that the ranker is fitted on, where there are more."""
 _EPOCHS = 3
 _BATCH = 256
 _LEARNING_RATE = 2e-3
@@ -23,15 +27,17 @@ _WEIGHT_DECAY = 1e-3
 
 
 def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, seed: int) -> None:
-    """Fit the ranker on listens of the later half of the training period, each ranked as evaluation would.
+    """Fit the ranker of a network on listens of the training period, with the candidates that evaluation would find.
 
-    Listens whose track is not among the candidates teach it nothing; of many listens some chunks are drawn.
+    The listens are those from the first of the tables of `remembered` on. Where there are many, some of their chunks
+    are drawn. A listen whose track is not among the candidates teaches the ranker nothing.
 
     Args:
-        network: a network that is trained otherwise; left in evaluation mode.
+        network: a network whose other weights are trained; they stay, and it is left on the CPU in evaluation mode.
         dataset: the dataset it was trained on.
-        remembered: what the memory held, with the tables of that half (`tables_from`).
-        seed: seed of the draws, the weights and the order.
+        remembered: what the memory held before each listen, with everybody's counts from the middle of the training
+            period on (`remember`, `tables_from`).
+        seed: seed of the draw of chunks and of the order.
     """
     assert network.ranker is not None
     network.cpu().eval()
@@ -53,7 +59,7 @@ def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, 
                 prediction = network(batch)
                 assert prediction.gates is not None and batch.memory is not None
                 p_NT, _ = network.mixture(prediction, rows, new_V)
-                found = candidates_of(p_NT, batch.memory, rows, network.config.ranked)
+                found = shortlist_of(p_NT, batch.memory, rows, network.config.ranked)
             is_target_NK = found.track_NK == batch.track_BT[batch.target_BT][:, None]
             among = is_target_NK.any(dim=1)
             features.append(found.features_NKF[among].half())
@@ -66,6 +72,7 @@ def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, 
 
 
 def _fit(network: FSVAENetwork, features_NKF: Tensor, situation_NS: Tensor, place_N: Tensor) -> None:
+    """Train the ranker to find each listen's own track, the candidate at `place_N`, by softmax cross-entropy."""
     ranker = network.ranker
     assert ranker is not None
     ranker.normalise(features_NKF[:: max(1, len(features_NKF) // 2000)].float())

@@ -16,8 +16,9 @@ from fsvae.data.chunks import ChunkBatch
 from fsvae.data.dataset import Dataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.limits import check
+from fsvae.memory.contexts import N_OWN
 from fsvae.memory.gates import Gates, MemoryGates
-from fsvae.memory.ranker import Ranker, candidates_of
+from fsvae.memory.ranker import Ranker, shortlist_of
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 from fsvae.models.base import Network, distances, warmed_up
@@ -103,7 +104,7 @@ class FSVAENetwork(Network):
             )
         self.ranker: Ranker | None = None
         if self.gates is not None and config.ranked:
-            self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden)
+            self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden, config.enabled_experts()[:N_OWN])
 
     @classmethod
     def for_dataset(cls, dataset: Dataset, config: ModelConfig) -> Self:
@@ -202,7 +203,7 @@ class FSVAENetwork(Network):
         assert rows is not None and supports is not None, "a model with a memory is given what it held"
         p_NT, point_ND = self.mixture(prediction, rows)
         if self.ranker is not None:
-            found = candidates_of(p_NT, supports, rows, self.config.ranked)
+            found = shortlist_of(p_NT, supports, rows, self.config.ranked)
             ranked_NK = self.ranker.ranked(found, prediction.gates.inputs_NS)
             vectors_NKD = self.tracks[found.track_NK.clamp(max=len(self.tracks) - 1)]
             point_ND = point_ND + ((ranked_NK - found.p_NK)[:, None] @ vectors_NKD)[:, 0]
@@ -277,16 +278,15 @@ class FSVAENetwork(Network):
         return found
 
     def validate(self, batch: ChunkBatch) -> dict[str, Tensor]:
-        """Return mean distances and loss terms of a batch with targets; z is the posterior's mean."""
+        """Return distances and loss terms of a batch's targets that have them; z is the posterior's mean."""
         target_N = batch.track_BT[batch.target_BT]
         prediction = self(batch)
         inside_N = target_N < self.n_catalogue
-        figures = {
+        return {
             **distances(prediction.y_ND[inside_N], self.tracks[target_N[inside_N]]),
             "kl": kl_per_dimension(prediction.posterior, prediction.prior).sum(dim=-1),
             **self._negative_logs(prediction, target_N, batch.memory),
         }
-        return {name: _mean(figure_N) for name, figure_N in figures.items()}
 
     @property
     def n_scored(self) -> int:

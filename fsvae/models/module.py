@@ -71,11 +71,11 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: ChunkBatch, batch_idx: int) -> None:
         """Log the network's distances and loss terms at the validation positions."""
-        targets = int(batch.target_BT.sum())
-        if targets == 0:
+        if not batch.target_BT.any():
             return
-        for name, value in self.model.validate(batch).items():
-            self.log(f"val/{name}", value, prog_bar=name == "l2", batch_size=targets)
+        for name, figure_N in self.model.validate(batch).items():
+            if len(figure_N):
+                self.log(f"val/{name}", figure_N.mean(), prog_bar=name == "l2", batch_size=len(figure_N))
 
     def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
         """Return AdamW and its schedule, which is updated every step."""

@@ -36,7 +36,7 @@ USERS = list(HISTORIES)
 UNTIL = FIRST_DAY * DAY_US + 8 * DAY_US, FIRST_DAY * DAY_US + 9 * DAY_US
 END = max(history[-1][1] for history in HISTORIES.values())
 ASKED = END + 40 * DAY_US + 3_600_000_000
-SMALL = ModelConfig(history=4, slow_hidden=4, fast_hidden=4)  # and the repeat head of the default model
+SMALL = ModelConfig(history=4, slow_hidden=4, fast_hidden=4)  # and the memory of the default model
 ONE_EPOCH = TrainConfig(max_epochs=1, batch_listens=64)
 
 

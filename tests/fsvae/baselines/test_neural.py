@@ -164,7 +164,7 @@ def test_a_network_learns_a_tiny_dataset_by_heart(kind: str) -> None:
         optimiser.step()
     network.eval()
     after = network.validate(batch)
-    assert all(after[name] < 0.6 * before[name] for name in ("l2", "cosine"))
+    assert all(after[name].mean() < 0.6 * before[name].mean() for name in ("l2", "cosine"))
     position = np.arange(8)
     by_the_past = position > 0
     if kind == "mult_vae":
@@ -229,7 +229,7 @@ def test_a_finetuned_table_is_learned_and_searched_and_distances_stay_in_the_tra
     assert after.scores is not None and np.abs(after.scores).max() <= 1 + 1e-5
     if kind == "mult_vae":  # which reads rows of its own
         np.testing.assert_allclose(after.scores, before.scores, atol=1e-6)
-        assert finetuned.validate(batch)["l2"] == l2
+        assert torch.equal(finetuned.validate(batch)["l2"], l2)
 
 
 def test_a_recommender_is_fitted_the_same_each_time_and_goes_on_where_it_was(tmp_path: Path) -> None:

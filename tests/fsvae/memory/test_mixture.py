@@ -8,8 +8,9 @@ import torch
 from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.dataset import Dataset
-from fsvae.memory.contexts import AGE_PARTS, EXPERTS
+from fsvae.memory.contexts import AGE_PARTS, EXPERTS, N_OWN
 from fsvae.memory.gates import MemoryGates
+from fsvae.memory.ranker import N_FEATURES
 from fsvae.memory.rows import Memory
 from fsvae.memory.supports import remember
 from fsvae.models.predict import NetworkPredictor
@@ -61,6 +62,31 @@ def test_a_part_that_is_off_gets_no_gate(off: str) -> None:
     sums = torch.cat([gates.expert_NE, gates.age_NB], dim=1).sum(dim=0)
     closed = torch.tensor([part == off for part in parts])
     assert float(sums[closed].abs().max()) == 0 and float(sums[~closed].max()) > 0
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("off", ["slow", "fast", "shared"])
+def test_a_part_that_is_off_is_not_read_either(off: str) -> None:
+    """Whatever its experts held, the gates and the ranker stay as they are."""
+    data = a_dataset()
+    model = random_model(data, small_config(**{**dict.fromkeys(PARTS, True), f"{off}_memory": False}))
+    assert model.gates is not None and model.ranker is not None
+    supports = remember(data).supports
+    n = len(data.listens)
+    closed = torch.tensor([expert.part == off for expert in EXPERTS])
+    closed_age = torch.tensor([part == off for part in AGE_PARTS])
+    other = supports._replace(
+        total_NE=torch.where(closed, 7.0, supports.total_NE),
+        ages_NB=torch.where(closed_age, 7.0, supports.ages_NB),
+        record_NR=torch.where(closed.repeat(2), 0.7, supports.record_NR),
+    )
+    z, request = torch.randn(n, 5), torch.randn(n, 6)
+    one, two = model.gates(z, request, supports), model.gates(z, request, other)
+    assert torch.equal(one.inputs_NS, two.inputs_NS) and torch.equal(one.expert_NE, two.expert_NE)
+    features = torch.rand(n, 3, N_FEATURES)
+    changed = features.clone()
+    changed[..., : len(closed[:N_OWN])] = torch.where(closed[:N_OWN], 9.0, features[..., :N_OWN])
+    assert torch.equal(model.ranker(features, one.inputs_NS), model.ranker(changed, one.inputs_NS))
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "track_softmax"])

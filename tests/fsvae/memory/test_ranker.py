@@ -10,7 +10,7 @@ from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of, random_model, small_con
 from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US, SECOND_US
 from fsvae.memory.contexts import N_OWN
-from fsvae.memory.ranker import Ranker, candidates_of
+from fsvae.memory.ranker import Ranker, shortlist_of
 from fsvae.memory.rows import Memory, MemoryRows
 from fsvae.memory.supports import BLOCKS, block_begins, remember
 from fsvae.models.fit_ranker import fit_ranker
@@ -39,7 +39,7 @@ def test_the_features_of_a_candidate_by_hand() -> None:
     remembered = remember(data, tables_from=0)
     rows = MemoryRows(Memory(data.listens, remembered.tables[0][1]), np.array([3]))
     p = torch.tensor([[0.5, 0.3, 0.2]])
-    found = candidates_of(p, remembered.supports.at(torch.tensor([3])), rows, most=2)
+    found = shortlist_of(p, remembered.supports.at(torch.tensor([3])), rows, most=2)
     assert found.track_NK.tolist() == [[0, 1]] and found.p_NK.tolist() == [[0.5, pytest.approx(0.3)]]
     a, b = found.features_NKF[0].double().numpy()
     assert a[0] == pytest.approx(np.log(2 / 3 + 0.01) / 2.3) and b[0] == pytest.approx(np.log(1 / 3 + 0.01) / 2.3)
@@ -58,7 +58,7 @@ def test_before_it_is_fitted_it_changes_nothing_and_then_only_the_first_tracks()
     assert model.ranker is not None
     span = data.period("validation")
     ranked = np.concatenate([part.scores for part in NetworkPredictor(model).predict(data, *span)])
-    fresh = Ranker(model.gates.n_inputs, 8) if model.gates else None
+    fresh = Ranker(model.gates.n_inputs, 8, [True] * N_OWN) if model.gates else None
     model.ranker, other = None, model.ranker
     plain = np.concatenate([part.scores for part in NetworkPredictor(model).predict(data, *span)])
     model.ranker = fresh
@@ -76,7 +76,7 @@ def test_it_learns_that_what_was_heard_a_moment_ago_is_not_heard_again() -> None
     data = never_twice()
     model = random_model(data, small_config(**ALL, ranked=12))
     assert model.gates is not None
-    model.ranker = Ranker(model.gates.n_inputs, 16)
+    model.ranker = Ranker(model.gates.n_inputs, 16, [True] * N_OWN)
     begin = block_begins(data)[BLOCKS // 2 - 1]
 
     def last_is_first() -> float:
