@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fsvae.features.artists import ARTIST, KNOWN_ARTIST, artist_codes
 from fsvae.features.embedding_map import cosine, fit_embedding_map, held_out
 
 ORIGINS = ("trained", "embedding", "album", "artist", "none")
@@ -70,17 +71,10 @@ def impute_vectors(
 
 def _codes(tracks: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return codes of each track's artist and album, -1 where not known, [T] each."""
-    name = pl.when(pl.col("artist_id").is_null()).then("artist_name").alias("artist_name")
-    known = pl.any_horizontal(pl.col("artist_id", "artist_name").is_not_null())
-    artist, album = pl.struct("artist_id", name), pl.struct("artist_id", name, "album")
-    codes = tracks.select(
-        pl.when(known).then(artist.rank("dense").cast(pl.Int64) - 1).otherwise(-1).alias("artist"),
-        pl.when(known & pl.col("album").is_not_null())
-        .then(album.rank("dense").cast(pl.Int64) - 1)
-        .otherwise(-1)
-        .alias("album"),
-    )
-    return codes["artist"].to_numpy(), codes["album"].to_numpy()
+    album = pl.struct(ARTIST.alias("artist"), "album").rank("dense").cast(pl.Int64) - 1
+    known = KNOWN_ARTIST & pl.col("album").is_not_null()
+    codes = tracks.select(pl.when(known).then(album).otherwise(-1).alias("album"))
+    return artist_codes(tracks).astype(np.int64), codes["album"].to_numpy()
 
 
 class _GroupMean:

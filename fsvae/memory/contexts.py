@@ -47,6 +47,10 @@ class OwnContext:
     fadings: tuple[Fading, ...] = (_RAW,)
     session: bool = False
     """Whether only listens of the present session count."""
+    by_artist: bool = False
+    """Whether the artists of those tracks must be the same, instead of the tracks."""
+    same_artist: bool = False
+    """Whether only listens to the artist of the last track count."""
     discounted: bool = False
     """Whether the counts without a fading are discounted: a part of each goes to the network (absolute discounting)."""
 
@@ -71,8 +75,11 @@ OWN = (
     OwnContext("3 back", (3,), (Fading("occurrences", 2.0),)),
     OwnContext("4 back", (4,), (Fading("occurrences", 2.0),)),
     OwnContext("5 back", (5,), (Fading("occurrences", 2.0),)),
+    OwnContext("after artist", (1,), (Fading("occurrences", 5.0),), by_artist=True),
+    OwnContext("same artist", fadings=(_RAW, Fading("listens", 50.0, "fast")), same_artist=True),
 )
-"""Contexts of the user's own listens: all tracks heard, those of the session, and what followed which tracks."""
+"""Contexts of the user's own listens: all tracks heard, those of the session, what followed which tracks and artists,
+and the tracks of the last artist."""
 
 AGES = 14
 """Number of age buckets: tracks that the user heard last 1, 2 to 3, 4 to 7, ... listens ago; the last one is open."""
@@ -92,6 +99,8 @@ class SharedContext:
     """Name of the table of counts that it reads (`fsvae.memory.shared`)."""
     lags: tuple[int, ...] = ()
     """How many listens back the tracks are whose followers are looked up, 1 for the last one."""
+    by_artist: bool = False
+    """Whether the followers of its artist are looked up, instead of the track's."""
 
 
 SHARED = (
@@ -105,6 +114,8 @@ SHARED = (
     SharedContext("all: near 1", "near", (1,)),
     SharedContext("all: near 2", "near", (2,)),
     SharedContext("all: near 3", "near", (3,)),
+    SharedContext("all: after artist", "after artist", (1,), by_artist=True),
+    SharedContext("all: same artist", "of artist", (1,), by_artist=True),
 )
 """Contexts of everybody's listens: what followed, came before, or was near the user's latest tracks."""
 POPULARITY = ("all: heard", "all: heard lately", "all: any")
@@ -162,6 +173,10 @@ class OwnTable(NamedTuple):
 
     lags: NDArray[np.int64]
     """[X, 3] lags of each context, 0 where there are fewer."""
+    by_artist: NDArray[np.bool_]
+    """[X] whether lags compare artists."""
+    same_artist: NDArray[np.bool_]
+    """[X] whether only listens to the last artist count."""
     session: NDArray[np.bool_]
     """[X] whether only listens of the present session count."""
     context: NDArray[np.int64]
@@ -174,6 +189,8 @@ class OwnTable(NamedTuple):
 
 OWN_TABLE = OwnTable(
     np.array([(*own.lags, 0, 0, 0)[:3] for own in OWN]),
+    np.array([own.by_artist for own in OWN]),
+    np.array([own.same_artist for own in OWN]),
     np.array([own.session for own in OWN]),
     CONTEXT_OF[:N_OWN],
     np.array([CLOCKS.index(fading.clock) for own in OWN for fading in own.fadings]),

@@ -41,16 +41,19 @@ class OwnSupports(NamedTuple):
     """Number of tracks in each age bucket."""
 
 
-def own_supports(listens: Listens, n_tracks: int) -> OwnSupports:
+def own_supports(listens: Listens, artist_T: NDArray[np.int32]) -> OwnSupports:
     """Return what the user's own memory held before each listen, for all listens in one pass.
 
     Args:
         listens: the listens.
-        n_tracks: number of tracks that are counted; one from there on is a listen, but counts for no expert.
+        artist_T: artist of each track that is counted, NO_KEY where it is not known (`fsvae.features.artists`); a track
+            from T on is a listen, but counts for no expert.
     """
-    n, table = len(listens), OWN_TABLE
+    n, table, n_tracks = len(listens), OWN_TABLE, len(artist_T)
     track = listens.track.astype(np.int64)
     counted = track < n_tracks
+    artist = np.append(artist_T, NO_KEY).astype(np.int64)[np.minimum(track, n_tracks)]
+    by_artist = listens.with_tracks(artist.astype(np.int32))
     total = np.zeros((n, len(table.context)), dtype=np.float32)
     count = np.zeros_like(total)
     distinct = np.zeros((n, len(OWN)), dtype=np.float32)
@@ -58,23 +61,31 @@ def own_supports(listens: Listens, n_tracks: int) -> OwnSupports:
     days = listens.played_at / DAY_US
     places = np.arange(n, dtype=np.float64)
     for x, own in enumerate(OWN):
-        key = session_begins(listens) if own.session else listens.user
+        key = np.unique(session_begins(listens), return_inverse=True)[1] if own.session else listens.user
         for lag in own.lags:
-            key = joint_key(key, tracks_before(listens, lag))
-        if own.session:
-            key = np.unique(key, return_inverse=True)[1]
-        pair = joint_key(key, track)
-        keys, pairs = int(key.max(initial=-1)) + 1, int(pair.max(initial=-1)) + 1
-        _followers(key, pair, counted, keys, pairs, distinct[:, x], top[:, x])
+            key = joint_key(key, tracks_before(by_artist if own.by_artist else listens, lag))
+        asked = key
+        if own.same_artist:  # a listen asks for the artist before it, and is counted for its own
+            both = np.concatenate([artist, tracks_before(by_artist, 1)])
+            key, asked = np.split(joint_key(np.tile(listens.user, 2), both), 2)
+        pair, asked_pair = np.split(joint_key(np.concatenate([key, asked]), np.tile(track, 2)), 2)
+        keys = int(max(key.max(initial=-1), asked.max(initial=-1))) + 1
+        pairs = int(max(pair.max(initial=-1), asked_pair.max(initial=-1))) + 1
+        keyed = counted & (key != NO_KEY)
+        _followers(asked, key, pair, keyed, keys, pairs, distinct[:, x], top[:, x])
         for e in np.flatnonzero(table.context == x):
             clock = {_LISTENS: places, _DAYS: days}.get(int(table.clock[e]), places)
-            _faded(key, pair, counted, keys, pairs, clock, table.clock[e], table.half_life[e], total[:, e], count[:, e])
+            _faded(
+                asked, asked_pair, key, pair, keyed, keys, pairs, clock, table.clock[e], table.half_life[e],
+                total[:, e], count[:, e],
+            )  # fmt: skip
     age, ages = _ages(listens.offsets, track, n_tracks, AGES)
     return OwnSupports(total, count, distinct, top, age, ages)
 
 
 @njit(cache=True, nogil=True)
 def _followers(
+    asked: NDArray[np.int64],
     key: NDArray[np.int64],
     pair: NDArray[np.int64],
     counted: NDArray[np.bool_],
@@ -85,18 +96,18 @@ def _followers(
 ) -> None:
     """Write how many distinct followers each listen's context had before it, and the share of the most frequent one.
 
-    `key` tells the contexts apart, `pair` the contexts with a follower, both numbered from 0.
+    `asked` is the context that a listen asks for, `key` the one that it is counted in, mostly the same; `pair` is that
+    with its track. All are numbered from 0.
     """
     total, kinds, most = np.zeros(n_keys), np.zeros(n_keys), np.zeros(n_keys)
     times = np.zeros(n_pairs)
     for i in range(len(key)):
-        k = key[i]
-        if k == NO_KEY:
-            continue
-        distinct[i] = kinds[k]
-        top[i] = most[k] / total[k] if total[k] > 0 else 0.0
+        k = asked[i]
+        if k != NO_KEY:
+            distinct[i] = kinds[k]
+            top[i] = most[k] / total[k] if total[k] > 0 else 0.0
         if counted[i]:
-            p = pair[i]
+            k, p = key[i], pair[i]
             kinds[k] += times[p] == 0
             times[p] += 1
             total[k] += 1
@@ -105,6 +116,8 @@ def _followers(
 
 @njit(cache=True, nogil=True)
 def _faded(
+    asked: NDArray[np.int64],
+    asked_pair: NDArray[np.int64],
     key: NDArray[np.int64],
     pair: NDArray[np.int64],
     counted: NDArray[np.bool_],
@@ -118,28 +131,29 @@ def _faded(
 ) -> None:
     """Write the faded counts before each listen: of all followers of its context, and of its own track.
 
-    `clock` is the time of each listen in the unit of the half-life; counts by occurrences do not read it.
+    The contexts are those of `_followers`; `asked_pair` is the context asked for with the listen's track. `clock` is
+    the time of each listen in the unit of the half-life; counts by occurrences do not read it.
     """
     of_key, of_pair = np.zeros(n_keys), np.zeros(n_pairs)
     key_at, pair_at = np.zeros(n_keys), np.zeros(n_pairs)
     occurrences = np.zeros(n_keys)
     for i in range(len(key)):
-        k = key[i]
-        if k == NO_KEY:
-            continue
-        p = pair[i]
-        now = occurrences[k] if kind == _OCCURRENCES else clock[i]
-        if kind > 0:
-            of_key[k] *= 2.0 ** ((key_at[k] - now) / half_life)
-            of_pair[p] *= 2.0 ** ((pair_at[p] - now) / half_life)
-            key_at[k] = pair_at[p] = now
-        total[i], count[i] = of_key[k], of_pair[p]
+        k = asked[i]
+        if k != NO_KEY:
+            p = asked_pair[i]
+            total[i], count[i] = of_key[k], of_pair[p]
+            if kind > 0:
+                now = occurrences[k] if kind == _OCCURRENCES else clock[i]
+                total[i] *= 2.0 ** ((key_at[k] - now) / half_life)
+                count[i] *= 2.0 ** ((pair_at[p] - now) / half_life)
         if counted[i]:
-            if kind == _OCCURRENCES:  # the latest occurrence weighs 1 at the next one
-                occurrences[k] += 1
-                fading = 2.0 ** (-1.0 / half_life)
-                of_key[k], of_pair[p] = of_key[k] * fading, of_pair[p] * fading
-                key_at[k] = pair_at[p] = occurrences[k]
+            k, p = key[i], pair[i]
+            if kind > 0:
+                occurrences[k] += 1  # the latest occurrence weighs 1 at the next one
+                now = occurrences[k] if kind == _OCCURRENCES else clock[i]
+                of_key[k] *= 2.0 ** ((key_at[k] - now) / half_life)
+                of_pair[p] *= 2.0 ** ((pair_at[p] - now) / half_life)
+                key_at[k] = pair_at[p] = now
             of_key[k] += 1.0
             of_pair[p] += 1.0
 
@@ -224,6 +238,12 @@ class Workspace(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def _artist(artist_T: NDArray[np.int32], track: int) -> int:
+    """Return the artist of a track, NO_KEY where it is not known."""
+    return artist_T[track] if track < len(artist_T) else NO_KEY
+
+
+@njit(cache=True, nogil=True)
 def look_back(
     track: NDArray[np.int32],
     played_at: NDArray[np.int64],
@@ -231,6 +251,7 @@ def look_back(
     at: int,
     now: int,
     session: int,
+    artist_T: NDArray[np.int32],
     table: OwnTable,
     work: Workspace,
 ) -> int:
@@ -245,10 +266,12 @@ def look_back(
         at: place of the listen; the user's listens before it are counted, and its own track is not read.
         now: time of the listen [us].
         session: place of the first listen of its session.
+        artist_T: artist of each track, NO_KEY where it is not known.
         table: contexts and experts.
         work: arrays to write to; `slot_T` is -1 throughout before and after.
     """
     n_tracks, n_contexts, n_experts = len(work.slot_T), len(table.session), len(table.context)
+    last = _artist(artist_T, track[at - 1]) if at > first else NO_KEY
     occurrences = np.zeros(n_contexts)
     found = 0
     for j in range(at - 1, first - 1, -1):
@@ -267,9 +290,16 @@ def look_back(
         e = 0
         for x in range(n_contexts):
             same = not table.session[x] or j >= session
+            if table.same_artist[x]:
+                same = last != NO_KEY and artist_T[y] == last
             for lag in table.lags[x]:
                 if lag and same:
-                    same = j - lag >= first and track[j - lag] == track[at - lag]
+                    same = j - lag >= first
+                    if same and table.by_artist[x]:
+                        theirs = _artist(artist_T, track[at - lag])
+                        same = theirs != NO_KEY and _artist(artist_T, track[j - lag]) == theirs
+                    elif same:
+                        same = track[j - lag] == track[at - lag]
             while e < n_experts and table.context[e] == x:
                 if same:
                     kind = table.clock[e]
@@ -301,6 +331,7 @@ def add_own_rows(
     weight_NE: NDArray[np.float32],
     less_NE: NDArray[np.float32],
     age_weight_NB: NDArray[np.float32],
+    artist_T: NDArray[np.int32],
     table: OwnTable,
     work: Workspace,
     out_NT: NDArray[np.float32],
@@ -316,12 +347,15 @@ def add_own_rows(
         weight_NE: weight of a count: the expert's gate over its total.
         less_NE: what each counted track of an expert loses: the gate times the discount over the total.
         age_weight_NB: probability of each track of an age bucket: the bucket's gate over its number of tracks.
+        artist_T: artist of each track, NO_KEY where it is not known.
         table: contexts and experts.
         work: arrays for `look_back`.
         out_NT: probabilities, added to.
     """
     for r in range(len(at_N)):
-        found = look_back(track, played_at, first_N[r], at_N[r], played_at[at_N[r]], session_N[r], table, work)
+        found = look_back(
+            track, played_at, first_N[r], at_N[r], played_at[at_N[r]], session_N[r], artist_T, table, work
+        )
         for s in range(found):
             p = age_weight_NB[r, work.age_M[s]]
             for e in range(len(table.context)):
@@ -338,6 +372,7 @@ def count_candidates(
     at_N: NDArray[np.int64],
     session_N: NDArray[np.int64],
     candidate_NK: NDArray[np.int64],
+    artist_T: NDArray[np.int32],
     table: OwnTable,
     work: Workspace,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -350,6 +385,7 @@ def count_candidates(
         at_N: place of each listen.
         session_N: place of the first listen of its session.
         candidate_NK: track index of each candidate, in [0, T).
+        artist_T: artist of each track, NO_KEY where it is not known.
         table: contexts and experts.
         work: arrays for `look_back`.
 
@@ -362,7 +398,7 @@ def count_candidates(
     ago = np.zeros((n, k, 2), np.float32)
     for r in range(n):
         now = played_at[at_N[r]]
-        found = look_back(track, played_at, first_N[r], at_N[r], now, session_N[r], table, work)
+        found = look_back(track, played_at, first_N[r], at_N[r], now, session_N[r], artist_T, table, work)
         for s in range(found):
             work.slot_T[work.track_M[s]] = s
         for c in range(k):

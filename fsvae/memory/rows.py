@@ -44,7 +44,7 @@ class Memory:
         first, session = listens.offsets[listens.user[rows]], self._session[rows]
         add_own_rows(
             listens.track, listens.played_at, first, rows, session, weight[:, :N_OWN], less[:, :N_OWN],
-            gates.age_weight_NB.numpy(), OWN_TABLE, self._work, out,
+            gates.age_weight_NB.numpy(), self._tables.artist_T, OWN_TABLE, self._work, out,
         )  # fmt: skip
         self._tables.add_rows(listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
         return out
@@ -61,7 +61,15 @@ class Memory:
         listens = self._listens
         first, session = listens.offsets[listens.user[rows]], self._session[rows]
         return count_candidates(
-            listens.track, listens.played_at, first, rows, session, candidate_NK, OWN_TABLE, self._work
+            listens.track,
+            listens.played_at,
+            first,
+            rows,
+            session,
+            candidate_NK,
+            self._tables.artist_T,
+            OWN_TABLE,
+            self._work,
         )
 
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
@@ -74,7 +82,9 @@ class Memory:
         listens, work = self._listens, self._work
         first = int(listens.offsets[listens.user[row]])
         now, session = int(listens.played_at[row]), int(self._session[row])
-        found = look_back(listens.track, listens.played_at, first, row, now, session, OWN_TABLE, work)
+        found = look_back(
+            listens.track, listens.played_at, first, row, now, session, self._tables.artist_T, OWN_TABLE, work
+        )
         track, counts, times = work.track_M[:found], work.count_ME[:found], work.times_MX[:found]
         own = track == listens.track[row]
         age = work.age_M[:found]

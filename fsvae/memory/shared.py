@@ -83,8 +83,8 @@ class CountTable:
 class SharedMemory:
     """Everybody's counts of the listens so far, to which later ones are added."""
 
-    n_tracks: int
-    """Number of tracks that are counted, T."""
+    artist_T: NDArray[np.int32]
+    """Artist of each track that is counted, NO_KEY where it is not known."""
     counts: dict[str, pl.DataFrame] = field(default_factory=dict)
     """Name of a table → frame of key, track and count."""
     heard_T: NDArray[np.float64] = field(init=False)
@@ -93,6 +93,11 @@ class SharedMemory:
     """The same with a half-life of RECENT_DAYS, as of `until`."""
     until: int = 0
     """Time [us] up to which listens have been added; 0: none."""
+
+    @property
+    def n_tracks(self) -> int:
+        """Return the number of tracks that are counted, T."""
+        return len(self.artist_T)
 
     def __post_init__(self) -> None:
         """Begin with no listens."""
@@ -107,7 +112,7 @@ class SharedMemory:
             until: time [us] that they are before; later than that of the last call.
         """
         track = listens.track.astype(np.int64)
-        for name, (key, follower) in _events(listens, rows).items():
+        for name, (key, follower) in _events(listens, rows, self.artist_T).items():
             kept = (key != NO_KEY) & (follower != NO_KEY) & (follower < self.n_tracks)
             new = pl.DataFrame({"key": key[kept], "track": follower[kept].astype(np.int32)})
             new = new.group_by("key", "track").agg(pl.len().cast(pl.Float32).alias("count"))
@@ -129,14 +134,23 @@ class SharedMemory:
         return SharedTables(
             {name: CountTable.of(self.counts.get(name, empty)) for name in sorted(names)},
             np.stack([self.heard_T, self.lately_T, self.heard_T > 0]).astype(np.float32),
+            self.artist_T,
         )
 
 
-def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _artists(artist_T: NDArray[np.int32], track: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the artists of some tracks, or of NO_KEY; NO_KEY where they are not known."""
+    inside = (track >= 0) & (track < len(artist_T))
+    return np.append(artist_T, NO_KEY)[np.where(inside, track, len(artist_T))].astype(np.int64)
+
+
+def _events(
+    listens: Listens, rows: NDArray[np.int64], artist_T: NDArray[np.int32]
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return the keys and the followers that the listens at some flat positions add: name of the table → both.
 
     In "before 1" the listen is the key and the track before it the follower; in "near" each of two tracks within NEAR
-    listens follows the other.
+    listens follows the other; in "of artist" a track follows its own artist.
     """
     track = listens.track.astype(np.int64)[rows]
     before = [tracks_before(listens, lag, rows) for lag in range(1, NEAR + 1)]
@@ -148,6 +162,8 @@ def _events(listens: Listens, rows: NDArray[np.int64]) -> dict[str, tuple[NDArra
         "3 back": (before[2], track),
         "4 back": (before[3], track),
         "before 1": (track, before[0]),
+        "after artist": (_artists(artist_T, before[0]), track),
+        "of artist": (_artists(artist_T, track), track),
     }
     here = np.tile(track, NEAR)
     events["near"] = (np.concatenate([here, *before]), np.concatenate([*before, here]))
@@ -162,6 +178,8 @@ class SharedTables:
     """Name of a table → its counts."""
     popular_PT: NDArray[np.float32]
     """Weight of each track, for each of `contexts.POPULARITY`."""
+    artist_T: NDArray[np.int32]
+    """Artist of each track, NO_KEY where it is not known."""
 
     @property
     def n_tracks(self) -> int:
@@ -213,7 +231,11 @@ class SharedTables:
             For each context of SHARED a place in `CountTable.key_U`, [N]; -1 where it is not in the table.
         """
         before = {lag: tracks_before(listens, lag, rows) for lag in range(1, 5)}
-        return [self.tables[shared.table].rows(key_of([before[lag] for lag in shared.lags])) for shared in SHARED]
+        artist = _artists(self.artist_T, before[1])
+        return [
+            self.tables[shared.table].rows(artist if shared.by_artist else key_of([before[lag] for lag in shared.lags]))
+            for shared in SHARED
+        ]
 
     def add_rows(
         self,
@@ -242,14 +264,14 @@ class SharedTables:
 def write_tables(path: Path, tables: SharedTables) -> None:
     """Write everybody's counts as a file of numpy arrays, which `read_tables` opens."""
     arrays = {f"{name}/{part}": array for name, table in tables.tables.items() for part, array in asdict(table).items()}
-    np.savez(path, popular_PT=tables.popular_PT, **arrays)
+    np.savez(path, popular_PT=tables.popular_PT, artist_T=tables.artist_T, **arrays)
 
 
 def read_tables(path: Path) -> SharedTables:
     """Read everybody's counts from a file of `write_tables`."""
     with np.load(path, allow_pickle=False) as file:
         parts = {name: file[name] for name in file.files}
-    popular = parts.pop("popular_PT")
+    popular, artist = parts.pop("popular_PT"), parts.pop("artist_T")
     names = sorted({name.split("/")[0] for name in parts})
     return SharedTables(
         {
@@ -257,6 +279,7 @@ def read_tables(path: Path) -> SharedTables:
             for name in names
         },
         popular,
+        artist,
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsvae.data.dataset import Dataset
+from fsvae.features.artists import artist_codes
 from fsvae.memory.contexts import EXPERTS, LEAST_TOTAL, N_CONTEXTS, OWN
 from fsvae.memory.own import own_supports
 from fsvae.memory.shared import SharedMemory, SharedTables
@@ -97,12 +98,12 @@ def remember(
             passed over.
         tables_from: time [us] from which on `Remembered.tables` has everybody's counts; by default the last ones only.
     """
-    listens, n_tracks = dataset.listens, len(dataset.tracks)
-    own = own_supports(listens, n_tracks)
+    listens, artist_T = dataset.listens, artist_codes(dataset.tracks)
+    own = own_supports(listens, artist_T)
     until = dataset.period("train")[1]
     blocks = block_begins(dataset)
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
-    memory = SharedMemory(n_tracks)
+    memory = SharedMemory(artist_T)
     tables, kept = memory.tables(), []
     shared = [np.zeros((len(listens), N_CONTEXTS - len(OWN)), dtype=np.float32) for _ in range(4)]
     for begin, end in pairwise([np.iinfo(np.int64).min, *times, np.iinfo(np.int64).max]):

@@ -20,7 +20,9 @@ from fsvae.models.fsvae import FSVAENetwork
 
 _MOST_TARGETS = 50_000
 """Approximate number of listens that the ranker is fitted on, where there are more."""
-_EPOCHS = 3
+_STEPS = 500
+_MOST_EPOCHS = 10
+"""A small log has fewer steps, as it would be learned by heart."""
 _BATCH = 256
 _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-3
@@ -76,10 +78,11 @@ def _fit(network: FSVAENetwork, features_NKF: Tensor, situation_NS: Tensor, plac
     ranker = network.ranker
     assert ranker is not None
     ranker.normalise(features_NKF[:: max(1, len(features_NKF) // 2000)].float())
-    steps = _EPOCHS * -(-len(place_N) // _BATCH)
+    batches = -(-len(place_N) // _BATCH)
+    epochs = min(_MOST_EPOCHS, -(-_STEPS // batches))
     optimiser = torch.optim.AdamW(ranker.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(_EPOCHS):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
+    for _ in range(epochs):
         for rows in torch.split(torch.randperm(len(place_N)), _BATCH):
             logits = ranker(features_NKF[rows].float(), situation_NS[rows])
             loss = cross_entropy(logits, place_N[rows])

@@ -20,6 +20,8 @@ from fsvae.memory.supports import BLOCKS, RECORD_HALF_LIVES, remember
 A, B, C = 0, 1, 2
 START = FIRST_DAY * DAY_US
 NAMES = [expert.name for expert in EXPERTS]
+UNKNOWN = np.full(9, -1, dtype=np.int32)
+"""Tracks whose artists are not known."""
 CONTEXTS = [own.name for own in OWN]
 
 
@@ -44,7 +46,7 @@ def middle(data: Dataset) -> int:
 def test_own_counts_by_hand() -> None:
     """A B A C A B: before the last B, A came three times, followed by B and by C once each."""
     data = of_one_user(A, B, A, C, A, B)
-    found = own_supports(data.listens, 3)
+    found = own_supports(data.listens, UNKNOWN[:3])
     raw, faded = NAMES.index("after 1"), NAMES.index("after 1, 0.5 occurrences")
     assert (found.total_NE[5, raw], found.count_NE[5, raw]) == (2, 1)
     # C is the latest follower of A and weighs 1; B is one occurrence older: 2^(-1 / 0.5) = 1/4.
@@ -59,10 +61,30 @@ def test_own_counts_by_hand() -> None:
     assert found.ages_NB[5, :3].tolist() == [1, 1, 1]  # A one ago, C two ago, B four ago
 
 
+def test_artists_by_hand() -> None:
+    """A and B are of one artist, C of another. A C A B C B, then: of the last artist (B's) A and B came twice each."""
+    data = of_one_user(A, C, A, B, C, B, A)
+    found = own_supports(data.listens, np.array([5, 5, 8], dtype=np.int32))
+    same, after = NAMES.index("same artist"), NAMES.index("after artist, 5 occurrences")
+    assert (found.total_NE[6, same], found.count_NE[6, same]) == (4, 2)
+    x = CONTEXTS.index("same artist")
+    assert found.distinct_NX[6, x] == 2 and found.top_NX[6, x] == 0.5
+    # after a track of that artist came C, B and C: the latest weighs 1, the one before 2^(-1/5), ...
+    weights = 2.0 ** (-np.arange(3) / 5)
+    assert found.total_NE[6, after] == pytest.approx(weights.sum()) and found.count_NE[6, after] == 0
+
+    memory = SharedMemory(np.array([5, 5, 8], dtype=np.int32))
+    memory.add(data.listens, np.arange(6), START + DAY_US)
+    total, count, *_ = memory.tables().supports(data.listens, np.array([6]))
+    names = [shared.name for shared in SHARED]
+    assert (total[0, names.index("all: same artist")], count[0, names.index("all: same artist")]) == (4, 2)
+    assert (total[0, names.index("all: after artist")], count[0, names.index("all: after artist")]) == (3, 0)
+
+
 def test_a_session_ends_with_a_long_pause() -> None:
     later = [(track, at + DAY_US) for track, at in minutes(B, A, B)]
     data = dataset_of({"u": [*minutes(A, A, B), *later]}, unit_vectors(3, 4), train_until=0, validation_until=1)
-    found = own_supports(data.listens, 3)
+    found = own_supports(data.listens, UNKNOWN[:3])
     session = NAMES.index("session")
     assert found.total_NE[:, session].tolist() == [0, 1, 2, 0, 1, 2]
     assert found.count_NE[:, session].tolist() == [0, 1, 0, 0, 0, 1]
@@ -71,17 +93,19 @@ def test_a_session_ends_with_a_long_pause() -> None:
 def test_the_pass_and_the_look_back_count_as_the_plainest_code_does() -> None:
     data = random_dataset()
     n_tracks, listens = 7, data.listens  # the last track is not counted
-    found = own_supports(listens, n_tracks)
+    artist_T = (np.arange(n_tracks, dtype=np.int32) % 4) - 1  # of every fourth track it is not known
+    found = own_supports(listens, artist_T)
     work = Workspace.of(n_tracks, n_tracks)
     session = session_begins(listens)
     for i in range(len(listens)):
         first = int(listens.offsets[listens.user[i]])
         m = look_back(
-            listens.track, listens.played_at, first, i, int(listens.played_at[i]), int(session[i]), OWN_TABLE, work
-        )
+            listens.track, listens.played_at, first, i, int(listens.played_at[i]), int(session[i]), artist_T,
+            OWN_TABLE, work,
+        )  # fmt: skip
         counts = {int(track): work.count_ME[s].copy() for s, track in enumerate(work.track_M[:m])}
         for e, (expert, kind) in enumerate(zip(EXPERTS[:N_OWN], OWN_TABLE.clock, strict=True)):
-            plain = plain_counts(data, i, first, int(session[i]), expert.context, int(kind), e, n_tracks)
+            plain = plain_counts(data, i, first, int(session[i]), expert.context, int(kind), e, artist_T)
             assert found.total_NE[i, e] == pytest.approx(sum(plain.values()), rel=1e-4, abs=1e-5)
             assert found.count_NE[i, e] == pytest.approx(plain.get(int(listens.track[i]), 0.0), rel=1e-4, abs=1e-5)
             assert {t: c[e] for t, c in counts.items() if c[e] > 1e-8} == pytest.approx(
@@ -95,17 +119,22 @@ def test_the_pass_and_the_look_back_count_as_the_plainest_code_does() -> None:
 
 
 def plain_counts(
-    data: Dataset, i: int, first: int, session: int, context: int, kind: int, expert: int, n_tracks: int
+    data: Dataset, i: int, first: int, session: int, context: int, kind: int, expert: int, artist_T: NDArray[np.int32]
 ) -> dict[int, float]:
     """Faded counts of the followers of a context before listen i, by a loop over all earlier listens."""
-    listens, own = data.listens, OWN[context]
+    listens, own, n_tracks = data.listens, OWN[context], len(artist_T)
+    artist = [int(artist_T[t]) if t < n_tracks else -1 for t in listens.track]
+    what = artist if own.by_artist else [int(t) for t in listens.track]
     before: dict[int, float] = {}
     occurrences = 0
-    if any(i - lag < first for lag in own.lags):
+    if any(i - lag < first or what[i - lag] < 0 for lag in own.lags):
+        return before
+    if own.same_artist and (i == first or artist[i - 1] < 0):
         return before
     for j in range(i - 1, first - 1, -1):
         track = int(listens.track[j])
-        same = all(j - lag >= first and listens.track[j - lag] == listens.track[i - lag] for lag in own.lags)
+        same = all(j - lag >= first and what[j - lag] == what[i - lag] for lag in own.lags)
+        same = same and not (own.same_artist and artist[j] != artist[i - 1])
         if track >= n_tracks or not same or (own.session and j < session):
             continue
         age = [0.0, occurrences, i - j, (listens.played_at[i] - listens.played_at[j]) / DAY_US][kind]
@@ -119,7 +148,7 @@ def test_shared_counts_by_hand() -> None:
     data = dataset_of(
         {"u": minutes(A, B, A, C), "v": minutes(B, C)}, unit_vectors(3, 4), train_until=0, validation_until=1
     )
-    memory = SharedMemory(3)
+    memory = SharedMemory(UNKNOWN[:3])
     memory.add(data.listens, np.arange(6), START + 14 * DAY_US)
     tables = memory.tables()
     total, count, distinct, top = tables.supports(data.listens, np.array([2, 5]))  # A after B, C after B
@@ -137,7 +166,7 @@ def test_shared_counts_by_hand() -> None:
 def test_shared_counts_do_not_depend_on_the_parts_they_are_added_in(tmp_path_factory: pytest.TempPathFactory) -> None:
     data = random_dataset()
     order = np.argsort(data.listens.played_at, kind="stable")
-    whole, parts = SharedMemory(9), SharedMemory(9)
+    whole, parts = SharedMemory(UNKNOWN), SharedMemory(UNKNOWN)
     end = int(data.listens.played_at.max()) + 1
     whole.add(data.listens, order, end)
     for part in np.array_split(order, 5):

@@ -1,0 +1,18 @@
+"""Artists of tracks as codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+ARTIST = pl.struct("artist_id", pl.when(pl.col("artist_id").is_null()).then("artist_name").alias("artist_name"))
+"""The artist of a row with the columns artist_id and artist_name: the id, else the name."""
+KNOWN_ARTIST = pl.any_horizontal(pl.col("artist_id", "artist_name").is_not_null())
+"""Whether a row tells the artist."""
+
+
+def artist_codes(tracks: pl.DataFrame) -> NDArray[np.int32]:
+    """Return the artist of each track, numbered from 0, [T]; -1 where it is not known."""
+    code = pl.when(KNOWN_ARTIST).then(ARTIST.rank("dense").cast(pl.Int64) - 1).otherwise(-1)
+    return tracks.select(code.cast(pl.Int32).alias("artist"))["artist"].to_numpy()
