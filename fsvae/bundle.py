@@ -198,7 +198,7 @@ def _save_memory(path: Path, dataset: Dataset) -> None:
     """Write what each user has heard, and everybody's counts, both after all listens."""
     listens, end = dataset.listens, int(dataset.listens.played_at.max()) + 1
     remembered = remember(dataset, [end])
-    write_tables(path / "memory.npz", remembered.tables[-1][1])
+    write_tables(path / "memory.safetensors", remembered.tables[-1][1])
     sums = remembered.records_U.reshape(len(dataset.user_ids), -1)
     pl.DataFrame(
         {
@@ -274,7 +274,7 @@ def load_bundle(path: Path) -> Bundle:
         _recent_offsets=offsets_of(recent.listens),
         _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
         _heard=_load_memory(path) if model.has_memory else [],
-        shared=read_tables(path / "memory.npz") if model.has_memory else None,
+        shared=read_tables(path / "memory.safetensors") if model.has_memory else None,
     )
 
 

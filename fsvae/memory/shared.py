@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from fsvae.data.history import NO_KEY, tracks_before
 from fsvae.data.listens import Listens, offsets_of
@@ -262,25 +263,20 @@ class SharedTables:
 
 
 def write_tables(path: Path, tables: SharedTables) -> None:
-    """Write everybody's counts as a file of numpy arrays, which `read_tables` opens."""
+    """Write everybody's counts as safetensors, which `read_tables` opens."""
     arrays = {f"{name}/{part}": array for name, table in tables.tables.items() for part, array in asdict(table).items()}
-    np.savez(path, popular_PT=tables.popular_PT, artist_T=tables.artist_T, **arrays)
+    arrays |= {"popular_PT": tables.popular_PT, "artist_T": tables.artist_T}
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
 def read_tables(path: Path) -> SharedTables:
     """Read everybody's counts from a file of `write_tables`."""
-    with np.load(path, allow_pickle=False) as file:
-        parts = {name: file[name] for name in file.files}
+    parts = load_file(path)
     popular, artist = parts.pop("popular_PT"), parts.pop("artist_T")
+    columns = [column.name for column in fields(CountTable)]
     names = sorted({name.split("/")[0] for name in parts})
-    return SharedTables(
-        {
-            name: CountTable(**{part.name: parts[f"{name}/{part.name}"] for part in fields(CountTable)})
-            for name in names
-        },
-        popular,
-        artist,
-    )
+    tables = {name: CountTable(*(parts[f"{name}/{column}"] for column in columns)) for name in names}
+    return SharedTables(tables, popular, artist)
 
 
 @njit(cache=True, nogil=True)

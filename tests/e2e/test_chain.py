@@ -61,6 +61,8 @@ def test_bundle_holds_no_pickle(quickstart: tuple[Path, str]) -> None:
     bundle = next((quickstart[0] / "work" / "quickstart" / "runs").glob("*/bundle"))
     assert sorted(path.name for path in bundle.iterdir()) == [
         "bundle.json",
+        "heard.parquet",
+        "memory.safetensors",
         "model.safetensors",
         "tracks.parquet",
         "users.parquet",
@@ -84,7 +86,7 @@ def test_daily_twice_is_the_same_as_once(quickstart: tuple[Path, str]) -> None:
     runs = [path for path in (folder / "work/daily/runs").iterdir() if path.is_dir()]
     assert len(runs) == 1
     later = fsvae(folder, "daily", "--date", "2026-01-30", *small)
-    assert re.search(r"NDCG@10 \(all\): challenger version 2 0\.\d+, champion version 1 0\.\d+ → ", later)
+    assert re.search(r"NDCG@10: challenger version 2 0\.\d+, champion version 1 0\.\d+ → ", later)
 
 
 def test_serve_answers_until_it_is_asked_to_end(quickstart: tuple[Path, str]) -> None:

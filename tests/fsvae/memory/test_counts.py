@@ -172,7 +172,7 @@ def test_shared_counts_do_not_depend_on_the_parts_they_are_added_in(tmp_path_fac
     for part in np.array_split(order, 5):
         parts.add(data.listens, part, int(data.listens.played_at[part].max()) + 1)
     parts.add(data.listens, order[:0], end)
-    path = tmp_path_factory.mktemp("tables") / "memory.npz"
+    path = tmp_path_factory.mktemp("tables") / "memory.safetensors"
     write_tables(path, parts.tables())
     rows = np.arange(len(data.listens))
     expected = whole.tables().supports(data.listens, rows)
