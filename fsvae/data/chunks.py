@@ -10,7 +10,7 @@ Shape suffixes: B chunks, T positions, F listen features, R request features, S 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from torch import Tensor
 from fsvae.data.dataset import Dataset
 from fsvae.data.listens import Listens
 from fsvae.features.fast import listen_features, request_features
-from fsvae.memory.supports import Supports
+
+if TYPE_CHECKING:
+    from fsvae.memory.supports import Supports  # which itself reads datasets
 
 
 class ChunkBatch(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -11,7 +13,9 @@ from torch.utils.data import DataLoader
 from fsvae.data.batches import ShuffledBatches, ordered_batches
 from fsvae.data.chunks import Batcher, ChunkBatch, evaluation_chunks, training_chunks
 from fsvae.data.dataset import Dataset
-from fsvae.memory.supports import Supports
+
+if TYPE_CHECKING:
+    from fsvae.memory.supports import Supports  # which itself reads datasets
 
 
 class ChunkDataModule(pl.LightningDataModule):
