@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from fsvae.baselines.settings import SequenceConfig
 from fsvae.data.chunks import ChunkBatch
@@ -93,7 +92,7 @@ class SequenceNetwork(Network):
             batch.listen_BT[batch.target_BT].numpy(),
             y_ND.numpy(),
             queries=None if self.n_scored else query_ND.numpy(),
-            scores=(normalize(query_ND, dim=-1) @ self.search_table.T).numpy() if self.n_scored else None,
+            scores=self.cosines(query_ND).numpy() if self.n_scored else None,
         )
 
 

@@ -16,3 +16,9 @@ def artist_codes(tracks: pl.DataFrame) -> NDArray[np.int32]:
     """Return the artist of each track, numbered from 0, [T]; -1 where it is not known."""
     code = pl.when(KNOWN_ARTIST).then(ARTIST.rank("dense").cast(pl.Int64) - 1).otherwise(-1)
     return tracks.select(code.cast(pl.Int32).alias("artist"))["artist"].to_numpy()
+
+
+def artists_of(artist_T: NDArray[np.int32], track: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the artists of some tracks: -1 where it is not known, or the track is none of [0, T)."""
+    inside = (track >= 0) & (track < len(artist_T))
+    return np.append(artist_T, -1)[np.where(inside, track, len(artist_T))].astype(np.int64)

@@ -19,6 +19,8 @@ Clock = Literal["none", "occurrences", "listens", "days"]
 """What a half-life is counted in: nothing (counts do not fade), occurrences of the context, listens, or days."""
 CLOCKS: tuple[Clock, ...] = ("none", "occurrences", "listens", "days")
 """All clocks; compiled code knows a clock by its index."""
+OCCURRENCES, LISTENS, DAYS = 1, 2, 3
+"""Indices of the clocks but none."""
 
 Part = Literal["slow", "fast", "shared"]
 """Memory that an expert is part of: of the user's whole history, the user's latest listens, or everybody's listens."""

@@ -1,10 +1,10 @@
-"""A user's own memory: the counts before each listen in one pass, and the whole counts before one listen.
+"""A user's own memory before each listen, in one pass over all listens.
 
-The pass (`own_supports`) gives what the gates read of every listen, and the counts of the listen's own track, which is
-all that training needs. `look_back` gives the counts of every track before one listen, for the rows of evaluation and
-the endpoint. Both count the same; a test compares them.
+It gives what the gates read of every listen, and the counts of the listen's own track, which is all that training
+needs. `fsvae.memory.look_back` gives the counts of every track before one listen. Both count the same; a test compares
+them.
 
-Legend: N listens, X contexts, E experts, B age buckets, M distinct tracks that the user heard before, K candidates.
+Legend: N listens, X contexts, E experts, B age buckets.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from fsvae.data.history import NO_KEY, joint_key, session_begins, tracks_before
 from fsvae.data.listens import Listens
+from fsvae.features.artists import artists_of
 from fsvae.features.clock import DAY_US
-from fsvae.memory.contexts import AGES, OWN, OWN_TABLE, OwnTable
-
-_OCCURRENCES, _LISTENS, _DAYS = 1, 2, 3
-"""Indices in `contexts.CLOCKS`."""
+from fsvae.memory.contexts import AGES, DAYS, LISTENS, OCCURRENCES, OWN, OWN_TABLE
 
 
 class OwnSupports(NamedTuple):
@@ -52,7 +50,7 @@ def own_supports(listens: Listens, artist_T: NDArray[np.int32]) -> OwnSupports:
     n, table, n_tracks = len(listens), OWN_TABLE, len(artist_T)
     track = listens.track.astype(np.int64)
     counted = track < n_tracks
-    artist = np.append(artist_T, NO_KEY).astype(np.int64)[np.minimum(track, n_tracks)]
+    artist = artists_of(artist_T, track)
     by_artist = listens.with_tracks(artist.astype(np.int32))
     total = np.zeros((n, len(table.context)), dtype=np.float32)
     count = np.zeros_like(total)
@@ -74,7 +72,7 @@ def own_supports(listens: Listens, artist_T: NDArray[np.int32]) -> OwnSupports:
         keyed = counted & (key != NO_KEY)
         _followers(asked, key, pair, keyed, keys, pairs, distinct[:, x], top[:, x])
         for e in np.flatnonzero(table.context == x):
-            clock = {_LISTENS: places, _DAYS: days}.get(int(table.clock[e]), places)
+            clock = {LISTENS: places, DAYS: days}.get(int(table.clock[e]), places)
             _faded(
                 asked, asked_pair, key, pair, keyed, keys, pairs, clock, table.clock[e], table.half_life[e],
                 total[:, e], count[:, e],
@@ -143,14 +141,14 @@ def _faded(
             p = asked_pair[i]
             total[i], count[i] = of_key[k], of_pair[p]
             if kind > 0:
-                now = occurrences[k] if kind == _OCCURRENCES else clock[i]
+                now = occurrences[k] if kind == OCCURRENCES else clock[i]
                 total[i] *= 2.0 ** ((key_at[k] - now) / half_life)
                 count[i] *= 2.0 ** ((pair_at[p] - now) / half_life)
         if counted[i]:
             k, p = key[i], pair[i]
             if kind > 0:
                 occurrences[k] += 1  # the latest occurrence weighs 1 at the next one
-                now = occurrences[k] if kind == _OCCURRENCES else clock[i]
+                now = occurrences[k] if kind == OCCURRENCES else clock[i]
                 of_key[k] *= 2.0 ** ((key_at[k] - now) / half_life)
                 of_pair[p] *= 2.0 ** ((pair_at[p] - now) / half_life)
                 key_at[k] = pair_at[p] = now
@@ -206,207 +204,3 @@ def _ages(
                 slot[track[i]] = -1
         times[:, :found] = 0
     return age, ages
-
-
-class Workspace(NamedTuple):
-    """Arrays that `look_back` writes to and that are used again: of T tracks, with room for M that were heard."""
-
-    slot_T: NDArray[np.int32]
-    """Place of each track among those found, -1 for others."""
-    track_M: NDArray[np.int64]
-    """Track index of each track found."""
-    age_M: NDArray[np.int64]
-    """Its age bucket."""
-    last_M: NDArray[np.int64]
-    """Place (flat position) of the latest listen to it."""
-    count_ME: NDArray[np.float64]
-    """Its faded count by each expert."""
-    times_MX: NDArray[np.int64]
-    """How often it followed in each context."""
-
-    @classmethod
-    def of(cls, n_tracks: int, room: int) -> Workspace:
-        """Return the arrays for histories of at most `room` listens."""
-        return cls(
-            np.full(n_tracks, -1, np.int32),
-            np.zeros(room, np.int64),
-            np.zeros(room, np.int64),
-            np.zeros(room, np.int64),
-            np.zeros((room, len(OWN_TABLE.context))),
-            np.zeros((room, len(OWN)), np.int64),
-        )
-
-
-@njit(cache=True, nogil=True)
-def _artist(artist_T: NDArray[np.int32], track: int) -> int:
-    """Return the artist of a track, NO_KEY where it is not known."""
-    return artist_T[track] if track < len(artist_T) else NO_KEY
-
-
-@njit(cache=True, nogil=True)
-def look_back(
-    track: NDArray[np.int32],
-    played_at: NDArray[np.int64],
-    first: int,
-    at: int,
-    now: int,
-    session: int,
-    artist_T: NDArray[np.int32],
-    table: OwnTable,
-    work: Workspace,
-) -> int:
-    """Count what a user heard before one listen; return the number M of distinct tracks, whose counts `work` holds.
-
-    A place is a flat position among all listens.
-
-    Args:
-        track: tracks of all listens; one from len(work.slot_T) on is not counted.
-        played_at: their times [us].
-        first: place of the user's first listen.
-        at: place of the listen; the user's listens before it are counted, and its own track is not read.
-        now: time of the listen [us].
-        session: place of the first listen of its session.
-        artist_T: artist of each track, NO_KEY where it is not known.
-        table: contexts and experts.
-        work: arrays to write to; `slot_T` is -1 throughout before and after.
-    """
-    n_tracks, n_contexts, n_experts = len(work.slot_T), len(table.session), len(table.context)
-    last = _artist(artist_T, track[at - 1]) if at > first else NO_KEY
-    occurrences = np.zeros(n_contexts)
-    found = 0
-    for j in range(at - 1, first - 1, -1):
-        y = track[j]
-        if y >= n_tracks:
-            continue
-        s = work.slot_T[y]
-        if s < 0:
-            s = work.slot_T[y] = found
-            found += 1
-            work.track_M[s] = y
-            work.age_M[s] = min(int(np.log2(at - j)), AGES - 1)
-            work.last_M[s] = j
-            work.count_ME[s] = 0.0
-            work.times_MX[s] = 0
-        e = 0
-        for x in range(n_contexts):
-            same = not table.session[x] or j >= session
-            if table.same_artist[x]:
-                same = last != NO_KEY and artist_T[y] == last
-            for lag in table.lags[x]:
-                if lag and same:
-                    same = j - lag >= first
-                    if same and table.by_artist[x]:
-                        theirs = _artist(artist_T, track[at - lag])
-                        same = theirs != NO_KEY and _artist(artist_T, track[j - lag]) == theirs
-                    elif same:
-                        same = track[j - lag] == track[at - lag]
-            while e < n_experts and table.context[e] == x:
-                if same:
-                    kind = table.clock[e]
-                    age = occurrences[x]
-                    if kind == _LISTENS:
-                        age = float(at - j)
-                    elif kind == _DAYS:
-                        age = (now - played_at[j]) / DAY_US
-                    if kind == 0:
-                        work.count_ME[s, e] += 1.0
-                    elif age < 30.0 * table.half_life[e]:
-                        work.count_ME[s, e] += 2.0 ** (-age / table.half_life[e])
-                e += 1
-            if same:
-                occurrences[x] += 1
-                work.times_MX[s, x] += 1
-    for s in range(found):
-        work.slot_T[work.track_M[s]] = -1
-    return found
-
-
-@njit(cache=True, nogil=True)
-def add_own_rows(
-    track: NDArray[np.int32],
-    played_at: NDArray[np.int64],
-    first_N: NDArray[np.int64],
-    at_N: NDArray[np.int64],
-    session_N: NDArray[np.int64],
-    weight_NE: NDArray[np.float32],
-    less_NE: NDArray[np.float32],
-    age_weight_NB: NDArray[np.float32],
-    artist_T: NDArray[np.int32],
-    table: OwnTable,
-    work: Workspace,
-    out_NT: NDArray[np.float32],
-) -> None:
-    """Add the user's own part of the mixture's p(track), for every track before N listens.
-
-    Args:
-        track: tracks of all listens.
-        played_at: their times [us].
-        first_N: place of the first listen of each listen's user.
-        at_N: place of each listen.
-        session_N: place of the first listen of its session.
-        weight_NE: weight of a count: the expert's gate over its total.
-        less_NE: what each counted track of an expert loses: the gate times the discount over the total.
-        age_weight_NB: probability of each track of an age bucket: the bucket's gate over its number of tracks.
-        artist_T: artist of each track, NO_KEY where it is not known.
-        table: contexts and experts.
-        work: arrays for `look_back`.
-        out_NT: probabilities, added to.
-    """
-    for r in range(len(at_N)):
-        found = look_back(
-            track, played_at, first_N[r], at_N[r], played_at[at_N[r]], session_N[r], artist_T, table, work
-        )
-        for s in range(found):
-            p = age_weight_NB[r, work.age_M[s]]
-            for e in range(len(table.context)):
-                if work.times_MX[s, table.context[e]] > 0:
-                    p += weight_NE[r, e] * work.count_ME[s, e] - less_NE[r, e]
-            out_NT[r, work.track_M[s]] += p
-
-
-@njit(cache=True, nogil=True)
-def count_candidates(
-    track: NDArray[np.int32],
-    played_at: NDArray[np.int64],
-    first_N: NDArray[np.int64],
-    at_N: NDArray[np.int64],
-    session_N: NDArray[np.int64],
-    candidate_NK: NDArray[np.int64],
-    artist_T: NDArray[np.int32],
-    table: OwnTable,
-    work: Workspace,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what a user did with some candidates before N listens.
-
-    Args:
-        track: tracks of all listens.
-        played_at: their times [us].
-        first_N: place of the first listen of each listen's user.
-        at_N: place of each listen.
-        session_N: place of the first listen of its session.
-        candidate_NK: track index of each candidate, in [0, T).
-        artist_T: artist of each track, NO_KEY where it is not known.
-        table: contexts and experts.
-        work: arrays for `look_back`.
-
-    Returns:
-        Faded counts by the user's own experts, [N, K, E], and how long ago the candidate was heard last, [N, K, 2]: in
-        listens, then in days. Both are 0 where the user had not heard it.
-    """
-    n, k = candidate_NK.shape
-    counts = np.zeros((n, k, len(table.context)), np.float32)
-    ago = np.zeros((n, k, 2), np.float32)
-    for r in range(n):
-        now = played_at[at_N[r]]
-        found = look_back(track, played_at, first_N[r], at_N[r], now, session_N[r], artist_T, table, work)
-        for s in range(found):
-            work.slot_T[work.track_M[s]] = s
-        for c in range(k):
-            s = work.slot_T[candidate_NK[r, c]]
-            if s >= 0:
-                counts[r, c] = work.count_ME[s]
-                ago[r, c, 0] = at_N[r] - work.last_M[s]
-                ago[r, c, 1] = (now - played_at[work.last_M[s]]) / DAY_US
-        for s in range(found):
-            work.slot_T[work.track_M[s]] = -1
-    return counts, ago

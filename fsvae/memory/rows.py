@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.history import session_begins
 from fsvae.data.listens import Listens
 from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
-from fsvae.memory.own import Workspace, add_own_rows, count_candidates, look_back
+from fsvae.memory.look_back import Histories, Workspace, add_own_rows, count_candidates, look_back
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Supports
 
@@ -32,21 +31,17 @@ class Memory:
         """
         self._listens = listens
         self._tables = tables
-        self._session = session_begins(listens)
+        self._histories = Histories.of(listens, tables.artist_T)
         longest = int(np.diff(listens.offsets).max(initial=1))
         self._work = Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
 
     def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track) before the listens at some flat positions, [N, T], given their gates."""
-        listens = self._listens
         out = np.zeros((len(rows), self._tables.n_tracks), dtype=np.float32)
-        weight, less = gates.weight_NE.numpy(), gates.less_NE.numpy()
-        first, session = listens.offsets[listens.user[rows]], self._session[rows]
-        add_own_rows(
-            listens.track, listens.played_at, first, rows, session, weight[:, :N_OWN], less[:, :N_OWN],
-            gates.age_weight_NB.numpy(), self._tables.artist_T, OWN_TABLE, self._work, out,
-        )  # fmt: skip
-        self._tables.add_rows(listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
+        weight, less, of_age = gates.weight_NE.numpy(), gates.less_NE.numpy(), gates.age_weight_NB.numpy()
+        own_weight, own_less = weight[:, :N_OWN], less[:, :N_OWN]
+        add_own_rows(self._histories, rows, own_weight, own_less, of_age, OWN_TABLE, self._work, out)
+        self._tables.add_rows(self._listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
         return out
 
     def candidates(
@@ -56,21 +51,9 @@ class Memory:
 
         Returns:
             Faded counts by the user's own experts, [N, K, E], and how long ago each was heard last, in listens and in
-            days, [N, K, 2] (`own.count_candidates`).
+            days, [N, K, 2] (`look_back.count_candidates`).
         """
-        listens = self._listens
-        first, session = listens.offsets[listens.user[rows]], self._session[rows]
-        return count_candidates(
-            listens.track,
-            listens.played_at,
-            first,
-            rows,
-            session,
-            candidate_NK,
-            self._tables.artist_T,
-            OWN_TABLE,
-            self._work,
-        )
+        return count_candidates(self._histories, rows, candidate_NK, OWN_TABLE, self._work)
 
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
         """Return what the memory held before one listen: the same as `remember` gives for all, for a batch of one.
@@ -80,11 +63,7 @@ class Memory:
             records: sums of the user's track records before it, [half-lives, 2, E].
         """
         listens, work = self._listens, self._work
-        first = int(listens.offsets[listens.user[row]])
-        now, session = int(listens.played_at[row]), int(self._session[row])
-        found = look_back(
-            listens.track, listens.played_at, first, row, now, session, self._tables.artist_T, OWN_TABLE, work
-        )
+        found = look_back(self._histories, row, OWN_TABLE, work)
         track, counts, times = work.track_M[:found], work.count_ME[:found], work.times_MX[:found]
         own = track == listens.track[row]
         age = work.age_M[:found]

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from fsvae.data.history import NO_KEY, tracks_before
 from fsvae.data.listens import Listens, offsets_of
+from fsvae.features.artists import artists_of
 from fsvae.features.clock import DAY_US
 from fsvae.memory.contexts import NEAR, RECENT_DAYS, SHARED
 
@@ -139,10 +140,11 @@ class SharedMemory:
         )
 
 
-def _artists(artist_T: NDArray[np.int32], track: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the artists of some tracks, or of NO_KEY; NO_KEY where they are not known."""
-    inside = (track >= 0) & (track < len(artist_T))
-    return np.append(artist_T, NO_KEY)[np.where(inside, track, len(artist_T))].astype(np.int64)
+def asked_keys(listens: Listens, rows: NDArray[np.int64], artist_T: NDArray[np.int32]) -> list[NDArray[np.int64]]:
+    """Return the key that the listens at some flat positions ask for in each context of SHARED, [N] each."""
+    before = {lag: tracks_before(listens, lag, rows) for lag in range(1, NEAR)}
+    artist = artists_of(artist_T, before[1])
+    return [artist if shared.by_artist else key_of([before[lag] for lag in shared.lags]) for shared in SHARED]
 
 
 def _events(
@@ -150,25 +152,19 @@ def _events(
 ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return the keys and the followers that the listens at some flat positions add: name of the table → both.
 
-    In "before 1" the listen is the key and the track before it the follower; in "near" each of two tracks within NEAR
-    listens follows the other; in "of artist" a track follows its own artist.
+    A listen follows what it asks for, but in three tables: in "before 1" the listen is the key and the track before it
+    the follower; in "near" each of two tracks within NEAR listens follows the other; in "of artist" a track follows its
+    own artist.
     """
     track = listens.track.astype(np.int64)[rows]
     before = [tracks_before(listens, lag, rows) for lag in range(1, NEAR + 1)]
-    events = {
-        "after 1": (before[0], track),
-        "after 2": (key_of(before[:2]), track),
-        "after 3": (key_of(before[:3]), track),
-        "2 back": (before[1], track),
-        "3 back": (before[2], track),
-        "4 back": (before[3], track),
-        "before 1": (track, before[0]),
-        "after artist": (_artists(artist_T, before[0]), track),
-        "of artist": (_artists(artist_T, track), track),
-    }
     here = np.tile(track, NEAR)
-    events["near"] = (np.concatenate([here, *before]), np.concatenate([*before, here]))
-    return events
+    asked = zip(SHARED, asked_keys(listens, rows, artist_T), strict=True)
+    return {shared.table: (key, track) for shared, key in asked} | {
+        "before 1": (track, before[0]),
+        "near": (np.concatenate([here, *before]), np.concatenate([*before, here])),
+        "of artist": (artists_of(artist_T, track), track),
+    }
 
 
 @dataclass(frozen=True)
@@ -231,12 +227,8 @@ class SharedTables:
         Returns:
             For each context of SHARED a place in `CountTable.key_U`, [N]; -1 where it is not in the table.
         """
-        before = {lag: tracks_before(listens, lag, rows) for lag in range(1, 5)}
-        artist = _artists(self.artist_T, before[1])
-        return [
-            self.tables[shared.table].rows(artist if shared.by_artist else key_of([before[lag] for lag in shared.lags]))
-            for shared in SHARED
-        ]
+        asked = zip(SHARED, asked_keys(listens, rows, self.artist_T), strict=True)
+        return [self.tables[shared.table].rows(key) for shared, key in asked]
 
     def add_rows(
         self,

@@ -59,6 +59,10 @@ class Network(nn.Module, ABC):
         """Return the unit vectors in which a query is searched, [V, D]: trained or imputed, frozen or finetuned."""
         return self.tracks[:-1] if self.table is None else normalize(self.table[:-1], dim=-1)
 
+    def cosines(self, query_ND: Tensor) -> Tensor:
+        """Return the cosines of queries and the tracks with a vector, [N, V]."""
+        return normalize(query_ND, dim=-1) @ self.search_table.T
+
     def heard(self, track: Tensor) -> Tensor:
         """Return the inputs of tracks [...]: their row, and whether they are outside the catalogue, [..., D + 1]."""
         table = self.track_table

@@ -97,14 +97,14 @@ class FSVAENetwork(Network):
         self.softmax = TrackSoftmax(config.softmax_tracks) if config.has_softmax else None
         self.prior = SlowPrior(config.slow_dim, config.latent_dim) if config.prior == "slow" else None
         self.gates: MemoryGates | None = None
+        self.ranker: Ranker | None = None
         if config.has_memory:
             enabled = config.enabled_experts()
             self.gates = MemoryGates(
                 config.latent_dim, len(REQUEST_FEATURES), config.gate_hidden, enabled, config.track_records
             )
-        self.ranker: Ranker | None = None
-        if self.gates is not None and config.ranked:
-            self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden, config.enabled_experts()[:N_OWN])
+            if config.ranked:
+                self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden, enabled[:N_OWN])
 
     @classmethod
     def for_dataset(cls, dataset: Dataset, config: ModelConfig) -> Self:
@@ -199,7 +199,7 @@ class FSVAENetwork(Network):
         cosines of those with a vector.
         """
         if prediction.gates is None:
-            return normalize(prediction.query_ND, dim=-1) @ self.search_table.T, prediction.y_ND
+            return self.cosines(prediction.query_ND), prediction.y_ND
         assert rows is not None and supports is not None, "a model with a memory is given what it held"
         p_NT, point_ND = self.mixture(prediction, rows)
         if self.ranker is not None:
@@ -228,8 +228,7 @@ class FSVAENetwork(Network):
     def log_softmax(self, prediction: Prediction) -> Tensor:
         """Return the log probabilities of the track softmax alone, [N, V]."""
         assert self.softmax is not None, "the model has a track softmax"
-        cosine_NV = normalize(prediction.query_ND, dim=-1) @ self.search_table.T
-        return (self.softmax.log_scale.exp() * cosine_NV).log_softmax(dim=-1)
+        return (self.softmax.log_scale.exp() * self.cosines(prediction.query_ND)).log_softmax(dim=-1)
 
     def beta(self, epochs: float) -> float:
         """Return the weight of the KL term after some epochs of training: it rises from 0 over the first ones."""

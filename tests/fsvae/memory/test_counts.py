@@ -13,7 +13,8 @@ from fsvae.data.dataset import Dataset
 from fsvae.data.history import session_begins, tracks_before
 from fsvae.features.clock import DAY_US, SECOND_US
 from fsvae.memory.contexts import AGES, EXPERTS, N_OWN, OWN, OWN_TABLE, SHARED
-from fsvae.memory.own import Workspace, look_back, own_supports
+from fsvae.memory.look_back import Histories, Workspace, look_back
+from fsvae.memory.own import own_supports
 from fsvae.memory.shared import SharedMemory, read_tables, write_tables
 from fsvae.memory.supports import BLOCKS, RECORD_HALF_LIVES, remember
 
@@ -96,13 +97,10 @@ def test_the_pass_and_the_look_back_count_as_the_plainest_code_does() -> None:
     artist_T = (np.arange(n_tracks, dtype=np.int32) % 4) - 1  # of every fourth track it is not known
     found = own_supports(listens, artist_T)
     work = Workspace.of(n_tracks, n_tracks)
-    session = session_begins(listens)
+    histories, session = Histories.of(listens, artist_T), session_begins(listens)
     for i in range(len(listens)):
         first = int(listens.offsets[listens.user[i]])
-        m = look_back(
-            listens.track, listens.played_at, first, i, int(listens.played_at[i]), int(session[i]), artist_T,
-            OWN_TABLE, work,
-        )  # fmt: skip
+        m = look_back(histories, i, OWN_TABLE, work)
         counts = {int(track): work.count_ME[s].copy() for s, track in enumerate(work.track_M[:m])}
         for e, (expert, kind) in enumerate(zip(EXPERTS[:N_OWN], OWN_TABLE.clock, strict=True)):
             plain = plain_counts(data, i, first, int(session[i]), expert.context, int(kind), e, artist_T)
