@@ -28,6 +28,16 @@ def previous_times(offsets: NDArray[np.int64], played_at: NDArray[np.int64]) -> 
     return previous
 
 
+_PAUSES_US = 15 * SECOND_US * 2 ** np.arange(12)
+"""Ends of the buckets of pauses [us]: 15 s, 30 s, ..., 8.5 hours."""
+
+
+def pause_buckets(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the bucket, from 0, of how long each listen at `at` [us] began after one at `previous_at`; NEVER: -1."""
+    bucket = np.searchsorted(_PAUSES_US, at - np.maximum(previous_at, 0), side="right")
+    return np.where(previous_at == NEVER, -1, bucket).astype(np.int8)
+
+
 def is_session_start(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return whether a listen at `at` [us] after one at `previous_at` [us] (or NEVER) opens a session."""
     return np.asarray(previous_at == NEVER) | (at - np.maximum(previous_at, 0) > SESSION_GAP_US)

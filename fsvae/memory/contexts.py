@@ -51,6 +51,9 @@ class OwnContext:
     """Whether only listens of the present session count."""
     by_artist: bool = False
     """Whether the artists of those tracks must be the same, instead of the tracks."""
+    by_pause: bool = False
+    """Whether the pause before must be about as long, too: after a track that was skipped or the last one of a session
+    come others than after one that was heard (`fsvae.features.sessions.pause_buckets`)."""
     same_artist: bool = False
     """Whether only listens to the artist of the last track count."""
     discounted: bool = False
@@ -73,6 +76,8 @@ OWN = (
     OwnContext("after 1", (1,), (_RAW, Fading("occurrences", 2.0), Fading("occurrences", 0.5)), discounted=True),
     OwnContext("after 2", (1, 2), (_RAW, Fading("occurrences", 1.0)), discounted=True),
     OwnContext("after 3", (1, 2, 3), (Fading("occurrences", 1.0),)),
+    OwnContext("pause", fadings=(Fading("occurrences", 20.0),), by_pause=True),
+    OwnContext("after 1 and pause", (1,), (Fading("occurrences", 20.0),), by_pause=True),
     OwnContext("2 back", (2,), (Fading("occurrences", 2.0),)),
     OwnContext("3 back", (3,), (Fading("occurrences", 2.0),)),
     OwnContext("4 back", (4,), (Fading("occurrences", 2.0),)),
@@ -80,8 +85,8 @@ OWN = (
     OwnContext("after artist", (1,), (Fading("occurrences", 5.0),), by_artist=True),
     OwnContext("same artist", fadings=(_RAW, Fading("listens", 50.0, "fast")), same_artist=True),
 )
-"""Contexts of the user's own listens: all tracks heard, those of the session, what followed which tracks and artists,
-and the tracks of the last artist."""
+"""Contexts of the user's own listens: all tracks heard, those of the session, what followed which tracks, pauses and
+artists, and the tracks of the last artist."""
 
 AGES = 14
 """Number of age buckets: tracks that the user heard last 1, 2 to 3, 4 to 7, ... listens ago; the last one is open."""
@@ -103,12 +108,15 @@ class SharedContext:
     """How many listens back the tracks are whose followers are looked up, 1 for the last one."""
     by_artist: bool = False
     """Whether the followers of its artist are looked up, instead of the track's."""
+    by_pause: bool = False
+    """Whether only those after a pause that is about as long are looked up."""
 
 
 SHARED = (
     SharedContext("all: after 1", "after 1", (1,)),
     SharedContext("all: after 2", "after 2", (1, 2)),
     SharedContext("all: after 3", "after 3", (1, 2, 3)),
+    SharedContext("all: after 1 and pause", "after 1 and pause", (1,), by_pause=True),
     SharedContext("all: 2 back", "2 back", (2,)),
     SharedContext("all: 3 back", "3 back", (3,)),
     SharedContext("all: 4 back", "4 back", (4,)),
@@ -120,6 +128,9 @@ SHARED = (
     SharedContext("all: same artist", "of artist", (1,), by_artist=True),
 )
 """Contexts of everybody's listens: what followed, came before, or was near the user's latest tracks."""
+NEIGHBOURS = ("all: near sessions", "all: nearest sessions")
+"""Experts of earlier sessions that share tracks with the latest listens (`fsvae.memory.neighbours`): all of them by
+their similarity, and the most similar ones above all."""
 POPULARITY = ("all: heard", "all: heard lately", "all: any")
 """Experts of popularity: by all listens, by those with a half-life of `RECENT_DAYS`, and all tracks alike."""
 RECENT_DAYS = 14.0
@@ -150,16 +161,17 @@ def _experts() -> tuple[Expert, ...]:
         for fading in own.fadings
     ]
     shared = [Expert(shared.name, len(OWN) + i, True, "shared") for i, shared in enumerate(SHARED)]
-    popular = [Expert(name, len(OWN) + len(SHARED) + i, False, "shared") for i, name in enumerate(POPULARITY)]
-    return (*own, *shared, *popular)
+    first = len(OWN) + len(SHARED)
+    others = [Expert(name, first + i, False, "shared") for i, name in enumerate((*NEIGHBOURS, *POPULARITY))]
+    return (*own, *shared, *others)
 
 
 EXPERTS = _experts()
-"""All experts with counts: the user's own, everybody's, popularity."""
+"""All experts with counts: the user's own, everybody's, neighbours, popularity."""
 N_OWN = sum(len(own.fadings) for own in OWN)
 """Number of the user's own experts, the first ones."""
-N_CONTEXTS = len(OWN) + len(SHARED) + len(POPULARITY)
-"""Number of contexts, X: the user's own ones, everybody's, popularity."""
+N_CONTEXTS = len(OWN) + len(SHARED) + len(NEIGHBOURS) + len(POPULARITY)
+"""Number of contexts, X: the user's own ones, everybody's, neighbours, popularity."""
 CONTEXT_OF = np.array([expert.context for expert in EXPERTS])
 """[E] context of each expert."""
 DISCOUNTED = np.array([expert.discounted for expert in EXPERTS])
@@ -177,6 +189,8 @@ class OwnTable(NamedTuple):
     """[X, 3] lags of each context, 0 where there are fewer."""
     by_artist: NDArray[np.bool_]
     """[X] whether lags compare artists."""
+    by_pause: NDArray[np.bool_]
+    """[X] whether the pauses before must be in the same bucket."""
     same_artist: NDArray[np.bool_]
     """[X] whether only listens to the last artist count."""
     session: NDArray[np.bool_]
@@ -192,6 +206,7 @@ class OwnTable(NamedTuple):
 OWN_TABLE = OwnTable(
     np.array([(*own.lags, 0, 0, 0)[:3] for own in OWN]),
     np.array([own.by_artist for own in OWN]),
+    np.array([own.by_pause for own in OWN]),
     np.array([own.same_artist for own in OWN]),
     np.array([own.session for own in OWN]),
     CONTEXT_OF[:N_OWN],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fsvae.data.history import NO_KEY, session_begins
 from fsvae.data.listens import Listens
 from fsvae.features.clock import DAY_US
+from fsvae.features.sessions import pause_buckets
 from fsvae.memory.contexts import AGES, DAYS, LISTENS, OWN, OWN_TABLE, OwnTable
 
 
@@ -28,6 +29,8 @@ class Histories(NamedTuple):
     """Place of the first listen of each listen's user."""
     session: NDArray[np.int64]
     """Place of the first listen of each listen's session."""
+    pause: NDArray[np.int8]
+    """Bucket of the pause before each listen."""
     artist_T: NDArray[np.int32]
     """Artist of each track, NO_KEY where it is not known."""
 
@@ -35,7 +38,8 @@ class Histories(NamedTuple):
     def of(cls, listens: Listens, artist_T: NDArray[np.int32]) -> Histories:
         """Return the histories of some listens."""
         first = listens.offsets[listens.user]
-        return cls(listens.track, listens.played_at, first, session_begins(listens), artist_T)
+        pause = pause_buckets(listens.played_at, listens.previous_at)
+        return cls(listens.track, listens.played_at, first, session_begins(listens), pause, artist_T)
 
 
 class Workspace(NamedTuple):
@@ -105,6 +109,8 @@ def look_back(histories: Histories, at: int, table: OwnTable, work: Workspace) -
         e = 0
         for x in range(n_contexts):
             same = not table.session[x] or j >= session
+            if table.by_pause[x] and histories.pause[j] != histories.pause[at]:
+                same = False
             if table.same_artist[x]:
                 same = last != NO_KEY and artist_T[y] == last
             for lag in table.lags[x]:

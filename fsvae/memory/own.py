@@ -19,6 +19,7 @@ from fsvae.data.history import NO_KEY, joint_key, session_begins, tracks_before
 from fsvae.data.listens import Listens
 from fsvae.features.artists import artists_of
 from fsvae.features.clock import DAY_US
+from fsvae.features.sessions import pause_buckets
 from fsvae.memory.contexts import AGES, DAYS, LISTENS, OCCURRENCES, OWN, OWN_TABLE
 
 
@@ -51,6 +52,7 @@ def own_supports(listens: Listens, artist_T: NDArray[np.int32]) -> OwnSupports:
     track = listens.track.astype(np.int64)
     counted = track < n_tracks
     artist = artists_of(artist_T, track)
+    pause = pause_buckets(listens.played_at, listens.previous_at).astype(np.int64) + 1
     by_artist = listens.with_tracks(artist.astype(np.int32))
     total = np.zeros((n, len(table.context)), dtype=np.float32)
     count = np.zeros_like(total)
@@ -60,6 +62,8 @@ def own_supports(listens: Listens, artist_T: NDArray[np.int32]) -> OwnSupports:
     places = np.arange(n, dtype=np.float64)
     for x, own in enumerate(OWN):
         key = np.unique(session_begins(listens), return_inverse=True)[1] if own.session else listens.user
+        if own.by_pause:
+            key = joint_key(key, pause)
         for lag in own.lags:
             key = joint_key(key, tracks_before(by_artist if own.by_artist else listens, lag))
         asked = key

@@ -8,9 +8,11 @@ Legend: N listens, X contexts, T tracks, P popularity experts, U keys, E entries
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,18 +24,21 @@ from fsvae.data.history import NO_KEY, tracks_before
 from fsvae.data.listens import Listens, offsets_of
 from fsvae.features.artists import artists_of
 from fsvae.features.clock import DAY_US
-from fsvae.memory.contexts import NEAR, RECENT_DAYS, SHARED
+from fsvae.features.sessions import pause_buckets
+from fsvae.memory.contexts import NEAR, NEIGHBOURS, RECENT_DAYS, SHARED, SharedContext
+from fsvae.memory.neighbours import Sessions
 
+_SESSIONS = "sessions"
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return one key for some preceding tracks, [N].
+    """Return one key for some preceding tracks, perhaps with the bucket of a pause, [N].
 
     The key of a single track is its index; of more it is a hash of 62 bits of their indices in order.
 
     Args:
-        tracks: [N] track indices each, the latest first; NO_KEY where the user had not so many listens, which makes
+        tracks: [N] indices each, the latest track first; NO_KEY where the user had not so many listens, which makes
             the key NO_KEY, too.
     """
     key = tracks[0].astype(np.uint64)
@@ -83,8 +88,10 @@ class CountTable:
 
 @dataclass
 class SharedMemory:
-    """Everybody's counts of the listens so far, to which later ones are added."""
+    """Everybody's counts of some listens, which are added part by part."""
 
+    listens: Listens
+    """All listens."""
     artist_T: NDArray[np.int32]
     """Artist of each track that is counted, NO_KEY where it is not known."""
     counts: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -93,6 +100,8 @@ class SharedMemory:
     """Number of listens to each track."""
     lately_T: NDArray[np.float64] = field(init=False)
     """The same with a half-life of RECENT_DAYS, as of `until`."""
+    sessions: Sessions = field(init=False)
+    """Sessions of the listens that have been added."""
     until: int = 0
     """Time [us] up to which listens have been added; 0: none."""
 
@@ -104,15 +113,16 @@ class SharedMemory:
     def __post_init__(self) -> None:
         """Begin with no listens."""
         self.heard_T, self.lately_T = np.zeros(self.n_tracks), np.zeros(self.n_tracks)
+        self.sessions = Sessions.of(self.listens, self.n_tracks, np.iinfo(np.int64).min)
 
-    def add(self, listens: Listens, rows: NDArray[np.int64], until: int) -> None:
+    def add(self, rows: NDArray[np.int64], until: int) -> None:
         """Count more listens.
 
         Args:
-            listens: all listens, of which the ones before those that are added are read, too.
-            rows: flat positions of those to add, in no table yet.
-            until: time [us] that they are before; later than that of the last call.
+            rows: flat positions of those to add: all from the last call's `until` on that are before this one's.
+            until: time [us]; later than that of the last call.
         """
+        listens = self.listens
         track = listens.track.astype(np.int64)
         for name, (key, follower) in _events(listens, rows, self.artist_T).items():
             kept = (key != NO_KEY) & (follower != NO_KEY) & (follower < self.n_tracks)
@@ -127,7 +137,7 @@ class SharedMemory:
         self.lately_T *= 0.5 ** ((until - self.until) / DAY_US / RECENT_DAYS) if self.until else 1.0
         self.lately_T += np.bincount(heard[known], fading, minlength=self.n_tracks)
         self.heard_T += np.bincount(heard[known], minlength=self.n_tracks)
-        self.until = until
+        self.sessions, self.until = replace(self.sessions, until=until), until
 
     def tables(self) -> SharedTables:
         """Return the counts so far, ready to be looked up."""
@@ -136,6 +146,7 @@ class SharedMemory:
         return SharedTables(
             {name: CountTable.of(self.counts.get(name, empty)) for name in sorted(names)},
             np.stack([self.heard_T, self.lately_T, self.heard_T > 0]).astype(np.float32),
+            self.sessions,
             self.artist_T,
         )
 
@@ -144,7 +155,12 @@ def asked_keys(listens: Listens, rows: NDArray[np.int64], artist_T: NDArray[np.i
     """Return the key that the listens at some flat positions ask for in each context of SHARED, [N] each."""
     before = {lag: tracks_before(listens, lag, rows) for lag in range(1, NEAR)}
     artist = artists_of(artist_T, before[1])
-    return [artist if shared.by_artist else key_of([before[lag] for lag in shared.lags]) for shared in SHARED]
+    pause = pause_buckets(listens.played_at[rows], listens.previous_at[rows]).astype(np.int64) + 1
+
+    def key(shared: SharedContext) -> NDArray[np.int64]:
+        return key_of([*(before[lag] for lag in shared.lags), *([pause] if shared.by_pause else [])])
+
+    return [artist if shared.by_artist else key(shared) for shared in SHARED]
 
 
 def _events(
@@ -175,6 +191,8 @@ class SharedTables:
     """Name of a table → its counts."""
     popular_PT: NDArray[np.float32]
     """Weight of each track, for each of `contexts.POPULARITY`."""
+    sessions: Sessions
+    """Sessions before that time."""
     artist_T: NDArray[np.int32]
     """Artist of each track, NO_KEY where it is not known."""
 
@@ -202,9 +220,9 @@ class SharedTables:
 
         Returns:
             Total count of all followers, count of the listen's own track, number of distinct followers, and share of
-            the most frequent one. Contexts are those of SHARED, then those of POPULARITY.
+            the most frequent one. Contexts are those of SHARED, of NEIGHBOURS, and of POPULARITY.
         """
-        n, contexts = len(rows), len(SHARED) + len(self.popular_PT)
+        n, contexts = len(rows), len(SHARED) + len(NEIGHBOURS) + len(self.popular_PT)
         total, count, distinct, top = (np.zeros((n, contexts), dtype=np.float32) for _ in range(4))
         track = listens.track[rows].astype(np.int64)
         for x, place in enumerate(self.places(listens, rows)):
@@ -214,9 +232,11 @@ class SharedTables:
             total[has, x], top[has, x] = table.total_U[found], table.top_U[found]
             distinct[has, x] = table.begin_U[found + 1] - table.begin_U[found]
             _look_up(place, track, table.begin_U, table.track_E, table.count_E, count[:, x])
+        for whole, part in zip((total, count, distinct, top), self.sessions.supports(listens, rows), strict=True):
+            whole[:, len(SHARED) : -len(self.popular_PT)] = part
         known = track < self.n_tracks
         for p, popular_T in enumerate(self.popular_PT):
-            x = len(SHARED) + p
+            x = len(SHARED) + len(NEIGHBOURS) + p
             total[:, x], distinct[:, x], top[:, x] = self._popular[p]
             count[known, x] = popular_T[track[known]]
         return total, count, distinct, top
@@ -251,24 +271,31 @@ class SharedTables:
             table = self.tables[SHARED[x].table]
             weight, less = np.ascontiguousarray(weight_NX[:, x]), np.ascontiguousarray(less_NX[:, x])
             _add_entries(place, table.begin_U, table.track_E, table.count_E, weight, less, out_NT)
-        out_NT += weight_NX[:, len(SHARED) :] @ self.popular_PT
+        of_neighbours, of_popularity = np.split(weight_NX[:, len(SHARED) :], [len(NEIGHBOURS)], axis=1)
+        self.sessions.add_rows(listens, rows, of_neighbours, out_NT)
+        out_NT += of_popularity @ self.popular_PT
 
 
 def write_tables(path: Path, tables: SharedTables) -> None:
     """Write everybody's counts as safetensors, which `read_tables` opens."""
     arrays = {f"{name}/{part}": array for name, table in tables.tables.items() for part, array in asdict(table).items()}
-    arrays |= {"popular_PT": tables.popular_PT, "artist_T": tables.artist_T}
+    sessions = asdict(tables.sessions.pruned())
+    until = sessions.pop("until")
+    arrays |= {f"{_SESSIONS}/{part}": array for part, array in sessions.items()}
+    arrays |= {"popular_PT": tables.popular_PT, "artist_T": tables.artist_T, "until": np.array([until])}
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
 def read_tables(path: Path) -> SharedTables:
     """Read everybody's counts from a file of `write_tables`."""
     parts = load_file(path)
-    popular, artist = parts.pop("popular_PT"), parts.pop("artist_T")
-    columns = [column.name for column in fields(CountTable)]
-    names = sorted({name.split("/")[0] for name in parts})
-    tables = {name: CountTable(*(parts[f"{name}/{column}"] for column in columns)) for name in names}
-    return SharedTables(tables, popular, artist)
+    popular, artist, until = (parts.pop(name) for name in ("popular_PT", "artist_T", "until"))
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, array in parts.items():
+        table, column = name.split("/")
+        found[table][column] = array
+    sessions = Sessions(**found.pop(_SESSIONS), until=until.item())
+    return SharedTables({name: CountTable(**found[name]) for name in sorted(found)}, popular, sessions, artist)
 
 
 @njit(cache=True, nogil=True)

@@ -103,7 +103,7 @@ def remember(
     until = dataset.period("train")[1]
     blocks = block_begins(dataset)
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
-    memory = SharedMemory(artist_T)
+    memory = SharedMemory(listens, artist_T)
     tables, kept = memory.tables(), []
     shared = [np.zeros((len(listens), N_CONTEXTS - len(OWN)), dtype=np.float32) for _ in range(4)]
     for begin, end in pairwise([np.iinfo(np.int64).min, *times, np.iinfo(np.int64).max]):
@@ -113,7 +113,7 @@ def remember(
         for whole, part in zip(shared, tables.supports(listens, rows), strict=True):
             whole[rows] = part
         if end in times:
-            memory.add(listens, rows, end)
+            memory.add(rows, end)
             tables = memory.tables()
     total = np.concatenate([own.total_NE, shared[0]], axis=1)
     count = np.concatenate([own.count_NE, shared[1]], axis=1)

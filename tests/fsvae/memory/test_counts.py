@@ -74,8 +74,8 @@ def test_artists_by_hand() -> None:
     weights = 2.0 ** (-np.arange(3) / 5)
     assert found.total_NE[6, after] == pytest.approx(weights.sum()) and found.count_NE[6, after] == 0
 
-    memory = SharedMemory(np.array([5, 5, 8], dtype=np.int32))
-    memory.add(data.listens, np.arange(6), START + DAY_US)
+    memory = SharedMemory(data.listens, np.array([5, 5, 8], dtype=np.int32))
+    memory.add(np.arange(6), START + DAY_US)
     total, count, *_ = memory.tables().supports(data.listens, np.array([6]))
     names = [shared.name for shared in SHARED]
     assert (total[0, names.index("all: same artist")], count[0, names.index("all: same artist")]) == (4, 2)
@@ -89,6 +89,24 @@ def test_a_session_ends_with_a_long_pause() -> None:
     session = NAMES.index("session")
     assert found.total_NE[:, session].tolist() == [0, 1, 2, 0, 1, 2]
     assert found.count_NE[:, session].tolist() == [0, 1, 0, 0, 0, 1]
+
+
+def test_what_followed_a_track_after_a_short_and_after_a_long_pause() -> None:
+    """After A, B came 20 seconds later and C an hour later; now 25 seconds, 5 minutes or 50 minutes have passed."""
+    for seconds, expected in ((25, (1, 1)), (300, (0, 0)), (3000, (1, 0))):
+        at, history = 0, []
+        for track, pause in ((A, 0), (B, 20), (A, 3), (C, 3600), (A, 200), (B, seconds)):
+            at += pause
+            history.append((track, START + at * SECOND_US))
+        data = dataset_of({"u": history}, unit_vectors(3, 4), train_until=0, validation_until=1)
+        found = own_supports(data.listens, UNKNOWN[:3])
+        x = NAMES.index("after 1 and pause, 20 occurrences")
+        assert (found.total_NE[5, x], found.count_NE[5, x]) == expected
+        memory = SharedMemory(data.listens, UNKNOWN[:3])
+        memory.add(np.arange(5), START + DAY_US)
+        total, count, *_ = memory.tables().supports(data.listens, np.array([5]))
+        x = [shared.name for shared in SHARED].index("all: after 1 and pause")
+        assert (total[0, x], count[0, x]) == expected
 
 
 def test_the_pass_and_the_look_back_count_as_the_plainest_code_does() -> None:
@@ -116,6 +134,15 @@ def test_the_pass_and_the_look_back_count_as_the_plainest_code_does() -> None:
         assert (work.slot_T == -1).all()
 
 
+def plain_bucket(data: Dataset, i: int) -> int:
+    """Number of times that 15 seconds must be doubled to be longer than the pause before listen i; -1 without one."""
+    listens = data.listens
+    if i == listens.offsets[listens.user[i]]:
+        return -1
+    pause = int(listens.played_at[i] - listens.played_at[i - 1])
+    return next(n for n in range(13) if n == 12 or pause < 15 * SECOND_US * 2**n)
+
+
 def plain_counts(
     data: Dataset, i: int, first: int, session: int, context: int, kind: int, expert: int, artist_T: NDArray[np.int32]
 ) -> dict[int, float]:
@@ -123,6 +150,7 @@ def plain_counts(
     listens, own, n_tracks = data.listens, OWN[context], len(artist_T)
     artist = [int(artist_T[t]) if t < n_tracks else -1 for t in listens.track]
     what = artist if own.by_artist else [int(t) for t in listens.track]
+    pause = [plain_bucket(data, i) if own.by_pause else 0 for i in range(len(listens))]
     before: dict[int, float] = {}
     occurrences = 0
     if any(i - lag < first or what[i - lag] < 0 for lag in own.lags):
@@ -133,6 +161,7 @@ def plain_counts(
         track = int(listens.track[j])
         same = all(j - lag >= first and what[j - lag] == what[i - lag] for lag in own.lags)
         same = same and not (own.same_artist and artist[j] != artist[i - 1])
+        same = same and not (own.by_pause and pause[j] != pause[i])
         if track >= n_tracks or not same or (own.session and j < session):
             continue
         age = [0.0, occurrences, i - j, (listens.played_at[i] - listens.played_at[j]) / DAY_US][kind]
@@ -146,30 +175,30 @@ def test_shared_counts_by_hand() -> None:
     data = dataset_of(
         {"u": minutes(A, B, A, C), "v": minutes(B, C)}, unit_vectors(3, 4), train_until=0, validation_until=1
     )
-    memory = SharedMemory(UNKNOWN[:3])
-    memory.add(data.listens, np.arange(6), START + 14 * DAY_US)
+    memory = SharedMemory(data.listens, UNKNOWN[:3])
+    memory.add(np.arange(6), START + 14 * DAY_US)
     tables = memory.tables()
     total, count, distinct, top = tables.supports(data.listens, np.array([2, 5]))  # A after B, C after B
     x = [shared.name for shared in SHARED].index("all: after 1")
     assert total[:, x].tolist() == [2, 2] and count[:, x].tolist() == [1, 1]
     assert distinct[:, x].tolist() == [2, 2] and top[:, x].tolist() == [0.5, 0.5]
-    assert total[0, len(SHARED)] == 6 and count[0, len(SHARED)] == 2
+    assert total[0, -3] == 6 and count[0, -3] == 2
     # near 1, of the track before (B): u had A before it and A, C behind it; v had C behind it
     near = [shared.name for shared in SHARED].index("all: near 1")
     assert total[0, near] == 4 and count[:, near].tolist() == [2, 2]
     # half-life of 14 days: nearly half of each listen is left at the end of the 14th day
-    assert total[0, len(SHARED) + 1] == pytest.approx(3.0, rel=1e-3)
+    assert total[0, -2] == pytest.approx(3.0, rel=1e-3)
 
 
 def test_shared_counts_do_not_depend_on_the_parts_they_are_added_in(tmp_path_factory: pytest.TempPathFactory) -> None:
     data = random_dataset()
     order = np.argsort(data.listens.played_at, kind="stable")
-    whole, parts = SharedMemory(UNKNOWN), SharedMemory(UNKNOWN)
+    whole, parts = SharedMemory(data.listens, UNKNOWN), SharedMemory(data.listens, UNKNOWN)
     end = int(data.listens.played_at.max()) + 1
-    whole.add(data.listens, order, end)
+    whole.add(order, end)
     for part in np.array_split(order, 5):
-        parts.add(data.listens, part, int(data.listens.played_at[part].max()) + 1)
-    parts.add(data.listens, order[:0], end)
+        parts.add(part, int(data.listens.played_at[part].max()) + 1)
+    parts.add(order[:0], end)
     path = tmp_path_factory.mktemp("tables") / "memory.safetensors"
     write_tables(path, parts.tables())
     rows = np.arange(len(data.listens))

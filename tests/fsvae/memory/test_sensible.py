@@ -41,9 +41,9 @@ def model() -> fsvae.FSVAE:
     return fsvae.FSVAE(SMALL, fsvae.TrainConfig(max_epochs=4, batch_listens=256)).fit(dataset)
 
 
-def test_a_cold_user_is_recommended_the_begin_of_what_most_people_play(model: fsvae.FSVAE) -> None:
+def test_a_cold_user_is_recommended_what_people_begin_with(model: fsvae.FSVAE) -> None:
     first = model.next_tracks([], k=5)["track_id"]
-    assert first[0] == "a0t0" and sum(track.startswith("a0") or track.endswith("t0") for track in first) >= 4
+    assert first[0].endswith("t0") and sum(track.startswith("a0") or track.endswith("t0") for track in first) >= 4
 
 
 @pytest.mark.parametrize("artist", range(5))

@@ -1,0 +1,248 @@
+"""Earlier sessions that share tracks with the listens just before: each votes for what it holds around those tracks.
+
+A nearest-neighbour method like V-SKNN and STAN (Garg et al., SIGIR 2019), made an expert of the mixture: the neighbours
+are the latest sessions of anybody that hold one of the last tracks. A neighbour weighs more the more of them it holds
+and the later they are; a track weighs more the nearer it is to the shared one, and more after it than before.
+
+Legend: L listens, S sessions, P postings, N listens that ask, T tracks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fsvae.data.history import session_begins
+from fsvae.data.listens import Listens, offsets_of
+
+LATEST = 5
+"""Number of listens just before, whose tracks neighbours share."""
+MOST = 150
+"""Number of latest sessions with each of those tracks that are compared."""
+WINDOW = 12
+"""Number of listens before and after a shared track that a neighbour votes for."""
+POWERS = (1.0, 3.0)
+"""Powers of a neighbour's similarity by which it weighs: an expert for each."""
+_WEIGHT = np.exp(-np.arange(LATEST) / 1.5)
+"""Weight of a shared track by how many listens ago it was."""
+_VOTE = np.exp(-np.abs(np.arange(-WINDOW, WINDOW + 1)) / 2.0) * np.where(np.arange(-WINDOW, WINDOW + 1) < 0, 0.6, 1.0)
+_VOTE[WINDOW] = 0.0
+"""[2 WINDOW + 1] weight of a neighbour's track by its distance from the shared one, of which it holds no vote."""
+_VOTES = np.append(0.0, np.cumsum(_VOTE))
+"""Sum of the first of these weights."""
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Everybody's sessions, and where each track is in them. A place is an index among their listens."""
+
+    track_L: NDArray[np.int32]
+    """Track of each listen, session after session."""
+    played_at_L: NDArray[np.int64]
+    """Time of each listen [us]."""
+    session_L: NDArray[np.int32]
+    """Session of each listen."""
+    begin_S: NDArray[np.int64]
+    """[S + 1] place of the first listen of each session, and the number of listens."""
+    place_P: NDArray[np.int64]
+    """Place of the last listen to each track of each session, in order of track, then time."""
+    begin_T: NDArray[np.int64]
+    """[T + 1] place of the first posting of each track in `place_P`, and their number."""
+    until: int
+    """Time [us] that the listens which are read are before."""
+
+    @classmethod
+    def of(cls, listens: Listens, n_tracks: int, until: int) -> Sessions:
+        """Return the sessions of some listens, without those to tracks from `n_tracks` on."""
+        counted = listens.track < n_tracks
+        track, played_at = listens.track[counted].astype(np.int32), listens.played_at[counted]
+        session, size = np.unique(session_begins(listens)[counted], return_inverse=True, return_counts=True)[1:]
+        by_track = np.lexsort((np.arange(len(track)), session, track))
+        of_track, of_session = track[by_track], session[by_track]
+        last = np.append((of_track[1:] != of_track[:-1]) | (of_session[1:] != of_session[:-1]), True)[: len(track)]
+        place = by_track[last]
+        place = place[np.lexsort((place, played_at[place], track[place]))]
+        begin_T = offsets_of(np.bincount(track[place], minlength=n_tracks))
+        return cls(track, played_at, session.astype(np.int32), offsets_of(size), place, begin_T, until)
+
+    def pruned(self) -> Sessions:
+        """Return the part of the sessions that can be asked for as of `until`, for a file."""
+        played_at = self.played_at_L[self.place_P]
+        track_P = np.repeat(np.arange(len(self.begin_T) - 1), np.diff(self.begin_T))
+        known = played_at < self.until
+        left = np.cumsum(known[::-1])[::-1]  # number of known postings from each one on
+        after = np.append(left, 0)[self.begin_T[1:]][track_P]
+        place = self.place_P[known & (left - after <= MOST)]
+        kept = np.zeros(len(self.track_L) + 1, dtype=np.int64)
+        session = self.session_L[place]
+        np.add.at(kept, np.maximum(place - WINDOW, self.begin_S[session]), 1)
+        np.add.at(kept, np.minimum(place + WINDOW + 1, self.begin_S[session + 1]), -1)
+        kept_L = (np.cumsum(kept)[:-1] > 0) & (self.played_at_L < self.until)
+        place_of = np.cumsum(kept_L) - 1
+        sessions, session_L = np.unique(self.session_L[kept_L], return_inverse=True)
+        begin_S = offsets_of(np.bincount(session_L, minlength=len(sessions)))
+        begin_T = offsets_of(np.bincount(self.track_L[place], minlength=len(self.begin_T) - 1))
+        return Sessions(
+            self.track_L[kept_L],
+            self.played_at_L[kept_L],
+            session_L.astype(np.int32),
+            begin_S,
+            place_of[place],
+            begin_T,
+            self.until,
+        )
+
+    @cached_property
+    def _search(self) -> _Search:
+        """Return what is known as of `until`, with arrays that a search writes to, for compiled code."""
+        n = len(self.begin_S) - 1
+        known_L = np.cumsum(np.append(0, self.played_at_L < self.until))
+        known_P = np.cumsum(np.append(0, self.played_at_L[self.place_P] < self.until))
+        return _Search(
+            self.track_L,
+            self.place_P,
+            self.session_L[self.place_P],
+            np.stack([self.begin_S[:-1], self.begin_S[:-1] + np.diff(known_L[self.begin_S])], axis=1),
+            np.stack([self.begin_T[:-1], self.begin_T[:-1] + np.diff(known_P[self.begin_T])], axis=1),
+            np.zeros(n, np.float32),
+            np.zeros(n, np.int64),
+            np.zeros(LATEST * MOST, np.int32),
+        )
+
+    def supports(
+        self, listens: Listens, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return what neighbours gave before the listens at some flat positions, [N, len(POWERS)] each.
+
+        Returns:
+            Total weight of all votes, weight of those for the listen's own track, number of neighbours, and similarity
+            of the most similar one, as a share of the largest that there can be.
+        """
+        total, count, distinct, top = (np.zeros((len(rows), len(POWERS)), dtype=np.float32) for _ in range(4))
+        first = listens.offsets[listens.user[rows]]
+        _support(self._search, listens.track, rows, first, total, count, distinct, top)
+        return total, count, distinct, top
+
+    def add_rows(
+        self, listens: Listens, rows: NDArray[np.int64], weight_NX: NDArray[np.float32], out_NT: NDArray[np.float32]
+    ) -> None:
+        """Add the neighbours' part of the mixture's p(track), for every track before some listens.
+
+        Args:
+            listens: all listens.
+            rows: [N] flat positions.
+            weight_NX: weight of a vote: the expert's gate over its total.
+            out_NT: probabilities, added to.
+        """
+        first = listens.offsets[listens.user[rows]]
+        _add_votes(self._search, listens.track, rows, first, np.ascontiguousarray(weight_NX), out_NT)
+
+
+class _Search(NamedTuple):
+    """Sessions as of a time, and arrays that a search writes to."""
+
+    track: NDArray[np.int32]
+    place: NDArray[np.int64]
+    session: NDArray[np.int32]
+    """[P] session of each posting."""
+    of_session: NDArray[np.int64]
+    """[S, 2] begin and end of the listens of each session that are known."""
+    of_track: NDArray[np.int64]
+    """[T, 2] begin and end of the postings of each track that are known."""
+    similarity: NDArray[np.float32]
+    """[S] similarity of each session, 0 before and after a search."""
+    at: NDArray[np.int64]
+    """[S] place of the latest shared listen of each neighbour."""
+    found: NDArray[np.int32]
+    """Sessions of the neighbours."""
+
+
+@njit(cache=True, nogil=True)
+def _find(search: _Search, asking: NDArray[np.int32], row: int, first: int) -> tuple[int, float]:
+    """Write the similarity of each neighbour before a listen; return their number and the largest similarity."""
+    n, most = 0, 0.0
+    for age in range(LATEST):
+        i = row - 1 - age
+        if i < first:
+            break
+        y = asking[i]
+        skipped = y >= len(search.of_track)
+        for later in range(i + 1, row):
+            skipped = skipped or asking[later] == y
+        if skipped:
+            continue
+        low, high = search.of_track[y]
+        for p in range(max(low, high - MOST), high):
+            s = search.session[p]
+            if search.similarity[s] == 0:
+                search.found[n] = s
+                search.at[s] = search.place[p]
+                n += 1
+            search.similarity[s] += np.float32(_WEIGHT[age])
+            most = max(most, search.similarity[s])
+    return n, most
+
+
+@njit(cache=True, nogil=True)
+def _window(search: _Search, s: int) -> tuple[int, int]:
+    """Return the begin and the end of the places that a neighbour may vote for."""
+    shared = search.at[s]
+    return max(shared - WINDOW, search.of_session[s, 0]), min(shared + WINDOW + 1, search.of_session[s, 1])
+
+
+@njit(cache=True, nogil=True)
+def _support(
+    search: _Search,
+    asking: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    first: NDArray[np.int64],
+    total: NDArray[np.float32],
+    count: NDArray[np.float32],
+    distinct: NDArray[np.float32],
+    top: NDArray[np.float32],
+) -> None:
+    """Write what neighbours gave before some listens (`Sessions.supports`); `first`: the users' first listens."""
+    sums = np.zeros((2, len(POWERS)))
+    for r in range(len(rows)):
+        n, most = _find(search, asking, rows[r], first[r])
+        distinct[r], top[r] = n, most / _WEIGHT.sum()
+        sums[:] = 0.0
+        for s in search.found[:n]:
+            begin, end = _window(search, s)
+            nearest = begin - search.at[s] + WINDOW
+            votes, own_votes = _VOTES[nearest + end - begin] - _VOTES[nearest], 0.0
+            for p in range(begin, end):
+                if search.track[p] == asking[rows[r]]:
+                    own_votes += _VOTE[nearest + p - begin]
+            for e in range(len(POWERS)):
+                sums[0, e] += votes * search.similarity[s] ** POWERS[e]
+                sums[1, e] += own_votes * search.similarity[s] ** POWERS[e]
+            search.similarity[s] = 0.0
+        total[r], count[r] = sums[0], sums[1]
+
+
+@njit(cache=True, nogil=True)
+def _add_votes(
+    search: _Search,
+    asking: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    first: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Add the weighted votes before some listens to their rows of probabilities (`Sessions.add_rows`)."""
+    for r in range(len(rows)):
+        n, _ = _find(search, asking, rows[r], first[r])
+        for s in search.found[:n]:
+            of_session = 0.0
+            for e in range(len(POWERS)):
+                of_session += weight[r, e] * search.similarity[s] ** POWERS[e]
+            begin, end = _window(search, s)
+            for p in range(begin, end):
+                out[r, search.track[p]] += of_session * _VOTE[p - search.at[s] + WINDOW]
+            search.similarity[s] = 0.0
