@@ -11,7 +11,7 @@ def tune(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae tune tune=fsvae tune.trials=50[/]
 
-    Example: [bold]fsvae tune tune=gru4rec 'tune.workdirs=[work/lastfm,work/nowplaying]'[/]
+    Example: [bold]fsvae tune tune=gru4rec 'tune.workdirs=\\[work/lastfm,work/nowplaying]'[/]
     """
     from pipelines.tuning.tuning import tuning_of
 
