@@ -8,7 +8,7 @@ JOBS ?= 2
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ann]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ann,tune]'
 	touch $@
 
 help:  ## this list

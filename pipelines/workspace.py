@@ -48,13 +48,18 @@ class Workspace:
 
     @property
     def variants(self) -> Path:
-        """Return the folder of the trials of matrices, one folder for each variant and seed; absolute for workers."""
+        """Return the folder of the trials of matrices and tunings, one for a variant and seed; absolute for workers."""
         return self.root.absolute() / "variants"
 
     @property
     def matrices(self) -> Path:
         """Return the folder of matrices and their reports."""
         return self.root / "matrices"
+
+    @property
+    def tunings(self) -> Path:
+        """Return the folder of tunings: their studies and records."""
+        return self.root / "tunings"
 
     @cached_property
     def tracker(self) -> Tracker:

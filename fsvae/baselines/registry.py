@@ -69,5 +69,8 @@ else:
             for name, entry in MODELS.items()
             if name != "fsvae" and entry.settings is not NoSettings
         ],
-        namespace={"__doc__": "Settings of the baselines, for variants of a matrix that are one (recommender=sasrec)."},
+        namespace={
+            "__doc__": "Settings of the baselines, for variants of a matrix that are one (recommender=sasrec).",
+            "__module__": __name__,  # where other processes find the class
+        },
     )

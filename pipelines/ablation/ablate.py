@@ -19,6 +19,7 @@ from pipelines.runtime.engine import Engine, engine_of
 from pipelines.runtime.locks import held
 from pipelines.runtime.table import Table
 from pipelines.runtime.watch import Summary, Watch
+from pipelines.tuning.record import tuned_runs
 from pipelines.workspace import Workspace
 
 
@@ -96,7 +97,7 @@ def ablate(matrix: Matrix, workspace: Workspace, watch: Watch) -> Report | None:
 def _clean_up(workspace: Workspace, watch: Watch) -> None:
     """Delete the data of matrices older than the newest ones; the plan of the present one is written already."""
     keep = workspace.config.ablation.keep
-    deleted = delete_old_trials(workspace.matrices, workspace.variants, keep)
+    deleted = delete_old_trials(workspace.matrices, workspace.variants, keep, tuned_runs(workspace.tunings))
     if deleted:
         watch.note("clean-up", f"{count(deleted, 'run')} of older matrices deleted (ablation.keep={keep})")
     delete_old_datasets(workspace.datasets, keep)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 from fsvae.errors import UserError, nearest
 from pipelines.config.ablation_config import AblationConfig
-from pipelines.config.compose import config_dir, key_of, load_config
+from pipelines.config.compose import config_dir, group_option, key_of, load_config
 from pipelines.config.schema import Config
 
 _OF_A_VARIANT = ("recommender", "model", "train", "dataset", "baselines")
@@ -54,7 +53,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
             message names the variant.
     """
     config = load_config(overrides)
-    name = matrix_name(overrides)
+    name = group_option("ablation", overrides)
     if not name:
         files = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
         raise UserError(f"Say which matrix to run, such as fsvae ablate ablation={files[0]}: {', '.join(files)}.")
@@ -71,13 +70,6 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
         _variant(name, variant, [*ablation.base, *mine], own, config) for variant, own in ablation.variants.items()
     ]
     return Matrix(name, shlex.join(["fsvae", "ablate", *overrides]), config, variants)
-
-
-def matrix_name(overrides: Sequence[str]) -> str:
-    """Return the value of ``ablation=`` in a command line, without the folder and the ending of a user's own file;
-    empty: it names no matrix."""
-    named = [text.partition("=")[2] for text in overrides if key_of(text) == "ablation"]
-    return Path(named[-1]).name.removesuffix(".yaml") if named else ""
 
 
 def _variant(matrix: str, name: str, shared: list[str], own: list[str], whole: Config) -> Variant:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,8 +101,8 @@ def records(matrices: Path) -> dict[Path, dict[str, Any]]:
     return {path.parent: Folder.at(path.parent).read_json(RECORD) for path in matrices.glob(f"*/{RECORD}")}
 
 
-def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
-    """Delete the trials that belong to none of the newest matrices, and return their number.
+def delete_old_trials(matrices: Path, variants: Path, keep: int, tuned: Collection[str] = ()) -> int:
+    """Delete the trials that belong to none of the newest matrices and to no tuning, and return their number.
 
     A matrix that is being run keeps its trials, however old it is, and a trial that is being run is kept.
 
@@ -110,6 +110,7 @@ def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
         matrices: folder of all matrices.
         variants: folder of all trials.
         keep: number of the newest matrices.
+        tuned: names of the trials that belong to tunings.
     """
     found = records(matrices)
     newest = sorted(found, key=lambda folder: str(found[folder]["at"]), reverse=True)
@@ -122,7 +123,7 @@ def delete_old_trials(matrices: Path, variants: Path, keep: int) -> int:
     }
     deleted = 0
     for folder in sorted(variants.glob("*/")):
-        if folder.name not in kept:
+        if folder.name not in kept and folder.name not in tuned:
             with suppress(UserError), held(folder, "clean-up"):
                 for done in folder.glob(f"*/{DONE}"):
                     done.unlink()  # first, so that a half-deleted trial does not count

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from fsvae.errors import UserError
-from pipelines.cli import chains, data, matrices, models
+from pipelines.cli import chains, data, matrices, models, tunings
 from pipelines.cli.app import app
 
-__all__ = ["app", "chains", "data", "main", "matrices", "models"]  # importing them registers their commands
+__all__ = ["app", "chains", "data", "main", "matrices", "models", "tunings"]  # importing them registers their commands
 
 
 def main() -> None:

@@ -30,8 +30,7 @@ def report(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae report ablation=paper[/]
     """
-    from pipelines.ablation.matrix import matrix_name
-    from pipelines.config.compose import check_allowed_overrides, key_of, load_config
+    from pipelines.config.compose import check_allowed_overrides, group_option, key_of, load_config
     from pipelines.workspace import Workspace
 
     overrides = overrides or []
@@ -44,4 +43,4 @@ def report(overrides: Overrides = None) -> None:
     from pipelines.ablation.matrix_results import find_matrix
     from pipelines.cli.console import Terminal
 
-    Terminal().show(report(find_matrix(workspace.matrices, matrix_name(overrides), period), workspace))
+    Terminal().show(report(find_matrix(workspace.matrices, group_option("ablation", overrides), period), workspace))

@@ -22,9 +22,16 @@ from fsvae.limits import validated
 from fsvae.logs.source_config import SOURCES
 from pipelines.config.ablation_config import AblationConfig
 from pipelines.config.schema import Config
+from pipelines.config.tune_config import TuneConfig
 
 _OPEN = ("source.columns=", "source.columns.", "source.kinds=", "source.kinds.")
 """Prefixes of overrides whose keys the user chooses; Hydra takes no new key, not even in a dict, without a ++."""
+
+_OWN_FILES: dict[str, tuple[type, str]] = {
+    "ablation": (AblationConfig, "a matrix has the keys title, base, reference and variants"),
+    "tune": (TuneConfig, "a tuning has the keys title, base and space"),
+}
+"""Groups of which a user may have a file elsewhere (``ablation=mine.yaml``) → its type, and what is in it."""
 
 
 def config_dir() -> Path:
@@ -38,22 +45,22 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         UserError: an override cannot be read, names an unknown key, group or option, or gives a value of the wrong type
-            or outside its range (the message names it and the nearest valid one), or a matrix of the user's own
+            or outside its range (the message names it and the nearest valid one), or a file of the user's own
             (``ablation=mine.yaml``) cannot be read.
     """
     _check_keys(overrides)
-    own_matrix = [Path(text.partition("=")[2]) for text in overrides if names_a_file(text)]
-    overrides = ["ablation=[]" if names_a_file(text) else text for text in overrides]
+    own_files = [text.partition("=")[::2] for text in overrides if names_a_file(text)]
+    overrides = [f"{text.partition('=')[0]}=[]" if names_a_file(text) else text for text in overrides]
     overrides = [f"++{text}" if text.startswith(_OPEN) else text for text in overrides]
     _register()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("config", overrides=list(overrides))
-        for path in own_matrix:
-            empty = OmegaConf.create({"ablation": OmegaConf.structured(AblationConfig)})
-            composed.ablation = OmegaConf.merge(empty, {"ablation": _read_yaml(path)}).ablation
+        for group, path in own_files:
+            empty = OmegaConf.create({group: OmegaConf.structured(_OWN_FILES[group][0])})
+            composed[group] = OmegaConf.merge(empty, {group: _read_yaml(group, Path(path))})[group]
             for text in overrides:  # they override the user's file, as they do the project's files
-                if key_of(text).startswith("ablation."):
+                if key_of(text).startswith(f"{group}."):
                     OmegaConf.update(composed, key_of(text), _parsed(text).value())
         values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except (OmegaConfBaseException, HydraException) as error:
@@ -61,7 +68,8 @@ def load_config(overrides: Sequence[str] = ()) -> Config:
         if cause is None:
             raise UserError(f"config: {error}") from error
         key = str(cause.full_key)
-        known = re.split(r"\[|\.variants\.", key)[0] in _keys() or key.startswith(_OPEN)  # a place in a list, a variant
+        # a place in a list, a variant, a setting that is searched
+        known = re.split(r"\[|\.variants\.|\.space\.", key)[0] in _keys() or key.startswith(_OPEN)
         hint = "" if known else nearest(key, _keys())
         what = str(cause.msg or cause).splitlines()[0].rstrip(".")
         what = "a list in brackets is expected, such as [1,2]" if "is not a ListConfig" in what else what
@@ -120,11 +128,18 @@ def check_allowed_overrides(overrides: Sequence[str], allowed_overrides: Collect
 
 
 def names_a_file(text: str) -> bool:
-    """Return whether an override names a matrix by a file of the user's own, such as ``ablation=mine.yaml``."""
-    return text.startswith("ablation=") and text.endswith(".yaml")
+    """Return whether an override names a file of the user's own, such as ``ablation=mine.yaml``."""
+    return text.partition("=")[0] in _OWN_FILES and text.endswith(".yaml")
 
 
-def _read_yaml(path: Path) -> DictConfig:
+def group_option(group: str, overrides: Sequence[str]) -> str:
+    """Return the option of a group that is chosen, without the folder and the ending of a user's own file; empty:
+    none is."""
+    named = [text.partition("=")[2] for text in overrides if key_of(text) == group]
+    return Path(named[-1]).name.removesuffix(".yaml") if named else ""
+
+
+def _read_yaml(group: str, path: Path) -> DictConfig:
     try:
         found = OmegaConf.load(path)
     except OSError as error:
@@ -132,7 +147,7 @@ def _read_yaml(path: Path) -> DictConfig:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(found, DictConfig):
-        raise UserError(f"{path}: a matrix has the keys title, base, reference and variants.")
+        raise UserError(f"{path}: {_OWN_FILES[group][1]}.")
     return found
 
 
@@ -154,7 +169,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
             options = sorted(files | set(SOURCES) if key == "source" else files)
             if override.value() not in options:
                 file = f"{override.value()}.yaml"
-                hint = f" A file of your own: {key}={file}." if key == "ablation" and Path(file).exists() else ""
+                hint = f" A file of your own: {key}={file}." if key in _OWN_FILES and Path(file).exists() else ""
                 raise UserError(
                     f"{key}={override.value()}: {key} has no '{override.value()}', only {', '.join(options)}."
                     f"{hint or nearest(str(override.value()), options)}"

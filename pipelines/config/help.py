@@ -39,9 +39,11 @@ def field_docstrings(of: type) -> dict[str, str]:
     words: dict[str, str] = {}
     for base in of.__bases__:
         words |= field_docstrings(base) if is_dataclass(base) else {}
-    if of.__module__ == "types":  # made at run time: its fields are groups, described by their classes
+    try:
+        source = inspect.getsource(of)
+    except OSError:  # made at run time: its fields are groups, described by their classes
         return words
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
+    (body,) = ast.parse(textwrap.dedent(source)).body
     assert isinstance(body, ast.ClassDef)
     for statement, below in zip(body.body, body.body[1:], strict=False):
         if (

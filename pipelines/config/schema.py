@@ -13,6 +13,7 @@ from fsvae.models.train_config import TrainConfig
 from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.config.ablation_config import AblationConfig
 from pipelines.config.lifecycle_config import EvaluateConfig, PromoteConfig, TrackingConfig
+from pipelines.config.tune_config import TuneConfig
 from pipelines.runtime.engine_config import EngineConfig
 from pipelines.simulation.simulate_config import SimulateConfig
 from serving.serve_config import ServeConfig
@@ -33,12 +34,13 @@ class Config:
     seeds: Annotated[list[Seed], Distinct()] = field(default_factory=lambda: [1, 2, 3])
     """Seeds of the trainings of each variant of a matrix (fsvae ablate); its datasets have the one above."""
     recommender: Annotated[str, OneOf(tuple(MODELS))] = "fsvae"
-    """Model that a variant of a matrix is: fsvae, as model says, or one of the baselines."""
+    """Model of a variant of a matrix or of a tuning: fsvae, as model says, or one of the baselines."""
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     ablation: AblationConfig = field(default_factory=AblationConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

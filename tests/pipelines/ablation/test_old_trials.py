@@ -9,7 +9,7 @@ from pipelines.ablation.run import RECORD, delete_old_trials
 from pipelines.runtime.locks import held
 
 
-def test_the_newest_matrices_and_what_is_being_run_keep_their_trials(tmp_path: Path) -> None:
+def test_the_newest_matrices_tunings_and_what_is_being_run_keep_their_trials(tmp_path: Path) -> None:
     matrices, variants = tmp_path / "matrices", tmp_path / "variants"
     of_matrix = {"old": "ab", "running": "bc", "newer": "cd", "newest": "de"}
     for day, (name, trials) in enumerate(of_matrix.items(), start=1):
@@ -20,6 +20,6 @@ def test_the_newest_matrices_and_what_is_being_run_keep_their_trials(tmp_path: P
     with held(matrices / "running", "run of this very matrix"), held(variants / "f", "run of this very variant"):
         assert delete_old_trials(matrices, variants, keep=2) == 2  # a, and g, which no matrix has
         assert sorted(path.name for path in variants.iterdir()) == list("bcdef")
-    assert delete_old_trials(matrices, variants, keep=1) == 3
-    assert sorted(path.name for path in variants.iterdir()) == list("de")
+    assert delete_old_trials(matrices, variants, keep=1, tuned={"b"}) == 2
+    assert sorted(path.name for path in variants.iterdir()) == list("bde")
     assert delete_old_trials(matrices, tmp_path / "none", keep=1) == 0

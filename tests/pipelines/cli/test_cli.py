@@ -179,7 +179,7 @@ def test_a_setting_in_the_place_of_the_user_or_of_an_option_is_told() -> None:
 def test_commands_are_listed_in_the_order_of_the_steps() -> None:
     listed = re.findall(r"^│ ([a-z]+) ", fsvae("--help"), re.MULTILINE)
     steps = ["quickstart", "simulate", "ingest", "prepare", "describe", "train", "evaluate", "promote", "serve"]
-    assert listed == [*steps, "recommend", "runs", "latent", "daily", "ablate", "report", "config"]
+    assert listed == [*steps, "recommend", "runs", "latent", "daily", "ablate", "report", "tune", "config"]
 
 
 def test_a_section_of_the_configuration_is_printed_alone() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "pytorch_lightning", "mlflow", "ray", "matplotlib", "gensim", "sklearn")
+HEAVY = ("torch", "pytorch_lightning", "mlflow", "ray", "matplotlib", "gensim", "sklearn", "optuna")
 TIMES = [f"2026-01-0{1 + n // 10}T10:{n:02d}:00" for n in range(40)]
 LOG = "user_id,track_id,played_at\n" + "\n".join(f"u{n % 3},t{n % 5},{time}" for n, time in enumerate(TIMES))
 
@@ -36,6 +36,8 @@ def imported(folder: Path, *arguments: str, status: int = 0) -> set[str]:
         (["train"], 2),  # nothing is prepared
         (["train", "model.histroy=3"], 2),
         (["ablate", "ablation=papr"], 2),
+        (["tune", "tune=fsvea"], 2),
+        (["tune", "tune=fsvae", "model.beta=3"], 2),  # outside the space
         (["serve", "serve.port=-1"], 2),
         (["describe", "workdir=nothing"], 2),
         (["prepare", "workdir=nothing"], 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -66,6 +67,11 @@ def test_words_for_kinds() -> None:
         "Did you mean 'listen'?"
     )
     assert refused("source.kinds={1: listen}") == "config: source.kinds.1: Key 1 (int) is incompatible with (str)."
+
+
+def test_a_configuration_can_be_sent_to_other_processes() -> None:
+    config = load_config(["baselines.sasrec.heads=4"])
+    assert pickle.loads(pickle.dumps(config)) == config
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
