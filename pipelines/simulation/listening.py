@@ -4,7 +4,8 @@ Two clocks drive every play. The slow one is the user's taste: a few genres, and
 tracks; for some days the user leans to some of these genres, then to others. The fast one is the session: a mood (a
 genre) that drifts to neighbouring genres, and an album that plays on. The mood selects among the favourites that the
 taste provides. Some sessions begin with a genre of the leaning, which recent listens reveal, and others with any genre
-of the taste that suits the hour, which only a long memory reveals.
+of the taste that suits the hour, which only a long memory reveals. Where users have libraries (`library.Library`), a
+third clock lies between the two: for weeks a user returns to a few stretches of what was found lately or long ago.
 
 All users of a block move in lockstep: everybody's first play of the day, then the second, and so on. The state is
 bounded for each user, so memory grows with users and with the events of one day, never with the days.
