@@ -1,8 +1,9 @@
 """The simulated log beside real ones: `python -m benchmarks.simulator_calibration LASTFM_CSV [SESSIONS_PARQUET ...]`.
 
-Prints a Markdown table. LASTFM_CSV is in the format of the JODIE data sets; SESSIONS_PARQUET have the columns
-`session_id`, `position` and `track_id`, several files one after the other. Beside them stand the default simulated log
-and one in the size and with the habits of the Last.fm log, `LASTFM`.
+Prints two Markdown tables: figures of whole logs, and what the next track is after histories of several lengths.
+LASTFM_CSV is in the format of the JODIE data sets; SESSIONS_PARQUET have the columns `session_id`, `position` and
+`track_id`, several files one after the other. Beside them stand the default simulated log, the one of long histories
+(`simulate=long`), and one in the size and with the habits of the Last.fm log, `LASTFM`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import platform
 import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from fsvae.features.clock import DAY_US, EPOCH_WEEKDAY, HOUR_US, SECOND_US
 from fsvae.logs.checks import check_rows
 from fsvae.logs.source_config import SourceConfig
 from fsvae.logs.sources import jodie
+from pipelines.config.compose import load_config
 from pipelines.reports.describe.statistics import (
     RECENT,
     Histories,
@@ -33,6 +36,7 @@ from pipelines.reports.describe.statistics import (
     peak_to_trough,
     zipf_exponent,
 )
+from pipelines.reports.words import count
 from pipelines.simulation.simulate import SimulateConfig, simulate
 from pipelines.tracking import git_commit
 
@@ -64,7 +68,25 @@ OF_SESSIONS = (
 )
 """Figures that sessions without users and times tell, too."""
 
+LENGTHS = (200, 1_000, 5_000, 20_000)
+"""Limits between short, middle and long histories [listens]."""
+LATEST = 100
+"""Number of a user's latest listens that a model of the session knows at most."""
+
 Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Where the next track comes from, by the length of the history before it: shares of some listens."""
+
+    users: int
+    new: float
+    """Share of the tracks that the user has not heard before in the log."""
+    latest: float
+    """Share of those that are among the user's LATEST listens."""
+    older: float
+    """Share of those that the user has heard, but only before."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +131,19 @@ def main() -> None:
     parser.add_argument("lastfm", type=Path, help="CSV in JODIE's format")
     parser.add_argument("sessions", type=Path, nargs="*", help="Parquet with session_id, position, track_id")
     arguments = parser.parse_args()
-    columns = {
-        "Last.fm": figures(Histories.of(_read_jodie(arguments.lastfm))),
+    logs = {
+        "Last.fm": Histories.of(_read_jodie(arguments.lastfm)),
         "simulated like it": _simulated(LASTFM),
         "simulated, default": _simulated(SimulateConfig()),
+        "simulated, long": _simulated(load_config(["simulate=long"]).simulate),
     }
+    columns = {name: figures(log) for name, log in logs.items()}
     if arguments.sessions:
         columns["#nowplaying"] = _read_sessions(arguments.sessions)
     given = {key: value for key, value in asdict(LASTFM).items() if value != asdict(SimulateConfig())[key]}
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(_markdown(columns))
+    console.print(f"\n{_markdown_of_mixes(logs)}")
     console.print(
         f"\nSimulated like Last.fm: `{' '.join(f'simulate.{key}={value}' for key, value in given.items())}`. "
         f"Commit {git_commit()[:12]}, {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
@@ -166,10 +191,21 @@ def figures_of_sessions(session: Ints, track: Ints) -> Figures:
     return {name: found[name] for name in OF_SESSIONS}
 
 
+def mixes(log: Histories) -> list[Mix | None]:
+    """Return where the next track comes from between each two LENGTHS of the history; None without such a listen."""
+    between = ((log.n_before >= shortest) & (log.n_before < end) for shortest, end in pairwise(LENGTHS))
+    return [_mix(log.user[rows], log.since[rows]) if rows.any() else None for rows in between]
+
+
 def gini(counts: Ints) -> float:
     """Return the Gini coefficient of non-negative counts: the mean difference of two, by twice their mean."""
     rank = np.arange(1, len(counts) + 1)
     return float((2 * rank - len(counts) - 1) @ np.sort(counts)) / (len(counts) * float(counts.sum()))
+
+
+def _mix(user: Ints, since: Ints) -> Mix:
+    new, older = float((since == 0).mean()), float((since > LATEST).mean())
+    return Mix(users=len(np.unique(user)), new=new, latest=1.0 - new - older, older=older)
 
 
 def _entropy(counts: Ints) -> float:
@@ -201,11 +237,11 @@ def _read_sessions(paths: list[Path]) -> Figures:
     return figures_of_sessions(session.to_numpy(), rows["track_id"].cast(pl.Int64).to_numpy())
 
 
-def _simulated(config: SimulateConfig) -> Figures:
+def _simulated(config: SimulateConfig) -> Histories:
     with tempfile.TemporaryDirectory() as folder:
         simulate(config, Path(folder))
         rows = pl.read_parquet(Path(folder) / "*.parquet", columns=["user_id", "track_id", "played_at", "kind"])
-    return figures(Histories.of(rows.filter(pl.col("kind") == "listen")))
+    return Histories.of(rows.filter(pl.col("kind") == "listen"))
 
 
 def _markdown(columns: dict[str, Figures]) -> str:
@@ -215,6 +251,21 @@ def _markdown(columns: dict[str, Figures]) -> str:
         cells = ("" if value is None else row.form.format(value) for value in values)
         lines.append(f"| {row.label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _markdown_of_mixes(logs: dict[str, Histories]) -> str:
+    lines = [f"| listens before | {' | '.join(logs)} |", f"|---|{'---:|' * len(logs)}"]
+    found = [mixes(log) for log in logs.values()]
+    for place, (shortest, end) in enumerate(pairwise(LENGTHS)):
+        cells = (_cell(column[place]) for column in found)
+        lines.append(f"| {shortest:,} to {end:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(mix: Mix | None) -> str:
+    if mix is None:
+        return ""
+    return f"{100 * mix.new:.0f} / {100 * mix.latest:.0f} / {100 * mix.older:.0f} % ({count(mix.users, 'user')})"
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipelines.simulation.draws import Bools, Floats, Ints, draw_between, draw_columns, draw_places
+from pipelines.simulation.library import Library
 from pipelines.simulation.simulate_config import SimulateConfig
 from pipelines.simulation.simulated_events import ALBUM, LIBRARY, RADIO
 from pipelines.simulation.users import FAVOURITE_ARTISTS, FAVOURITE_TRACKS, Users
@@ -24,8 +27,24 @@ OFF_MOOD = 0.06
 """Chance that exploration misses the mood, and lands in a neighbouring genre."""
 ALBUM_GOES_ON = 0.65
 """Least chance that an album goes on. The album comes before all other sources."""
+STRETCH_GOES_ON = 0.75
+"""Chance that a stretch of the library goes on where its next track suits the mood. It comes before the album."""
 
 _CONTEXT = np.array([LIBRARY, ALBUM], np.int8)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The next track of every session."""
+
+    track: Ints
+    context: Ints
+    place: Ints
+    """Its place among the favourites, or -1."""
+    position: Ints
+    """Its position in the user's library if it comes from there, or -1."""
+    strangers: Ints
+    """The rows of the radio whose artist is no favourite."""
 
 
 class Chooser:
@@ -41,11 +60,18 @@ class Chooser:
         # Outside albums: the same again, a recent listen, something new, and else a favourite.
         self.replay = config.replay
         self.recall = self.replay + FROM_RECENT
-        self.explore = self.recall + config.exploration * (1.0 - self.recall)
+        busy = (users.activity / config.sessions_per_day) ** config.library.breadth
+        share = np.minimum(config.exploration * busy, 1.0)
+        self.explore = (self.recall + share * (1.0 - self.recall)).astype(np.float32)
         self.fame = np.concatenate([[0.0], np.cumsum(world.artist_popularity)])
         self.genres = users.taste.shape[1]
         self.favourites = users.tracks
         self._shelves = self.favourites.reshape(-1)
+        self.returns = config.library.returns
+        self.library: Library | None = None
+        if self.returns:
+            found = self.favourites.reshape(len(users.joined), -1)
+            self.library = Library(found, world.track_genre, config.library)
         self.recent = np.full((len(users.joined), RECENT), -1, np.int32)
         self.listens = np.zeros(len(users.joined), np.int32)
 
@@ -59,8 +85,9 @@ class Chooser:
         last: Ints,
         in_album: Bools,
         place: Ints,
-    ) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return the next track of every session, its context, its place among the favourites or -1, and `strangers`.
+        position: Ints,
+    ) -> Choice:
+        """Choose the next track of every session.
 
         Args:
             rng: generator of draws that only some rows need.
@@ -71,45 +98,60 @@ class Chooser:
             last: the previous track, or -1.
             in_album: whether it was heard as part of its album.
             place: its place among the favourites, or -1.
-
-        The strangers are the rows of the radio whose artist is no favourite.
+            position: its position in the user's library if it came from there, or -1.
         """
         # An album is released as a whole: if the previous track is out, so is this one.
         following = self.world.track_next.take(last, mode="wrap")
         chance = self.album.take(in_album) * (following >= 0)
+        positions = np.full(len(user), -1)
+        if self.library:
+            own = np.flatnonzero(position >= 0)
+            onwards = self.library.onwards(user[own], position[own], mood[own])
+            own, onwards = own[onwards >= 0], onwards[onwards >= 0]
+            following[own], chance[own], positions[own] = onwards, STRETCH_GOES_ON, position[own] + 1
         # One number for both choices: below its chance the album goes on; the rest of it decides between the others.
         pick = (roll - chance) / (1.0 - chance)
-        on_album = pick < 0
-        track = np.where(on_album, following, -1).astype(np.int64)
-        context = _CONTEXT.take(on_album)
+        goes_on = pick < 0
+        track = np.where(goes_on, following, -1).astype(np.int64)
+        positions[~goes_on] = -1
+        context = _CONTEXT.take(goes_on & (positions < 0))
 
         again = np.flatnonzero((pick >= 0) & (pick < self.recall))
         replayed = pick[again] < self.replay
         track[again[replayed]] = last[again[replayed]]
         again = again[~replayed]
         track[again] = self._recall(rng, user[again], mood[again], last[again])
-        new = np.flatnonzero((pick >= self.recall) & (pick < self.explore))
+        new = np.flatnonzero((pick >= self.recall) & (pick < self.explore.take(user)))
         artist, strange = self._explore(rng, user[new], mood[new], last[new])
         track[new] = draw_between(rng, available, self.world.artist_first[artist], self.world.artist_first[artist + 1])
         context[new] = RADIO
 
+        if self.library:
+            back = np.flatnonzero(track < 0)
+            back = back[rng.random(len(back), np.float32) < self.returns]
+            track[back], positions[back] = self.library.find(rng, user[back], mood[back], last[back])
         dear = np.flatnonzero(track < 0)
         before, shelf = place[dear], (user[dear] * self.genres + mood[dear]) * FAVOURITE_TRACKS
         at = draw_places(rng, len(dear), FAVOURITE_TRACKS)
-        goes_on = np.flatnonzero((rng.random(len(dear), np.float32) < self.routine) & (before >= 0))
-        at[goes_on] = (before[goes_on] + 1) % FAVOURITE_TRACKS
+        in_order = np.flatnonzero((rng.random(len(dear), np.float32) < self.routine) & (before >= 0))
+        at[in_order] = (before[in_order] + 1) % FAVOURITE_TRACKS
         # Replays are decided above, so the favourite just heard is replaced by the next one.
         same = np.flatnonzero(self._shelves.take(shelf + at) == last[dear])
         at[same] = (at[same] + 1) % FAVOURITE_TRACKS
         track[dear] = self._shelves.take(shelf + at)
         places = np.full(len(user), -1)
         places[dear] = at
-        return track, context, places, new[strange]
+        return Choice(track, context, places, positions, new[strange])
 
     def grow_dear(self, rng: np.random.Generator, user: Ints, track: Ints) -> None:
         """Put the tracks among the users' favourites, each replacing another."""
         place = draw_places(rng, len(user), FAVOURITE_TRACKS)
         self.favourites[user, self.world.track_genre[track], place] = track
+
+    def adopt(self, rng: np.random.Generator, user: Ints, track: Ints) -> None:
+        """Put the artists of the tracks among the users' favourite artists, each replacing another."""
+        place = draw_places(rng, len(user), FAVOURITE_ARTISTS)
+        self.users.artists[user, self.world.track_genre[track], place] = self.world.track_artist[track]
 
     def remember(self, user: Ints, track: Ints, listened: Bools) -> None:
         """Store the listens for replays."""

@@ -4,7 +4,8 @@ Two clocks drive every play. The slow one is the user's taste: a few genres, and
 tracks; for some days the user leans to some of these genres, then to others. The fast one is the session: a mood (a
 genre) that drifts to neighbouring genres, and an album that plays on. The mood selects among the favourites that the
 taste provides. Some sessions begin with a genre of the leaning, which recent listens reveal, and others with any genre
-of the taste that suits the hour, which only a long memory reveals.
+of the taste that suits the hour, which only a long memory reveals. Where users have libraries (`library.Library`), a
+third clock lies between the two: for weeks a user returns to a few stretches of what was found lately or long ago.
 
 All users of a block move in lockstep: everybody's first play of the day, then the second, and so on. The state is
 bounded for each user, so memory grows with users and with the events of one day, never with the days.
@@ -30,6 +31,7 @@ from pipelines.simulation.simulated_events import (
     LIBRARY,
     LIKE,
     LISTEN,
+    RADIO,
     SAVE,
     SKIP,
     Events,
@@ -47,6 +49,8 @@ LIKED, LIKED_LIBRARY = 0.03, 0.004
 """Chance that a listen is liked, and that one from the library is, where much is liked already."""
 GROWS_DEAR = 0.015
 """Chance that a listen, neither liked nor saved, makes its track a favourite, as likes and saves do."""
+STAYS = 0.02
+"""Chance that a listen from the radio begins a spell, where users have spells."""
 SKIPPED, SKIPPED_STRANGER, SKIPPED_OFF_MOOD = 0.03, 0.08, 0.35
 """Chance of a skip, and its increase for an artist that is no favourite and for a genre that misses the mood."""
 
@@ -70,6 +74,8 @@ class Lanes:
     in_album: Bools
     place: Ints
     """Place of the previous track on the user's list of favourites of the mood, or -1."""
+    position: Ints
+    """Position of the previous track in the user's library if it came from there, or -1."""
 
     def top(self, count: int) -> Lanes:
         """Return views of the first lanes: writes to them change this object."""
@@ -103,6 +109,8 @@ class Listening:
         turned = np.flatnonzero((rng.random(len(self.leaning)) < 1.0 / LEANING_DAYS) | (day == 0))
         weight = 0.02 + rng.standard_gamma(LEANING_SHAPE, (len(turned), self.leaning.shape[1]), np.float32)
         self.leaning[turned] = self.users.taste[turned] * weight
+        if self.chooser.library:
+            self.chooser.library.turn(rng)
         weekday = (self.first_weekday + day) % 7
         schedule = draw_schedule(rng, self.users, self.hours, day, weekday, self.config)
         yield from self._play(rng, available, schedule)
@@ -116,6 +124,7 @@ class Listening:
             last=np.full(count, -1),
             in_album=np.zeros(count, np.bool_),
             place=np.full(count, -1),
+            position=np.full(count, -1),
         )
         playing, begins = schedule.steps()
         for step, active in enumerate(playing.tolist()):
@@ -131,7 +140,8 @@ class Listening:
         afresh = rng.random((len(lane), 1)) < self.config.fresh_starts
         wanted = np.where(afresh, self.users.taste[user], self.leaning[user])
         lanes.mood[lane] = draw_columns(rng, wanted * self.world.hour_genre[start // HOUR_MS % HOURS])
-        lanes.clock[lane], lanes.last[lane], lanes.in_album[lane], lanes.place[lane] = start, -1, False, -1
+        lanes.clock[lane], lanes.last[lane], lanes.in_album[lane] = start, -1, False
+        lanes.place[lane] = lanes.position[lane] = -1
 
     def _step(self, rng: np.random.Generator, available: Floats, now: Lanes) -> Iterator[Events]:
         """Play once in every lane: drift, choose, listen or skip, perhaps like or save, remember."""
@@ -140,10 +150,11 @@ class Listening:
         moved = np.flatnonzero((roll[0] < self.config.drift) & (now.last >= 0))
         pull = self.world.genre_near[now.mood[moved]] * (self.leaning[user[moved]] + 0.001)
         now.mood[moved] = draw_columns(rng, pull)
-        now.in_album[moved], now.place[moved] = False, -1
-        track, context, place, strange = self.chooser.choose(
-            rng, available, roll[1], user, now.mood, now.last, now.in_album, now.place
+        now.in_album[moved], now.place[moved], now.position[moved] = False, -1, -1
+        choice = self.chooser.choose(
+            rng, available, roll[1], user, now.mood, now.last, now.in_album, now.place, now.position
         )
+        track, context, strange = choice.track, choice.context, choice.strangers
 
         annoyance = _ANNOYANCE.take(self.world.track_genre.take(track) != now.mood)
         annoyance[strange] += SKIPPED_STRANGER
@@ -166,6 +177,16 @@ class Listening:
             yield Events(who[rows], track[rows], end[rows] + gap[rows] // 2, kinds, nothing, context[rows])
         self.chooser.remember(user, track, ~skipped)
         self.chooser.grow_dear(rng, user[dear], track[dear])
+        if self.chooser.library:
+            found = np.flatnonzero((context != LIBRARY) & ~skipped)
+            self.chooser.library.add(user[found], track[found])
+            stays = found[(context[found] == RADIO) & (rng.random(len(found), np.float32) < STAYS)]
+            self.chooser.library.begin_spells(rng, user[stays])
+        if self.config.library.adoption:
+            met = np.intersect1d(dear, strange)
+            met = met[rng.random(len(met), np.float32) < self.config.library.adoption]
+            self.chooser.adopt(rng, user[met], track[met])
 
-        now.last[:], now.in_album[:], now.place[:] = track, context == ALBUM, place
+        now.last[:], now.in_album[:] = track, context == ALBUM
+        now.place[:], now.position[:] = choice.place, choice.position
         now.clock[:] = end + gap

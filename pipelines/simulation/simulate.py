@@ -17,6 +17,7 @@ from fsvae.limits import check
 from fsvae.progress import Stage
 from pipelines.reports.words import count
 from pipelines.runtime.watch import Summary
+from pipelines.simulation.library_config import LibraryConfig
 from pipelines.simulation.listening import Listening
 from pipelines.simulation.simulate_config import SimulateConfig
 from pipelines.simulation.simulated_events import DAY_MS, KINDS, Events
@@ -62,7 +63,7 @@ def simulate(config: SimulateConfig, out_dir: Path, progress: Stage = lambda sta
     check(config, "simulate.")
     first_day = date.fromisoformat(config.start)
     paths = [out_dir / f"events-{first_day + timedelta(days=day)}.parquet" for day in range(config.days)]
-    settings = json.dumps(asdict(config))
+    settings = _text_of(config)
     _check_folder(out_dir, paths, settings)
     out_dir.mkdir(parents=True, exist_ok=True)
 
@@ -83,6 +84,14 @@ def simulate(config: SimulateConfig, out_dir: Path, progress: Stage = lambda sta
         progress(path.stem, (day + 1) / config.days)
     listens, skips, likes, saves = counts.tolist()
     return SimulationSummary(out_dir, config.days, int(counts.sum()), listens, skips, likes, saves)
+
+
+def _text_of(config: SimulateConfig) -> str:
+    """Return the settings as JSON, without a group that came later while it is as before: old logs stay the same."""
+    values = asdict(config)
+    if config.library == LibraryConfig():
+        del values["library"]
+    return json.dumps(values)
 
 
 def _check_folder(out_dir: Path, paths: list[Path], settings: str) -> None:

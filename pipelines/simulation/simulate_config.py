@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from annotated_types import Interval
 
 from fsvae.errors import UserError
 from fsvae.limits import Share
+from pipelines.simulation.library_config import LibraryConfig
 
 MAX_PLAYS = 60
 """Length of the longest session [plays]."""
@@ -61,6 +62,7 @@ class SimulateConfig:
     """Share of the tracks that come out during the log."""
     new_users: Annotated[float, Interval(ge=0, le=0.9)] = 0.15
     """Share of the users that join during the log."""
+    library: LibraryConfig = field(default_factory=LibraryConfig)
 
     def __post_init__(self) -> None:
         """Check sizes together, and the first day.

@@ -8,7 +8,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.simulator_calibration import FIRST_LISTENS, Figures, figures, figures_of_sessions, gini
+from benchmarks.simulator_calibration import (
+    FIRST_LISTENS,
+    LATEST,
+    LENGTHS,
+    Figures,
+    Mix,
+    figures,
+    figures_of_sessions,
+    gini,
+    mixes,
+)
 from pipelines.reports.describe.statistics import RECENT, Histories
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -97,3 +107,15 @@ def test_old_repeats_at_the_start_of_sessions() -> None:
     tracks = "o" + "".join(chr(0x4E00 + place) for place in range(RECENT)) + "oyy"
     assert figures_of(*every(HOUR, tracks))["start_old"] == 1 / 4  # the last of the letters, o, y, y
     assert figures_of(*every(MINUTE, tracks))["start_old"] is None
+
+
+def test_where_the_next_track_comes_from() -> None:
+    """Behind as many listens as make a short history: a new track, one of the latest, one just older, one just not."""
+    tracks = np.arange(LENGTHS[0]).tolist()
+    tracks += [-1, -1]
+    tracks += [tracks[len(tracks) - LATEST - 1]]
+    tracks += [tracks[len(tracks) - LATEST]]
+    track = np.array([*tracks, 7, 7, 7]) + 1
+    user = np.repeat([0, 1], [len(tracks), 3])  # the other user's history is too short to count
+    log = Histories(user, track, np.arange(len(track)))
+    assert mixes(log) == [Mix(users=1, new=1 / 4, latest=2 / 4, older=1 / 4), None, None]

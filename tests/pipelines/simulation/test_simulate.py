@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from fsvae.schema import KINDS, RAW_EVENTS
 from pipelines.simulation import simulate as simulation
 from pipelines.simulation import writing
 from pipelines.simulation.draws import Ints
+from pipelines.simulation.library_config import LibraryConfig
 from pipelines.simulation.simulate import SimulateConfig, SimulationSummary, simulate
 from pipelines.simulation.users import draw_users
 from pipelines.simulation.world import World, build_world
@@ -386,6 +388,28 @@ def test_impossible_values_are_refused_by_name(key: str, value: float | str, tmp
     with pytest.raises(UserError, match=rf"^simulate\.{key}[:=]"):
         simulate(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("returns", 1.1), ("size", 99), ("spells", 0), ("spell_days", 0.5), ("adoption", -0.1), ("breadth", 2.5)],
+)
+def test_impossible_libraries_are_refused_by_name(key: str, value: float, tmp_path: Path) -> None:
+    config = replace(TINY, library=replace(LibraryConfig(), **{key: value}))
+    with pytest.raises(UserError, match=rf"^simulate\.library\.{key}="):
+        simulate(config, tmp_path / "out")
+
+
+def test_a_log_without_libraries_is_what_it_was_before_there_were_any(tmp_path: Path) -> None:
+    """A file names its settings, and a dataset is named by its content: a new setting must not change old logs."""
+
+    def settings(config: SimulateConfig) -> dict[str, Any]:
+        folder = tmp_path / str(config.library.returns)
+        simulate(config, folder)
+        return dict(json.loads(pq.read_schema(min(folder.iterdir())).metadata[b"fsvae.simulate"]))
+
+    assert settings(TINY).keys() == vars(TINY).keys() - {"library"}
+    assert settings(replace(TINY, library=LibraryConfig(returns=0.5)))["library"]["returns"] == 0.5
 
 
 def test_days_of_another_log_are_not_mixed_in(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.simulation.draws import Ints, draw_between, draw_columns, draw_places
+from pipelines.simulation.library_config import LibraryConfig
 from pipelines.simulation.listening import Listening
 from pipelines.simulation.schedule import MAX_DAY_PLAYS, draw_schedule
 from pipelines.simulation.simulate import SimulateConfig
@@ -26,17 +27,16 @@ def test_draw_places_are_on_the_list_and_the_first_come_up_most() -> None:
     assert (places < 6).mean() == pytest.approx(0.5 ** (1 / 1.75), abs=0.01)
 
 
-def test_the_state_of_a_block_does_not_grow_with_the_days() -> None:
+@pytest.mark.parametrize("library", [LibraryConfig(), LibraryConfig(returns=0.8)])
+def test_the_state_of_a_block_does_not_grow_with_the_days(library: LibraryConfig) -> None:
     world = build_world(np.random.SeedSequence(0), TINY)
-    listening = Listening(world, draw_users(np.random.SeedSequence(1), world, TINY, TINY.users), TINY, 0)
+    config = replace(TINY, library=library)
+    listening = Listening(world, draw_users(np.random.SeedSequence(1), world, config, config.users), config, 0)
+    shelves = listening.chooser.library
+    parts = [listening, listening.chooser, listening.users, *([shelves] if shelves else [])]
 
     def state() -> int:
-        return sum(
-            value.nbytes
-            for part in (listening, listening.chooser, listening.users)
-            for value in vars(part).values()
-            if isinstance(value, np.ndarray)
-        )
+        return sum(value.nbytes for part in parts for value in vars(part).values() if isinstance(value, np.ndarray))
 
     empty = state()
     heard = [sum(map(len, listening.day(day, world.available(day), np.random.SeedSequence(day)))) for day in range(40)]
