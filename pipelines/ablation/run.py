@@ -14,7 +14,7 @@ from fsvae.errors import UserError
 from fsvae.files import fingerprint
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Matrix
-from pipelines.ablation.recommenders import is_random
+from pipelines.ablation.recommenders import is_random, refits
 from pipelines.ablation.variant import DONE, Ended, Trial, run_trial
 from pipelines.runtime.engine import Engine
 from pipelines.runtime.locks import held, is_held
@@ -87,6 +87,7 @@ def write_plan(plan: Plan) -> dict[str, Any]:
                 "name": variant.name,
                 "settings": variant.settings,
                 "dataset": plan.trials[variant.name][0].dataset.name,
+                "refit": refits(variant.config),
                 "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[variant.name]],
             }
             for variant in matrix.variants

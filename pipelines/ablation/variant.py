@@ -3,7 +3,8 @@
 Its folder is named by its inputs, so that the same variant of another matrix is the same folder:
 
 * `variant.json`: its inputs;
-* `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch;
+* `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch,
+  and `refit_curves.parquet`: those of each epoch of a second fit, on training and validation together;
 * `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent,
   and `metrics.json`, which is written last.
 """
@@ -38,6 +39,7 @@ from pipelines.runtime.locks import held
 
 DONE = "metrics.json"
 """File of an evaluation that is written last."""
+_CURVES, _REFIT_CURVES = "curves.parquet", "refit_curves.parquet"
 _OF_LATENT = ("kl", "variance", "noise")
 
 
@@ -53,7 +55,10 @@ class Trial:
 
     @cached_property
     def made_of(self) -> dict[str, Any]:
-        """Return the inputs of the fitted model; the period of the evaluation is not among them."""
+        """Return the inputs of the fitted model; the period of the evaluation is not among them.
+
+        But a model that would learn from the validation period too does not where it is evaluated on it.
+        """
         return {"dataset": self.dataset.name, **made_of(self.config, self.seed)}
 
     @property
@@ -100,8 +105,8 @@ class StoredTrial:
         return replace(result, model=name)
 
     def curves(self) -> pl.DataFrame | None:
-        """Return a network's metrics, a row an epoch."""
-        path = self.folder / "curves.parquet"
+        """Return a network's metrics, a row an epoch of its first fit."""
+        path = self.folder / _CURVES
         return pl.read_parquet(path) if path.exists() else None
 
     def latent(self) -> LatentUse | None:
@@ -154,7 +159,7 @@ def _run(trial: Trial) -> None:
     dataset = _opened(trial.dataset)
     began = time.perf_counter()
     curves = _Curves(folder)
-    recommender = make_recommender(trial.config, dataset, trial.seed, stored.folder, curves.add)
+    recommender = make_recommender(trial.config, dataset, trial.seed, stored.folder, curves.add, curves.refit)
     fitted = time.perf_counter()
     result = evaluate_model(recommender, dataset, stored.period)
     evaluated = time.perf_counter()
@@ -179,30 +184,35 @@ class _Curves:
     def __init__(self, folder: Folder) -> None:
         """Continue those of an interrupted run."""
         self._folder = folder
+        self._file = _CURVES
         self._began = time.perf_counter()
-        self._rows: dict[int, dict[str, float]] = {}
-        if folder.exists("curves.parquet"):
-            for row in pl.read_parquet(folder.read("curves.parquet")).iter_rows(named=True):
-                self._rows[row["epoch"]] = row
+        self._rows: dict[str, dict[int, dict[str, float]]] = {_CURVES: {}, _REFIT_CURVES: {}}
+        for file, rows in self._rows.items():
+            if folder.exists(file):
+                rows |= {row["epoch"]: row for row in pl.read_parquet(folder.read(file)).iter_rows(named=True)}
 
     @property
     def epochs(self) -> int:
-        """Return the number of epochs."""
-        return len(self._rows)
+        """Return the number of epochs of all fits."""
+        return sum(map(len, self._rows.values()))
 
     @property
     def seconds(self) -> float:
         """Return the time of all epochs [s], those before an interruption included."""
-        return sum(row["seconds"] for row in self._rows.values())
+        return sum(row["seconds"] for rows in self._rows.values() for row in rows.values())
+
+    def refit(self, epochs: int) -> None:
+        """Take the epochs that come for those of the second fit."""
+        self._file = _REFIT_CURVES
 
     def add(self, epoch: int, metrics: dict[str, float]) -> None:
         """Add an epoch (from 1) and its metrics."""
-        now = time.perf_counter()
-        self._rows[epoch] = {"epoch": epoch, "seconds": now - self._began, **metrics}
+        now, rows = time.perf_counter(), self._rows[self._file]
+        rows[epoch] = {"epoch": epoch, "seconds": now - self._began, **metrics}
         self._began = now
         file = io.BytesIO()
-        pl.DataFrame([self._rows[epoch] for epoch in sorted(self._rows)]).write_parquet(file)
-        self._folder.write("curves.parquet", file.getvalue())
+        pl.DataFrame([rows[epoch] for epoch in sorted(rows)]).write_parquet(file)
+        self._folder.write(self._file, file.getvalue())
 
 
 _open: dict[str, Dataset] = {}

@@ -25,7 +25,7 @@ def train(overrides: Overrides = None) -> None:
 
     terminal = Terminal()
     what = (dataset, config.model, config.train, config.seed, workspace.runs)
-    run = train(*what, workspace.tracker, terminal.epoch, terminal.interactive, terminal.resumed)
+    run = train(*what, workspace.tracker, terminal.epoch, terminal.interactive, terminal.resumed, terminal.refit)
     terminal.show(run)
     champion, here = workspace.tracker.champion(), workspace.override
     if champion != run.version:

@@ -79,7 +79,7 @@ def test_what_is_done_is_not_done_again(undisturbed: Trial, monkeypatch: pytest.
 def test_another_period_needs_no_training(
     undisturbed: Trial, small_datasets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.ablation.recommenders.fit", lambda *_, **__: pytest.fail("it was trained again"))
+    monkeypatch.setattr("pipelines.ablation.recommenders.trained", lambda *_, **__: pytest.fail("it was trained again"))
     other = trial_of(undisturbed.variants, small_datasets, "evaluate.period=validation")
     assert run_trial(other).error == "" and other.stored.done
     assert other.stored.summary()["metrics"]["l2"] != undisturbed.stored.summary()["metrics"]["l2"]

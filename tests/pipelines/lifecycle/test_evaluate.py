@@ -48,7 +48,7 @@ MODEL = ModelConfig(
     latent_dim=8,
     decoder_hidden=16,
 )
-TRAIN = TrainConfig(max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
+TRAIN = TrainConfig(refit=False, max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
 
 
 @pytest.fixture(scope="module")

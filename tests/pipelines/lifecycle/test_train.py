@@ -41,7 +41,7 @@ MODEL = ModelConfig(
     decoder_hidden=16,
     fast_dropout=0.2,
 )
-TRAIN = TrainConfig(max_epochs=3, batch_listens=2048, optimiser=OptimiserConfig(learning_rate=5e-3))
+TRAIN = TrainConfig(refit=False, max_epochs=3, batch_listens=2048, optimiser=OptimiserConfig(learning_rate=5e-3))
 
 
 class Told:
