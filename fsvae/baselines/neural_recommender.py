@@ -83,8 +83,7 @@ class NeuralRecommender(Recommender):
 
     def refreshed(self, times: Sequence[int]) -> Predictor | None:
         """Return the model with everybody's memory brought up to date at some times [us]; None: it has none."""
-        known = self._predictor
-        return NetworkPredictor(known.network, times, known.validation_learned) if known.network.has_memory else None
+        return self._predictor.refreshed(times) if self._predictor.network.has_memory else None
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the track space of the training dataset."""

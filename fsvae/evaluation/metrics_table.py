@@ -10,6 +10,8 @@ import numpy as np
 from fsvae.evaluation.metric_names import COLUMNS, CUTOFFS
 from fsvae.evaluation.result import EvaluationResult
 
+LIVE = "everybody's part of the memory is brought up to date at each midnight, without training"
+"""What a row of a model evaluated live is."""
 LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
 """Metrics of the lists of ten → heading; more is not better in itself."""
 LIST_CAPTION = (
@@ -29,7 +31,7 @@ def caption(results: Sequence[EvaluationResult], min_count: int, validation_lear
     live = any(result.model.endswith(", live") for result in results)
     return (
         f"All models have learned from {learned_from(validation_learned)}.\n"
-        + ("live: everybody's part of the memory is brought up to date at each midnight.\n" if live else "")
+        + (f"Live: {LIVE}.\n" if live else "")
         + f"R@k is Recall@k. {len(first.targets):,} targets, ranked among all tracks heard before, at last "
         f"{first.n_candidates:,}; one heard for\nthe first time is a miss. Distances and (catalogue): the "
         f"{int(first.in_catalogue.sum()):,} targets in the trained catalogue (tracks with at least\n{min_count} "

@@ -35,10 +35,16 @@ class NetworkPredictor:
             validation_learned: whether the network has learned from the validation period too: for listens of the test
                 period, everybody's memory is that of `Dataset.with_validation_learned`.
         """
-        self.name = f"{network.name}, live" if refreshed_at else network.name
+        self.name = network.name
         self.network = network.cpu().eval()
         self.refreshed_at = refreshed_at
         self.validation_learned = validation_learned
+
+    def refreshed(self, times: Sequence[int]) -> NetworkPredictor:
+        """Return the same network, as `<name>, live`, with everybody's memory brought up to date at some times [us]."""
+        live = NetworkPredictor(self.network, times, self.validation_learned)
+        live.name = f"{self.name}, live"
+        return live
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the network's track space."""

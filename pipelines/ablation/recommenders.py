@@ -34,6 +34,11 @@ def refits(config: Config) -> bool:
     return config.train.refit and config.evaluate.period == "test"
 
 
+def is_live(config: Config) -> bool:
+    """Return whether a model is evaluated live, too: one with a memory, where `evaluate.live` says so."""
+    return config.evaluate.live and config.recommender == "fsvae" and config.model.has_memory
+
+
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return the inputs of a fitted model, except the dataset, as JSON values."""
     what = {

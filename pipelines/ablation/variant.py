@@ -6,7 +6,7 @@ Its folder is named by its inputs, so that the same variant of another matrix is
 * `checkpoints/` while a network is trained, then `model.safetensors`; `curves.parquet`: the metrics of each epoch,
   and `refit_curves.parquet`: those of each epoch of a second fit, on training and validation together;
 * `test/` (or `validation/`): `positions.parquet` with every target, `latent.json` of an FS-VAE with a Gaussian latent,
-  and `metrics.json`, which is written last.
+  and `metrics.json`, which is written last; `test-live/`: `positions.parquet` of the live evaluation of a memory.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ import torch
 from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.latent_use import LatentUse, latent_use
+from fsvae.evaluation.live import midnights
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.evaluation.result import EvaluationResult
-from fsvae.evaluation.result_files import read_results, write_results
+from fsvae.evaluation.result_files import FILE, read_results, write_results
 from fsvae.files import fingerprint
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.predict import NetworkPredictor
 from fsvae.storage import Folder
-from pipelines.ablation.recommenders import made_of, make_recommender
+from pipelines.ablation.recommenders import is_live, made_of, make_recommender
 from pipelines.config.schema import Config
 from pipelines.runtime.locks import held
 
@@ -69,7 +70,7 @@ class Trial:
     @property
     def stored(self) -> StoredTrial:
         """Return the trial's files, which may not exist yet."""
-        return StoredTrial(self.variants / self.name, self.config.evaluate.period)
+        return StoredTrial(self.variants / self.name, self.config.evaluate.period, is_live(self.config))
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class StoredTrial:
 
     folder: Path
     period: str
+    live: bool = False
+    """Whether it is evaluated live, too."""
 
     @property
     def evaluation(self) -> Folder:
@@ -87,7 +90,12 @@ class StoredTrial:
     @property
     def done(self) -> bool:
         """Return whether it is finished."""
-        return self.evaluation.exists(DONE)
+        return self.evaluation.exists(DONE) and (not self.live or self.live_evaluation.exists(FILE))
+
+    @property
+    def live_evaluation(self) -> Folder:
+        """Return the folder of its live evaluation."""
+        return Folder.at(self.folder / f"{self.period}-live")
 
     def made_of(self) -> dict[str, Any]:
         """Return `Trial.made_of`."""
@@ -99,9 +107,9 @@ class StoredTrial:
         found: dict[str, Any] = self.evaluation.read_json(DONE)
         return found
 
-    def result(self, name: str) -> EvaluationResult:
+    def result(self, name: str, live: bool = False) -> EvaluationResult:
         """Return its result, target by target, under a name."""
-        ((result,),) = read_results([self.evaluation]).values()
+        ((result,),) = read_results([self.live_evaluation if live else self.evaluation]).values()
         return replace(result, model=name)
 
     def curves(self) -> pl.DataFrame | None:
@@ -165,6 +173,9 @@ def _run(trial: Trial) -> None:
     evaluated = time.perf_counter()
     write_results(stored.evaluation, [result], dataset)
     network = recommender.network if isinstance(recommender, NetworkPredictor) else None
+    if stored.live and isinstance(recommender, NetworkPredictor):
+        live = recommender.refreshed(midnights(dataset, stored.period))
+        write_results(stored.live_evaluation, [evaluate_model(live, dataset, stored.period)], dataset)
     if isinstance(network, FSVAENetwork) and network.config.latent == "gaussian":
         use = latent_use(network, dataset, stored.period)
         figures = (use.kl_Z, use.variance_Z, use.noise_Z)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -109,8 +108,7 @@ def evaluate(
     results.append(evaluate_bundle(bundle, dataset, config.period))
     figures = {config.period: results[-1].metrics() | {"results_version": RESULTS_VERSION}}
     if config.live and bundle.model.has_memory:
-        refreshed_at = midnights(dataset, config.period)
-        results.append(evaluate_bundle(bundle, dataset, config.period, refreshed_at=refreshed_at))
+        results.append(evaluate_bundle(bundle, dataset, config.period, live=True))
         figures[f"{config.period}_live"] = results[-1].metrics()
     folder.delete(_FACTS)  # until the rest is written
     write_results(out, results, dataset)
@@ -148,7 +146,7 @@ def evaluate_bundle(
     dataset: Dataset,
     period: str,
     not_before_us: int = np.iinfo(np.int64).min,
-    refreshed_at: Sequence[int] = (),
+    live: bool = False,
 ) -> EvaluationResult:
     """Evaluate a trained model on the listens of a period, in its own or another dataset.
 
@@ -157,11 +155,12 @@ def evaluate_bundle(
         dataset: dataset whose listens are predicted.
         period: validation or test.
         not_before_us: time [us] from which on listens of the period count.
-        refreshed_at: times [us] at which everybody's memory is brought up to date (`NetworkPredictor`).
+        live: bring everybody's memory up to date at the midnights of the period.
 
     Raises:
         UserError: the model has learned from listens of the evaluation.
     """
     check_unseen(bundle, dataset, period, not_before_us)
-    predictor = NetworkPredictor(bundle.model, refreshed_at, bundle.validation_learned)
+    predictor = NetworkPredictor(bundle.model, validation_learned=bundle.validation_learned)
+    predictor = predictor.refreshed(midnights(dataset, period)) if live else predictor
     return evaluate_model(predictor, bundle.view(dataset), period, not_before_us)

@@ -40,7 +40,8 @@ def test_the_refreshes_are_the_midnights_of_the_period_at_most_32_of_them() -> N
 
 def scores_of_new(dataset: Dataset, refreshed_at: list[int], validation_learned: bool) -> dict[int, float]:
     """The score of the new track before each of the listens of `other` in the test period, by their times."""
-    predictor = NetworkPredictor(random_model(data(), small_config(**MEMORY)), refreshed_at, validation_learned)
+    frozen = NetworkPredictor(random_model(data(), small_config(**MEMORY)), validation_learned=validation_learned)
+    predictor = frozen.refreshed(refreshed_at) if refreshed_at else frozen
     assert predictor.name == ("FS-VAE, live" if refreshed_at else "FS-VAE")
     found = {}
     for part in predictor.predict(dataset, *dataset.period("test")):
