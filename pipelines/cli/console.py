@@ -84,8 +84,8 @@ class Terminal(Watch):
 
     def refit(self, epochs: int) -> None:
         """Print what the second fit learns from, and for how long."""
-        what = f"a new network on the training and the validation period together, for {count(epochs, 'epoch')}"
-        self.note("train", f"the first {epochs} were best: {what}" if epochs > 1 else f"the first was best: {what}")
+        again = f"now a new network on training and validation together, for {count(epochs, 'epoch')}"
+        self.note("train", f"epoch {epochs} was best; {again}")
 
     def table(self, table: Figures) -> None:
         """Print figures between their title and their note."""
