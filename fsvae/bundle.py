@@ -80,6 +80,11 @@ class Bundle:
         """Return the users that the bundle knows."""
         return list(self._users)
 
+    @property
+    def validation_learned(self) -> bool:
+        """Return whether the model has learned from the validation period too (`train.refit`)."""
+        return bool(self.info["train_until_us"] == self.info["validation_until_us"])
+
     def learned_until(self, period: str) -> int:
         """Return the time [us] before which listens have shaped the model (for the test period, its selection too)."""
         return int(self.info["train_until_us" if period == "validation" else "validation_until_us"])
@@ -140,7 +145,7 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
     Args:
         path: a folder, made if it is missing.
         model: the trained model.
-        dataset: the dataset it was trained on.
+        dataset: the dataset it was trained on; of a second fit, `Dataset.with_validation_learned`.
         info: JSON values to keep beside the model.
     """
     path.mkdir(parents=True, exist_ok=True)

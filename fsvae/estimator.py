@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fsvae.baselines.neural_recommender import NeuralRecommender
 from fsvae.bundle import Bundle, load_bundle, save_bundle
-from fsvae.data.dataset import Dataset
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkPredictor
+from fsvae.models.refit import Trained
 from fsvae.models.train_config import TrainConfig
 from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.recommender import Answer
@@ -79,17 +79,15 @@ class FSVAE(NeuralRecommender):
         for name, data in self._files.items():
             (Path(path) / name).write_bytes(data)
 
-    def _fit(self, dataset: Dataset) -> None:
-        super()._fit(dataset)
-        network = self._predictor.network
+    def _keep(self, found: Trained[Any]) -> None:
         with tempfile.TemporaryDirectory() as temporary:
-            save_bundle(Path(temporary), network, dataset, {"seed": self._seed})  # type: ignore[arg-type]
+            save_bundle(Path(temporary), found.network, found.dataset, {"seed": self._seed})
             self._use(Path(temporary), load_bundle(Path(temporary)))
 
     def _use(self, folder: Path, bundle: Bundle) -> None:
         self._files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         self._bundle = bundle
-        self._predictor = NetworkPredictor(bundle.model)
+        self._predictor = NetworkPredictor(bundle.model, validation_learned=bundle.validation_learned)
         self.__dict__.pop("_endpoint", None)  # one of an earlier fit
 
     @property

@@ -16,7 +16,7 @@ from fsvae.candidates import UNSCORED, Candidates
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError, nearest
 from fsvae.features.clock import SECOND_US
-from fsvae.predictions import Predictions
+from fsvae.predictions import Predictions, Predictor
 from fsvae.requests import (
     Time,
     listed,
@@ -34,7 +34,7 @@ _EMPTY = pd.DataFrame(columns=["user_id", "track_id", "score", "rank", "title", 
 
 
 class Recommender(ABC):
-    """A model that learns from a dataset's training period, predicts its listens from earlier ones, and recommends.
+    """A model that learns from a dataset, predicts its listens from earlier ones, and recommends.
 
     Recommendations are the predictions that would be evaluated if the next listen were at the time of the request: of
     all tracks that anybody has listened to before.
@@ -55,8 +55,14 @@ class Recommender(ABC):
     """Name in tables."""
     _dataset: Dataset
 
-    def fit(self, dataset: Dataset) -> Self:
-        """Learn from the training period and return the model.
+    def fit(self, dataset: Dataset, refit: bool = True) -> Self:
+        """Learn from a dataset and return the model.
+
+        Args:
+            dataset: dataset to learn from.
+            refit: learn from the training and the validation period together, to be evaluated on the test period; a
+                network does where `TrainConfig.refit` says so too. False: learn from the training period alone, so
+                that the model can be evaluated on the validation period.
 
         Raises:
             UserError: the dataset has nothing to learn from, or is none.
@@ -66,9 +72,14 @@ class Recommender(ABC):
                 f"fit takes a Dataset, not a {type(dataset).__name__}: make one of a frame df with "
                 "Dataset.from_pandas(fsvae.read_listens(df))."
             )
-        self._dataset = dataset
-        self._fit(dataset)
+        self._dataset = self._learned(dataset, refit)
         return self
+
+    def _learned(self, dataset: Dataset, refit: bool) -> Dataset:
+        """Learn from a dataset, as `fit` says, and return it as it was learned from."""
+        learned = dataset.with_validation_learned() if refit else dataset
+        self._fit(learned)
+        return learned
 
     @abstractmethod
     def _fit(self, dataset: Dataset) -> None:
@@ -86,6 +97,10 @@ class Recommender(ABC):
         """Return a dataset in the model's track space."""
         tracks, vectors = self._space
         return dataset.in_space_of(tracks, vectors)
+
+    def refreshed(self, times: Sequence[int]) -> Predictor | None:
+        """Return the model with everybody's memory brought up to date at some times [us]; None: it has none."""
+        return None
 
     def learned_until(self, period: str) -> int:
         """Return the time [us] before which listens have shaped the model; for the test period, its selection too."""

@@ -65,10 +65,11 @@ def trained(workspace: Workspace) -> tuple[Run, Dataset]:
         run = train(*what, workspace.runs, workspace.tracker, lambda epoch, metrics: None, show_progress=False)
     counts = dataset.manifest["counts"]
     cuts = [utc_text(dataset.period(name)[0], "%d %b %H:%M") for name in ("validation", "test")]
+    then = f", then {run.refit_epochs} on those before {cuts[1]}" if run.refit_epochs else ""
     show(
         f"{count(counts['listens'], 'listen')} of {count(counts['users'], 'user')}, {counts['catalogue']:,} of "
         f"{count(counts['tracks'], 'track')} in the catalogue; trained for {count(run.epochs, 'epoch')} on the listens "
-        f"before {cuts[0]}, tested on those from {cuts[1]} on (UTC)."
+        f"before {cuts[0]}{then}, tested on those from {cuts[1]} on (UTC)."
     )
     return run, dataset
 

@@ -107,11 +107,11 @@ class Tracker:
         """Mark a run as ended: FINISHED, FAILED, or KILLED by the user."""
         self._client.set_terminated(run_id, status)
 
-    def lightning_logger(self, run_id: str) -> Any:
-        """Return a Lightning logger that writes to a run."""
+    def lightning_logger(self, run_id: str, prefix: str = "") -> Any:
+        """Return a Lightning logger that writes to a run, each metric as `<prefix>-<name>` if there is a prefix."""
         from pytorch_lightning.loggers import MLFlowLogger
 
-        return MLFlowLogger(experiment_name=self._experiment, tracking_uri=self.uri, run_id=run_id)
+        return MLFlowLogger(experiment_name=self._experiment, tracking_uri=self.uri, run_id=run_id, prefix=prefix)
 
     def log_metrics(self, run_id: str, metrics: dict[str, float]) -> None:
         """Log final metrics of a run."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +14,9 @@ from fsvae.files import fingerprint
 from fsvae.limits import check
 from fsvae.models.base import Network
 from fsvae.models.predict import NetworkPredictor
+from fsvae.models.refit import Trained, trained
 from fsvae.models.train_config import TrainConfig
-from fsvae.models.trainer import fit, untrained
-from fsvae.predictions import Predictions
+from fsvae.predictions import Predictions, Predictor
 from fsvae.recommender import Recommender
 from fsvae.results_version import RESULTS_VERSION
 
@@ -58,18 +58,32 @@ class NeuralRecommender(Recommender):
         self._show_progress = show_progress
         self.name = self._network.name
 
-    def _fit(self, dataset: Dataset) -> None:
-        """Train on the training period; the validation period chooses the epoch."""
-        network = untrained(self._network, dataset, self._config, self._seed)
+    def _learned(self, dataset: Dataset, refit: bool) -> Dataset:
+        """Train; the validation period chooses the number of epochs."""
+        config = replace(self._train, refit=self._train.refit and refit)
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) if self._folder is None else self._folder / self._made_of(dataset)
-            fit(network, dataset, self._train, self._seed, folder, show_progress=self._show_progress)
-        self._predictor = NetworkPredictor(network)
+            folder = Path(temporary) if self._folder is None else self._folder / self._made_of(dataset, config)
+            found = trained(
+                self._network, dataset, self._config, config, self._seed, folder, show_progress=self._show_progress
+            )
+        self._keep(found)
+        return found.dataset
 
-    def _made_of(self, dataset: Dataset) -> str:
+    def _keep(self, found: Trained[Any]) -> None:
+        """Keep a trained network."""
+        self._predictor = NetworkPredictor(found.network, validation_learned=found.refit_epochs > 0)
+
+    def _fit(self, dataset: Dataset) -> None:
+        self._learned(dataset, refit=False)
+
+    def _made_of(self, dataset: Dataset, config: TrainConfig) -> str:
         """Return the name of what the fitted network depends on: a fit of something else begins anew."""
-        settings = asdict(self._config), asdict(self._train)
+        settings = asdict(self._config), asdict(config)
         return fingerprint([RESULTS_VERSION, self.kind, dataset.fingerprint, *settings, self._seed])
+
+    def refreshed(self, times: Sequence[int]) -> Predictor | None:
+        """Return the model with everybody's memory brought up to date at some times [us]; None: it has none."""
+        return self._predictor.refreshed(times) if self._predictor.network.has_memory else None
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the track space of the training dataset."""

@@ -160,6 +160,18 @@ class Dataset:
         """Return the flat positions of all listens in a period, those outside the catalogue included."""
         return self.listens.between(*self.period(name))
 
+    def with_validation_learned(self) -> Dataset:
+        """Return this dataset as a model sees it that learns from training and validation together.
+
+        The training period ends where validation ends, and the validation period is empty. The catalogue and the
+        vectors stay those of the training listens. The fingerprint is `<this dataset's>+validation`.
+        """
+        until = self.manifest["validation_until_us"]
+        if self.manifest["train_until_us"] == until:
+            return self
+        changed = {"fingerprint": f"{self.fingerprint}+validation", "train_until_us": until}
+        return replace(self, manifest={**self.manifest, **changed})
+
     def in_space_of(self, tracks: pl.DataFrame, vectors: NDArray[np.float32]) -> Dataset:
         """Return this dataset in the track space of another catalogue: its track indices, vectors and taste.
 

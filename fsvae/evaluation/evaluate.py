@@ -9,7 +9,9 @@ import pandas as pd
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
+from fsvae.evaluation.live import midnights
 from fsvae.evaluation.protocol import evaluate_model
+from fsvae.evaluation.result import EvaluationResult
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.features.clock import utc_text
 from fsvae.recommender import Recommender
@@ -21,6 +23,7 @@ def evaluate(
     period: str = "test",
     reference: str | None = None,
     config: BootstrapConfig | None = None,
+    live: bool = False,
 ) -> pd.DataFrame:
     """Return every metric of some fitted models over all listens of a period, with differences from the reference.
 
@@ -31,6 +34,9 @@ def evaluate(
         period: ``test`` or ``validation``.
         reference: name of the model that the others are compared with; by default the first one.
         config: settings of the bootstrap of the intervals.
+        live: add ``<name>, live`` for each model with a memory: the same model with everybody's part of the memory
+            brought up to date at each midnight (UTC) of the period, at most 32 of them. By default it stays as it was
+            when the model had learned.
 
     Returns:
         A row a model, metric and slice of the listens (all; repeat track, new track, ...): `value` is the mean over
@@ -62,13 +68,19 @@ def evaluate(
         raise UserError("There is no model to evaluate.")
     for model in models:
         if (learned := model.learned_until(period)) > dataset.period(period)[0]:
+            how = ", without the validation period: fit(dataset, refit=False)" if period == "validation" else ""
             raise UserError(
                 f"{model.name} has learned from listens up to {utc_text(learned)}, and the {period} period begins "
                 f"before, at {utc_text(dataset.period(period)[0])}: its figures would be too good. Fit it on this "
-                "dataset."
+                f"dataset{how}."
             )
     if len(set(names)) < len(names):
         raise UserError(f"Two of the models have one name ({', '.join(names)}): set model.name of one.")
-    results = {model.name: [evaluate_model(model, model.view(dataset), period)] for model in models}
+    results: dict[str, list[EvaluationResult]] = {}
+    for model in models:
+        view = model.view(dataset)
+        results[model.name] = [evaluate_model(model, view, period)]
+        if live and (refreshed := model.refreshed(midnights(dataset, period))) is not None:
+            results[f"{model.name}, live"] = [evaluate_model(refreshed, view, period)]
     table = comparison(results, reference or names[0], dataset, config)
     return table.drop("seed_spread", "seed_margin").to_pandas()

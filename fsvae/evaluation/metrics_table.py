@@ -10,6 +10,8 @@ import numpy as np
 from fsvae.evaluation.metric_names import COLUMNS, CUTOFFS
 from fsvae.evaluation.result import EvaluationResult
 
+LIVE = "everybody's part of the memory is brought up to date at each midnight, without training"
+"""What a row of a model evaluated live is."""
 LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", "diversity@10": "diversity@10"}
 """Metrics of the lists of ten → heading; more is not better in itself."""
 LIST_CAPTION = (
@@ -18,11 +20,19 @@ LIST_CAPTION = (
 )
 
 
-def caption(results: Sequence[EvaluationResult], min_count: int) -> str:
-    """Return the caption: the targets that the figures are over."""
+def learned_from(validation_learned: bool) -> str:
+    """Return the words for what a model has learned from."""
+    return "the training and the validation period together" if validation_learned else "the training period"
+
+
+def caption(results: Sequence[EvaluationResult], min_count: int, validation_learned: bool) -> str:
+    """Return the caption: what the models have learned from, and the targets that the figures are over."""
     first = results[0]
+    live = any(result.model.endswith(", live") for result in results)
     return (
-        f"R@k is Recall@k. {len(first.targets):,} targets, ranked among all tracks heard before, at last "
+        f"All models have learned from {learned_from(validation_learned)}.\n"
+        + (f"Live: {LIVE}.\n" if live else "")
+        + f"R@k is Recall@k. {len(first.targets):,} targets, ranked among all tracks heard before, at last "
         f"{first.n_candidates:,}; one heard for\nthe first time is a miss. Distances and (catalogue): the "
         f"{int(first.in_catalogue.sum()):,} targets in the trained catalogue (tracks with at least\n{min_count} "
         "training listens), ranked among its tracks."
@@ -39,7 +49,7 @@ def best_models(results: Sequence[EvaluationResult]) -> dict[str, set[str]]:
     return best
 
 
-def markdown(results: Sequence[EvaluationResult], min_count: int) -> str:
+def markdown(results: Sequence[EvaluationResult], min_count: int, validation_learned: bool) -> str:
     """Return the table of models and metrics, with the best figure of each column in bold, and that of their lists."""
     best = best_models(results)
     lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
@@ -50,7 +60,7 @@ def markdown(results: Sequence[EvaluationResult], min_count: int) -> str:
             for metric in COLUMNS
         ]
         lines.append(f"| {result.model} | " + " | ".join(cells) + " |")
-    lines += ["", caption(results, min_count), ""]
+    lines += ["", caption(results, min_count, validation_learned), ""]
     lines += ["| model | " + " | ".join(LIST_COLUMNS.values()) + " |", "|---|" + "---:|" * len(LIST_COLUMNS)]
     for result in results:
         metrics = result.metrics()

@@ -25,17 +25,26 @@ _CHUNKS = 64
 class NetworkPredictor:
     """A trained network as a `fsvae.predictions.Predictor`; each listen is run through it at most twice."""
 
-    def __init__(self, network: Network, refreshed_at: Sequence[int] = ()) -> None:
+    def __init__(self, network: Network, refreshed_at: Sequence[int] = (), validation_learned: bool = False) -> None:
         """Wrap a trained network.
 
         Args:
             network: the network.
             refreshed_at: times [us] after the training period at which everybody's memory is brought up to date; by
                 default it stays as it was at the end of that period.
+            validation_learned: whether the network has learned from the validation period too: for listens of the test
+                period, everybody's memory is that of `Dataset.with_validation_learned`.
         """
         self.name = network.name
         self.network = network.cpu().eval()
         self.refreshed_at = refreshed_at
+        self.validation_learned = validation_learned
+
+    def refreshed(self, times: Sequence[int]) -> NetworkPredictor:
+        """Return the same network, as `<name>, live`, with everybody's memory brought up to date at some times [us]."""
+        live = NetworkPredictor(self.network, times, self.validation_learned)
+        live.name = f"{self.name}, live"
+        return live
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict every listen in the span; the dataset must be in the network's track space."""
@@ -43,6 +52,8 @@ class NetworkPredictor:
             for batch in one_pass(self._batcher(dataset, begin_us, end_us), self.network.n_scored):
                 yield self.network.predictions(batch)
             return
+        if self.validation_learned and begin_us >= dataset.period("test")[0]:
+            dataset = dataset.with_validation_learned()
         remembered = remember(dataset, self.refreshed_at, tables_from=begin_us)
         for begin, end, tables in remembered.segments(begin_us, end_us):
             memory = Memory(dataset.listens, tables)

@@ -1,4 +1,4 @@
-"""The fit of any network: Lightning with a checkpoint each epoch and bit-identical resumption."""
+"""A fit of any network: Lightning with a checkpoint each epoch and bit-identical resumption."""
 
 from __future__ import annotations
 
@@ -34,17 +34,19 @@ class Fitted(NamedTuple):
 
     epochs: int
     """Number of passes over the training chunks, those after the best one included."""
+    best_epoch: int
+    """Epoch (from 1) whose weights the network has."""
     best: float
-    """Criterion of the network in the best epoch, whose weights it has."""
+    """Criterion of the network in that epoch; NaN where nothing is validated."""
 
 
-def check_targets(dataset: Dataset) -> None:
-    """Refuse a dataset without targets for training, or without targets for validation.
+def check_targets(dataset: Dataset, *periods: str) -> None:
+    """Refuse a dataset without targets in some periods, by default in that of training and that of validation.
 
     Raises:
-        UserError: no listen of the training or the validation period is to a track of the catalogue.
+        UserError: no listen of one of the periods is to a track of the catalogue.
     """
-    for period in ("train", "validation"):
+    for period in periods or ("train", "validation"):
         if not (dataset.listens.track[dataset.targets(period)] < dataset.n_catalogue).any():
             raise UserError(
                 f"No listen of the {period} period is to a track of the catalogue. Prepare with more listens, a lower "
@@ -64,7 +66,7 @@ def untrained(network: type[N], dataset: Dataset, config: Any, seed: int) -> N:
     Raises:
         UserError: the dataset has nothing to learn from; raised before a network is normalised by it.
     """
-    check_targets(dataset)
+    check_targets(dataset, "train")
     torch.manual_seed(seed)
     return network.for_dataset(dataset, config)
 
@@ -76,20 +78,27 @@ def fit(
     seed: int,
     folder: Path,
     *,
+    validated: bool = True,
+    ranked: bool = True,
     logger: Logger | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
     on_resume: Callable[[int], None] = lambda epoch: None,
     show_progress: bool = False,
     max_batches: int | None = None,
 ) -> Fitted:
-    """Fit a network, from the start or the folder's last checkpoint, and leave it with the weights of its best epoch.
+    """Fit a network once, from the start or the folder's last checkpoint.
+
+    It is left with the weights of its best epoch on the validation period. Without validation all `config.max_epochs`
+    epochs are trained, and it has those of the last one.
 
     Args:
         network: network to fit; the caller seeds torch before building it.
         dataset: dataset to learn from.
         config: settings of the training.
         seed: seed of the order and the noise.
-        folder: folder of the checkpoints, `last.ckpt` and `best.ckpt`.
+        folder: folder of the checkpoints, `last.ckpt` and, with validation, `best.ckpt`.
+        validated: whether the validation period chooses the epoch and ends the training.
+        ranked: whether the ranker of a network that has one is fitted at last.
         logger: Lightning's logger.
         on_epoch: called with the epoch (from 1) and its metrics.
         on_resume: called with the epoch (from 1) from which an interrupted run resumes.
@@ -100,17 +109,16 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the message says how far the run is.
         UserError: the dataset has nothing to learn from.
     """
-    check_targets(dataset)
+    check_targets(dataset, *(("train", "validation") if validated else ("train",)))
     _hush()
     module = TrainingModule(network, config.optimiser, seed)
     resume = folder / "last.ckpt"
     monitor = f"val/{network.criterion}"
     best = ModelCheckpoint(folder, filename="best", monitor=monitor, enable_version_counter=False)
     callbacks = [
-        _Patience(monitor, config.patience, on_resume if resume.exists() else None),
-        best,
+        *([_Patience(monitor, config.patience), best] if validated else []),
         ModelCheckpoint(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
-        _Epochs(on_epoch),
+        _Epochs(on_epoch, on_resume if resume.exists() else None),
     ]
     callbacks += [LearningRateMonitor("step")] if logger else []
     callbacks += [RichProgressBar(leave=False)] if show_progress else []
@@ -121,7 +129,7 @@ def fit(
         precision=_precision(config.precision, cuda),
         max_epochs=config.max_epochs,
         limit_train_batches=max_batches,
-        limit_val_batches=max_batches,
+        limit_val_batches=max_batches if validated else 0,
         gradient_clip_val=config.gradient_clip,
         callbacks=callbacks,
         logger=logger or False,
@@ -144,38 +152,42 @@ def fit(
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt(_how_far(resume)) from ending
-    module.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"])
-    if isinstance(network, FSVAENetwork) and network.ranker is not None and remembered is not None:
+        raise KeyboardInterrupt(_how_far(resume, validated)) from ending
+    kept = torch.load(folder / "best.ckpt" if validated else resume, weights_only=True, map_location="cpu")
+    module.load_state_dict(kept["state_dict"])
+    if ranked and isinstance(network, FSVAENetwork) and network.ranker is not None and remembered is not None:
         fit_ranker(network, dataset, remembered, seed)
-    return Fitted(trainer.current_epoch, float(best.best_model_score or float("nan")))
+    return Fitted(trainer.current_epoch, kept["epoch"] + 1, float(best.best_model_score or float("nan")))
 
 
 class _Epochs(Callback):
-    """A callback that reports each epoch."""
+    """A callback that reports each epoch, and the one from which an interrupted fit resumes."""
 
-    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
+    def __init__(
+        self, on_epoch: Callable[[int, dict[str, float]], None], on_resume: Callable[[int], None] | None
+    ) -> None:
         self._on_epoch = on_epoch
+        self._on_resume = on_resume
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            # The logged training metrics are still those of the epoch before.
-            measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-            assert isinstance(pl_module, TrainingModule)
-            self._on_epoch(trainer.current_epoch + 1, measured | pl_module.epoch_means())
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._on_resume and not trainer.should_stop:
+            self._on_resume(trainer.current_epoch + 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The logged training metrics are still those of the epoch before.
+        measured = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        assert isinstance(pl_module, TrainingModule)
+        self._on_epoch(trainer.current_epoch + 1, measured | pl_module.epoch_means())
 
 
 class _Patience(EarlyStopping):
     """Early stopping that also holds for a run killed after it had stopped, which checkpoints do not record."""
 
-    def __init__(self, monitor: str, epochs: int, on_resume: Callable[[int], None] | None) -> None:
+    def __init__(self, monitor: str, epochs: int) -> None:
         super().__init__(monitor, patience=epochs)
-        self._on_resume = on_resume
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = self.wait_count >= max(self.patience, 1)
-        if self._on_resume and not trainer.should_stop:
-            self._on_resume(trainer.current_epoch + 1)
 
 
 class _WholeCheckpoints(TorchCheckpointIO):
@@ -205,8 +217,9 @@ def _precision(precision: str, cuda: bool) -> Any:
     return "bf16-mixed" if cuda else "32-true"
 
 
-def _how_far(last: Path) -> str:
+def _how_far(last: Path, validated: bool) -> str:
+    which = "" if validated else " on training and validation together"
     if not last.exists():
-        return "interrupted in the first epoch; the same command begins again"
+        return f"interrupted in the first epoch{which}; the same command begins {'' if validated else 'it '}again"
     epoch = torch.load(last, weights_only=True, map_location="cpu")["epoch"] + 1
-    return f"interrupted after epoch {epoch}; the same command goes on from there"
+    return f"interrupted after epoch {epoch}{which}; the same command goes on from there"

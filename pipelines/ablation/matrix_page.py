@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fsvae.evaluation.metrics_table import LIVE, learned_from
 from fsvae.features.clock import utc_text
 from fsvae.storage import Folder
 from pipelines.ablation.findings import findings, latent_findings, notes
@@ -59,8 +60,21 @@ def _about(results: MatrixResults) -> str:
     return (
         f"Dataset {dataset.fingerprint}: {len(dataset.listens):,} listens of {len(dataset.user_ids):,} users, a "
         f"catalogue of {dataset.n_catalogue:,} tracks (at least {manifest['config']['min_count']} training listens). "
-        f"Every listen of the {period} period is a target, from {utc_text(begin)} to {utc_text(min(end, last))} (UTC)."
+        f"Every listen of the {period} period is a target, from {utc_text(begin)} to {utc_text(min(end, last))} (UTC). "
+        + " ".join([_learned(results), *([f"Live: {LIVE}."] if len(results.evaluations) > len(results.trials) else [])])
     )
+
+
+def _learned(results: MatrixResults) -> str:
+    """Return what the models have learned from."""
+    by = {
+        refit: [variant["name"] for variant in results.record["variants"] if variant.get("refit", False) == refit]
+        for refit in (True, False)
+    }
+    if by[True] and by[False]:
+        told = [f"from {learned_from(refit)}: {', '.join(names)}" for refit, names in by.items()]
+        return f"Learned {'; '.join(told)}."
+    return f"All models have learned from {learned_from(bool(by[True]))}."
 
 
 def _headline(results: MatrixResults) -> list[tuple[str, str]]:
@@ -71,6 +85,6 @@ def _headline(results: MatrixResults) -> list[tuple[str, str]]:
         (f"{int(result.in_catalogue.sum()):,}", "of them in the catalogue"),
         (f"{users:,}", "users with a target"),
         (f"{result.n_candidates:,}", "tracks to choose from"),
-        (f"{len(results.evaluations):,}", "variants"),
+        (f"{len(results.trials):,}", "variants"),
         (f"{len(results.trials[results.reference]):,}", "seeds of the reference"),
     ]

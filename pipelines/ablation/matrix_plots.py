@@ -37,7 +37,7 @@ def plots(results: MatrixResults) -> list[Plot]:
         found.append(
             Plot(
                 "Learning curves",
-                "L2 distance at the validation positions, a line a seed; the weights of the lowest point are kept.",
+                "L2 distance at the validation positions, a line a seed; the epoch of the lowest point is the best.",
                 lambda axes: _curves(axes, results),
             )
         )

@@ -31,7 +31,7 @@ class MatrixResults:
     trials: dict[str, list[StoredTrial]]
     """Variant → its finished runs, in the order of the matrix."""
     evaluations: dict[str, list[EvaluationResult]]
-    """Variant → results of the same runs, target by target."""
+    """Variant → results of the same runs, target by target; `<variant>, live` → those evaluated live."""
     table: pl.DataFrame
     """Comparison of the variants (`fsvae.evaluation.comparison`)."""
     missing: list[str]
@@ -100,7 +100,7 @@ def read_results(folder: Path, variants: Path, datasets: Folder) -> MatrixResult
     missing = []
     for variant in record["variants"]:
         for trial in variant["trials"]:
-            stored = StoredTrial(variants / trial["folder"], record["period"])
+            stored = StoredTrial(variants / trial["folder"], record["period"], variant.get("live", False))
             if stored.done:
                 trials.setdefault(variant["name"], []).append(stored)
             else:
@@ -113,7 +113,12 @@ def read_results(folder: Path, variants: Path, datasets: Folder) -> MatrixResult
         )
     (of_reference,) = (variant["dataset"] for variant in record["variants"] if variant["name"] == reference)
     dataset = _dataset(datasets, of_reference)
-    evaluations = {variant: [stored.result(variant) for stored in of_variant] for variant, of_variant in trials.items()}
+    evaluations: dict[str, list[EvaluationResult]] = {}
+    for variant, of_variant in trials.items():
+        evaluations[variant] = [stored.result(variant) for stored in of_variant]
+        if of_variant[0].live:
+            name = f"{variant}, live"
+            evaluations[name] = [stored.result(name, live=True) for stored in of_variant]
     return MatrixResults(
         folder, record, dataset, trials, evaluations, comparison(evaluations, reference, dataset), missing
     )

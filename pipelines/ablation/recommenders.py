@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from fsvae.baselines.registry import MODELS
 from fsvae.baselines.settings import NoSettings
 from fsvae.data.dataset import Dataset
 from fsvae.models.predict import NetworkPredictor
-from fsvae.models.trainer import fit, untrained
+from fsvae.models.refit import trained
+from fsvae.models.train_config import TrainConfig
+from fsvae.models.trainer import untrained
 from fsvae.predictions import Predictor
 from fsvae.recommender import Recommender
 from fsvae.results_version import RESULTS_VERSION
@@ -27,14 +29,31 @@ def is_random(recommender: str) -> bool:
     return MODELS[recommender].neural
 
 
+def refits(config: Config) -> bool:
+    """Return whether a model learns from the validation period too: not where it is evaluated on it."""
+    return config.train.refit and config.evaluate.period == "test"
+
+
+def is_live(config: Config) -> bool:
+    """Return whether a model is evaluated live, too: one with a memory, where `evaluate.live` says so."""
+    return config.evaluate.live and config.recommender == "fsvae" and config.model.has_memory
+
+
 def made_of(config: Config, seed: int) -> dict[str, Any]:
     """Return the inputs of a fitted model, except the dataset, as JSON values."""
     what = {
         "results_version": RESULTS_VERSION,
         "recommender": config.recommender,
         "config": asdict(_settings(config)),
+        "refit": refits(config),
     }
-    return {**what, "train": asdict(config.train), "seed": seed} if is_random(config.recommender) else what
+    if not is_random(config.recommender):
+        return what
+    return {**what, "train": asdict(_training(config)), "seed": seed}
+
+
+def _training(config: Config) -> TrainConfig:
+    return replace(config.train, refit=refits(config))
 
 
 def _settings(config: Config) -> Any:
@@ -49,6 +68,7 @@ def make_recommender(
     seed: int,
     folder: Path,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    on_refit: Callable[[int], None] = lambda epochs: None,
     max_batches: int | None = None,
 ) -> Predictor:
     """Return the configured model, fitted; an interrupted training is resumed, and a trained network is loaded.
@@ -58,7 +78,8 @@ def make_recommender(
         dataset: dataset to learn from.
         seed: seed of a network's weights, order and noise.
         folder: folder of a network's checkpoints during training, and of its weights (safetensors) afterwards.
-        on_epoch: called with an epoch (from 1) and its metrics.
+        on_epoch: called with an epoch (from 1) of a fit and its metrics.
+        on_refit: called with the number of epochs of the second fit, before it begins or resumes.
         max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:
@@ -68,14 +89,22 @@ def make_recommender(
     entry = MODELS[config.recommender]
     if not entry.neural:
         recommender: Recommender = entry.load()(_settings(config))
-        recommender.fit(dataset)
-        return recommender
-    network = untrained(entry.load(), dataset, _settings(config), seed)
+        return recommender.fit(dataset, refit=refits(config))
+    what = (entry.load(), dataset, _settings(config))
     weights, checkpoints = folder / "model.safetensors", folder / "checkpoints"
     if weights.exists():
+        network = untrained(*what, seed)
         load_model(network, weights)
     else:
-        fit(network, dataset, config.train, seed, checkpoints, on_epoch=on_epoch, max_batches=max_batches)
+        network = trained(
+            *what,
+            _training(config),
+            seed,
+            checkpoints,
+            on_epoch=on_epoch,
+            on_refit=on_refit,
+            max_batches=max_batches,
+        ).network
         Folder.at(folder).write(weights.name, save(network.cpu().state_dict()))
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return NetworkPredictor(network)
+    return NetworkPredictor(network, validation_learned=refits(config))

@@ -14,7 +14,7 @@ from fsvae.errors import UserError
 from fsvae.files import fingerprint
 from fsvae.storage import Folder
 from pipelines.ablation.matrix import Matrix
-from pipelines.ablation.recommenders import is_random
+from pipelines.ablation.recommenders import is_live, is_random, refits
 from pipelines.ablation.variant import DONE, Ended, Trial, run_trial
 from pipelines.runtime.engine import Engine
 from pipelines.runtime.locks import held, is_held
@@ -67,6 +67,7 @@ def plan_of(matrix: Matrix, datasets: dict[str, Folder], variants: Path, matrice
         {name: [trial.name for trial in of_variant] for name, of_variant in trials.items()},
         matrix.reference,
         period,
+        *(["live"] if matrix.config.evaluate.live else []),
     ]
     return Plan(matrix, trials, matrices / f"{matrix.name}-{fingerprint(made_of)[:8]}")
 
@@ -87,6 +88,8 @@ def write_plan(plan: Plan) -> dict[str, Any]:
                 "name": variant.name,
                 "settings": variant.settings,
                 "dataset": plan.trials[variant.name][0].dataset.name,
+                "refit": refits(variant.config),
+                "live": is_live(variant.config),
                 "trials": [{"seed": trial.seed, "folder": trial.name} for trial in plan.trials[variant.name]],
             }
             for variant in matrix.variants

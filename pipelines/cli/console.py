@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fsvae.progress import Stage
+from pipelines.reports.words import count
 from pipelines.runtime.table import Table as Figures
 from pipelines.runtime.watch import Summary, Watch
 
@@ -69,16 +70,22 @@ class Terminal(Watch):
         console.print(Text.assemble(("warning".ljust(_INDENT), "bold yellow"), text), soft_wrap=True)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Print an epoch's figures."""
-        self.note(
-            "train",
-            f"epoch {epoch:>2}  val/l2 {metrics['val/l2']:.4f}  val/cosine {metrics['val/cosine']:.4f}  "
-            f"KL {metrics['val/kl']:.1f} nats",
+        """Print an epoch's figures, those of the validation period where it is validated."""
+        measured = (
+            f"val/l2 {metrics['val/l2']:.4f}  val/cosine {metrics['val/cosine']:.4f}  KL {metrics['val/kl']:.1f} nats"
+            if "val/l2" in metrics
+            else f"train/loss {metrics['train/loss']:.4f}"
         )
+        self.note("train", f"epoch {epoch:>2}  {measured}")
 
     def resumed(self, epoch: int) -> None:
         """Print the epoch at which a training resumes."""
         self.note("train", f"goes on from epoch {epoch}")
+
+    def refit(self, epochs: int) -> None:
+        """Print what the second fit learns from, and for how long."""
+        again = f"now a new network on training and validation together, for {count(epochs, 'epoch')}"
+        self.note("train", f"epoch {epochs} was best; {again}")
 
     def table(self, table: Figures) -> None:
         """Print figures between their title and their note."""

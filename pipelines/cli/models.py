@@ -25,7 +25,7 @@ def train(overrides: Overrides = None) -> None:
 
     terminal = Terminal()
     what = (dataset, config.model, config.train, config.seed, workspace.runs)
-    run = train(*what, workspace.tracker, terminal.epoch, terminal.interactive, terminal.resumed)
+    run = train(*what, workspace.tracker, terminal.epoch, terminal.interactive, terminal.resumed, terminal.refit)
     terminal.show(run)
     champion, here = workspace.tracker.champion(), workspace.override
     if champion != run.version:
@@ -43,7 +43,10 @@ def evaluate(
 ) -> None:
     """Compare the trained model with the baselines on every position of the test period.
 
-    Example: [bold]fsvae evaluate evaluate.period=validation[/]
+    Example: [bold]fsvae evaluate evaluate.live=true[/]
+
+    A model that was trained with train.refit=false can be evaluated on the validation period:
+    evaluate.period=validation.
     """
     workspace = workspace_of(overrides).trained()
     from pipelines.cli.console import Terminal

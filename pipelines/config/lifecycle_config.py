@@ -15,6 +15,11 @@ class EvaluateConfig:
 
     period: Annotated[str, OneOf(("test", "validation"))] = "test"
     """Period whose listens are the targets: validation or test."""
+    live: bool = False
+    """Whether each model with a memory is evaluated once more, as "<model>, live": with everybody's part of the memory
+    brought up to date at each midnight (UTC) of the period, at most 32 of them, without training again. Otherwise it is
+    only evaluated with what everybody had heard when it had learned.
+    """
 
 
 @dataclass

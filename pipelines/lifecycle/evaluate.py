@@ -13,6 +13,7 @@ from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import Bundle, load_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
+from fsvae.evaluation.live import midnights
 from fsvae.evaluation.metric_names import COLUMNS
 from fsvae.evaluation.metrics_table import best_models, caption, markdown, plot
 from fsvae.evaluation.protocol import evaluate_model
@@ -39,6 +40,8 @@ class Evaluation(Summary):
     folder: Path
     period: str
     min_count: int
+    validation_learned: bool
+    """Whether the models have learned from the validation period too."""
     reused: bool
     """Whether it was read from its files, as nothing had changed since it was made."""
     verb = "evaluate"
@@ -55,7 +58,8 @@ class Evaluation(Summary):
             if result.model in best[name]
         }
         title = f"next-track prediction, {self.period} period"
-        return [Table(title, ("model", *COLUMNS.values()), rows, caption(self.results, self.min_count), best=marks)]
+        note = caption(self.results, self.min_count, self.validation_learned)
+        return [Table(title, ("model", *COLUMNS.values()), rows, note, best=marks)]
 
     def lines(self) -> list[str]:
         """Return the paths of its files."""
@@ -68,7 +72,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare a run's model with the baselines on its own dataset; write `evaluation/` into its folder and log it.
 
-    An earlier evaluation with the same settings is read, not computed anew.
+    The baselines learn from what the model has learned from. An earlier evaluation with the same settings is read, not
+    computed anew.
 
     Args:
         run: the run.
@@ -78,50 +83,84 @@ def evaluate(
         aggregate: settings of the aggregate sequence.
 
     Raises:
-        UserError: the dataset is not the one that the model was trained on; the table would mix two track spaces.
+        UserError: the dataset is not the one that the model was trained on, as the table would mix two track spaces; or
+            the model has learned from the period.
     """
     bundle = load_bundle(run.bundle)
-    if bundle.info["dataset"] != dataset.fingerprint:
+    both = bundle.validation_learned
+    if bundle.info["dataset"] != (dataset.with_validation_learned() if both else dataset).fingerprint:
         raise UserError(
             f"{run.folder}: the run was trained on dataset {bundle.info['dataset']}, not on {dataset.fingerprint}. "
             "Train on the present one (fsvae train), or compare two models on it (fsvae promote)."
         )
+    check_unseen(bundle, dataset, config.period)
     out = run.folder / "evaluation" / config.period
     folder, min_count = Folder.at(out), dataset.manifest["config"]["min_count"]
-    facts = {"results_version": RESULTS_VERSION, "aggregate_sequence": asdict(aggregate)}
+    facts = {"results_version": RESULTS_VERSION, "aggregate_sequence": asdict(aggregate), "live": config.live}
     if folder.exists(_FACTS) and folder.read_json(_FACTS) == facts:
         results = [result for results in read_results([out]).values() for result in results]
-        return Evaluation(results, out, config.period, min_count, reused=True)
+        return Evaluation(results, out, config.period, min_count, both, reused=True)
 
     results = []
     for baseline in (Popularity(), Average(), AggregateSequence(aggregate)):
-        baseline.fit(dataset)
+        baseline.fit(dataset, refit=both)
         results.append(evaluate_model(baseline, dataset, config.period))
     results.append(evaluate_bundle(bundle, dataset, config.period))
+    figures = {config.period: results[-1].metrics() | {"results_version": RESULTS_VERSION}}
+    if config.live and bundle.model.has_memory:
+        results.append(evaluate_bundle(bundle, dataset, config.period, live=True))
+        figures[f"{config.period}_live"] = results[-1].metrics()
     folder.delete(_FACTS)  # until the rest is written
     write_results(out, results, dataset)
-    folder.write("metrics.md", markdown(results, min_count).encode())
+    folder.write("metrics.md", markdown(results, min_count, both).encode())
     folder.write_json("metrics.json", {result.model: result.metrics() for result in results})
     plot(results, out / "metrics.png")
-    figures = results[-1].metrics() | {"results_version": RESULTS_VERSION}
-    tracker.log_metrics(run.run_id, {f"{config.period}/{name}": value for name, value in figures.items()})
+    for prefix, values in figures.items():
+        tracker.log_metrics(run.run_id, {f"{prefix}/{name}": value for name, value in values.items()})
     tracker.log_artifacts(run.run_id, out, f"evaluation/{config.period}")
     folder.write_json(_FACTS, facts)
-    return Evaluation(results, out, config.period, min_count, reused=False)
+    return Evaluation(results, out, config.period, min_count, both, reused=False)
 
 
-def evaluate_bundle(
-    bundle: Bundle, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min
-) -> EvaluationResult:
-    """Evaluate a trained model on the listens of a period, in its own or another dataset.
+def check_unseen(bundle: Bundle, dataset: Dataset, period: str, not_before_us: int = np.iinfo(np.int64).min) -> None:
+    """Check that a model has not learned from the listens of a period, or from those of it from a time on.
 
     Raises:
-        UserError: the model has learned from listens of the evaluation.
+        UserError: it has.
     """
     if bundle.learned_until(period) > max(dataset.period(period)[0], not_before_us):
+        if period == "validation" and bundle.validation_learned:
+            raise UserError(
+                "The model has learned from the validation period too (train.refit), and cannot be evaluated on it. "
+                "Train one that has not, fsvae train train.refit=false, and evaluate that."
+            )
         raise UserError(
             f"The model has learned from listens up to {utc_text(bundle.learned_until(period))}, and the {period} "
             f"period begins before, at {utc_text(dataset.period(period)[0])}: its figures would be too good. Train it "
             "on this dataset: fsvae train."
         )
-    return evaluate_model(NetworkPredictor(bundle.model), bundle.view(dataset), period, not_before_us)
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    dataset: Dataset,
+    period: str,
+    not_before_us: int = np.iinfo(np.int64).min,
+    live: bool = False,
+) -> EvaluationResult:
+    """Evaluate a trained model on the listens of a period, in its own or another dataset.
+
+    Args:
+        bundle: the model.
+        dataset: dataset whose listens are predicted.
+        period: validation or test.
+        not_before_us: time [us] from which on listens of the period count.
+        live: bring everybody's memory up to date at the midnights of the period.
+
+    Raises:
+        UserError: the model has learned from listens of the evaluation.
+    """
+    check_unseen(bundle, dataset, period, not_before_us)
+    predictor = NetworkPredictor(bundle.model, validation_learned=bundle.validation_learned)
+    predictor = predictor.refreshed(midnights(dataset, period)) if live else predictor
+    return evaluate_model(predictor, bundle.view(dataset), period, not_before_us)

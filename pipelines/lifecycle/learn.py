@@ -34,7 +34,7 @@ def learn(workspace: Workspace, dataset_config: DatasetConfig, watch: Watch) -> 
     watch.show(prepared)
     dataset = open_in_use(prepared.folder)
     what = (dataset, config.model, config.train, config.seed, workspace.runs)
-    run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed)
+    run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed, watch.refit)
     watch.show(run)
     watch.show(evaluate(run, dataset, config.evaluate, tracker, config.baselines.aggregate_sequence))
     verdict = promote(tracker, run.version, dataset, config.promote)

@@ -39,13 +39,11 @@ class Verdict(Summary):
         ]
 
 
-def promote(
-    tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig, period: str = "test"
-) -> Verdict:
-    """Compare a version with the champion over all targets of a period, and make it the champion if it is better.
+def promote(tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig) -> Verdict:
+    """Compare a version with the champion over all targets of the test period, and promote it if it is better.
 
     Only listens after all those that either has learned from count. Both rank all tracks heard before, so that a model
-    with fewer tracks has no advantage.
+    with fewer tracks has no advantage, and everybody's part of their memories is of the same time.
 
     Raises:
         UserError: no listen is new to both models.
@@ -54,14 +52,16 @@ def promote(
     if challenger == champion:
         return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False, metric=config.metric)
     bundles = {version: load_bundle(tracker.bundle(version)) for version in (challenger, champion)}
-    unseen = max(bundle.learned_until(period) for bundle in bundles.values())
+    unseen = max(bundle.learned_until("test") for bundle in bundles.values())
+    if any(bundle.validation_learned for bundle in bundles.values()):
+        dataset = dataset.with_validation_learned()
     if dataset.listens.played_at.max() < unseen:
         raise UserError(
             f"One of versions {challenger} and {champion} has learned from all listens of this dataset: there is "
             "nothing to compare them on. Ingest later listens, and prepare again."
         )
     values = {
-        version: float(evaluate_bundle(bundle, dataset, period, unseen).values(config.metric).mean())
+        version: float(evaluate_bundle(bundle, dataset, "test", unseen).values(config.metric).mean())
         for version, bundle in bundles.items()
     }
     promoted = values[challenger] > values[champion]

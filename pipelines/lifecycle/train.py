@@ -1,5 +1,7 @@
 """Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
 
+With `train.refit` there are two fits (`fsvae.models.refit`), and the bundle is that of the second one.
+
 A run's folder is named by its inputs (dataset, model, training config, seed, RESULTS_VERSION). Repeating the command
 resumes from the last checkpoint, or finds the finished run.
 """
@@ -18,8 +20,9 @@ from fsvae.errors import UserError
 from fsvae.files import fingerprint
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
+from fsvae.models.refit import trained
 from fsvae.models.train_config import TrainConfig
-from fsvae.models.trainer import check_targets, fit, untrained
+from fsvae.models.trainer import check_targets
 from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.reports.words import count
@@ -39,8 +42,11 @@ class Run(Summary):
     run_id: str
     """MLflow's id of the run."""
     epochs: int
+    """Number of epochs of the first fit."""
     version: int
     """Version of the registered model."""
+    refit_epochs: int = 0
+    """Number of epochs of the second fit, on training and validation together; 0: there was none."""
     reused: bool = field(default=False, compare=False)
     """Whether it was finished before."""
     verb = "train"
@@ -48,7 +54,8 @@ class Run(Summary):
     def lines(self) -> list[str]:
         """Return the number of epochs, the version and the path of the bundle."""
         before = ["trained before"] if self.reused else []
-        return [*before, f"{count(self.epochs, 'epoch')}; registered as version {self.version} → {self.bundle}"]
+        then = f", then {self.refit_epochs} on training and validation together" if self.refit_epochs else ""
+        return [*before, f"{count(self.epochs, 'epoch')}{then}; registered as version {self.version} → {self.bundle}"]
 
     @property
     def bundle(self) -> Path:
@@ -66,6 +73,7 @@ def train(
     on_epoch: Callable[[int, dict[str, float]], None],
     show_progress: bool,
     on_resume: Callable[[int], None] = lambda epoch: None,
+    on_refit: Callable[[int], None] = lambda epochs: None,
 ) -> Run:
     """Train a model, log the run, write and register its bundle; a finished run is returned unchanged.
 
@@ -78,9 +86,10 @@ def train(
         seed: seed of the weights, the order and the noise.
         runs: folder of all runs.
         tracker: tracker that logs and registers the run.
-        on_epoch: called with the epoch (from 1) and its metrics.
+        on_epoch: called with the epoch (from 1) of a fit and its metrics.
         show_progress: draw a progress bar.
-        on_resume: called with the epoch (from 1) from which an interrupted run resumes.
+        on_resume: called with the epoch (from 1) from which an interrupted fit resumes.
+        on_refit: called with the number of epochs of the second fit, before it begins or resumes.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says how far the run is.
@@ -93,23 +102,30 @@ def train(
         if not reused:
             check_targets(dataset)  # before the run is recorded
             run_id = _run_id(folder, tracker, dataset, made_of)
-            model = untrained(FSVAENetwork, dataset, model_config, seed)
-            fitted = fit(
-                model,
+
+            def logger_of(prefix: str) -> Any:
+                tracker.resume(run_id)  # the first fit's logger has ended it
+                return tracker.lightning_logger(run_id, prefix)
+
+            found = trained(
+                FSVAENetwork,
                 dataset,
+                model_config,
                 config,
                 seed,
                 folder / "checkpoints",
-                logger=tracker.lightning_logger(run_id),
+                logger_of=logger_of,
                 on_epoch=on_epoch,
+                on_refit=on_refit,
                 on_resume=on_resume,
                 show_progress=show_progress,
             )
-            info = {"git_commit": git_commit(), "seed": seed, f"val_{model.criterion}": fitted.best, "run_id": run_id}
-            save_bundle(folder / "bundle", model, dataset, info)
-            _record(folder, tracker, run_id, fitted.epochs)
+            measured = {f"val_{found.network.criterion}": found.best}
+            info = {"git_commit": git_commit(), "seed": seed, "run_id": run_id, **measured}
+            save_bundle(folder / "bundle", found.network, found.dataset, info)
+            _record(folder, tracker, run_id, found.epochs, found.refit_epochs)
         elif tracker.version_of((run := open_run(runs, folder.name)).run_id) is None:
-            _record(folder, tracker, _run_id(folder, tracker, dataset, made_of), run.epochs)
+            _record(folder, tracker, _run_id(folder, tracker, dataset, made_of), run.epochs, run.refit_epochs)
         Folder.at(runs).write_json("latest.json", {"run": folder.name})
         return replace(open_run(runs, folder.name), reused=reused)
 
@@ -154,11 +170,12 @@ def open_run(runs: Path, name: str = "") -> Run:
     return Run(folder=runs / name, **json.loads(result.read_text()))
 
 
-def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int) -> None:
+def _record(folder: Path, tracker: Tracker, run_id: str, epochs: int, refit_epochs: int) -> None:
     """Register a run's bundle, and record that the run is finished."""
     version = tracker.register(run_id, folder / "bundle")
     tracker.finish(run_id)
-    Folder.at(folder).write_json("run.json", {"run_id": run_id, "epochs": epochs, "version": version})
+    facts = {"run_id": run_id, "epochs": epochs, "version": version, "refit_epochs": refit_epochs}
+    Folder.at(folder).write_json("run.json", facts)
 
 
 def _run_id(folder: Path, tracker: Tracker, dataset: Dataset, made_of: dict[str, Any]) -> str:

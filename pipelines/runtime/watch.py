@@ -46,6 +46,9 @@ class Watch:
     def resumed(self, epoch: int) -> None:
         """Take the epoch (from 1) from which an interrupted training resumes."""
 
+    def refit(self, epochs: int) -> None:
+        """Take the number of epochs of the second fit of a training; later epochs are of it."""
+
     def warn(self, text: str) -> None:
         """Take a warning."""
 

@@ -15,7 +15,7 @@ from pipelines.config.schema import Config
 from pipelines.tuning.space import Dimension, settings_of, space_of
 from pipelines.workspace import Workspace
 
-_OF_EVERY_TRIAL = ("evaluate.period=validation",)
+_OF_EVERY_TRIAL = ("evaluate.period=validation", "train.refit=false")
 """Settings of every trial, whatever else is set: the test period is never read."""
 _OF_A_MODEL = ("recommender", "model", "train", "baselines", "seed")
 """Groups of settings that decide what a trial trains."""

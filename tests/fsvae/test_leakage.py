@@ -92,7 +92,7 @@ class Seen:
 
     listens: dict[str, list[tuple[object, ...]]]
     predictions: dict[str, NDArray[np.float32]]
-    candidates: dict[tuple[str, int], dict[str, float]]
+    candidates: dict[tuple[str, int, bool], dict[str, float]]
     """(user, number of the listen) → the score of each track that could be recommended, by counts."""
     snapshots: dict[tuple[str, int], bytes]
 
@@ -134,15 +134,19 @@ def seen(dataset: Dataset, models: list[FSVAENetwork], t: int) -> Seen:
     return Seen(before, predictions, candidates, upto_t)
 
 
-def candidate_scores(dataset: Dataset, t: int) -> dict[tuple[str, int], dict[str, float]]:
+def candidate_scores(dataset: Dataset, t: int) -> dict[tuple[str, int, bool], dict[str, float]]:
+    """By user, place of the listen, and whether the validation period was learned: then of the test period alone."""
     listens, ids, found = dataset.listens, dataset.tracks["track_id"].to_list(), {}
     candidates = Candidates(dataset)
-    for part in MarkovBlended().fit(dataset).predict(dataset, TRAIN_UNTIL, t + 1):
-        scores = candidates.scores(part, listens.played_at[part.targets])
-        for target, row in zip(part.targets.tolist(), scores, strict=True):
-            if listens.played_at[target] < t or listens.previous_at[target] < t:
-                key = dataset.user_ids[listens.user[target]], int(listens.n_before[target])
-                found[key] = {ids[track]: float(row[track]) for track in np.flatnonzero(row > -np.inf)}
+    for refit, begin in ((False, TRAIN_UNTIL), (True, VALIDATION_UNTIL)):
+        if t < begin:
+            continue
+        for part in MarkovBlended().fit(dataset, refit=refit).predict(dataset, begin, t + 1):
+            scores = candidates.scores(part, listens.played_at[part.targets])
+            for target, row in zip(part.targets.tolist(), scores, strict=True):
+                if listens.played_at[target] < t or listens.previous_at[target] < t:
+                    key = dataset.user_ids[listens.user[target]], int(listens.n_before[target]), refit
+                    found[key] = {ids[track]: float(row[track]) for track in np.flatnonzero(row > -np.inf)}
     return found
 
 

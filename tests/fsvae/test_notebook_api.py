@@ -175,7 +175,10 @@ def test_fsvae_answers_from_its_bundle_as_evaluation_does(tmp_path: Path) -> Non
 
 def test_evaluate_is_the_comparison_of_the_evaluations() -> None:
     data = pattern()
-    models = [fsvae.baselines.MarkovBlended().fit(data), fsvae.baselines.Popularity().fit(data)]
+    models = [
+        fsvae.baselines.MarkovBlended().fit(data, refit=False),
+        fsvae.baselines.Popularity().fit(data, refit=False),
+    ]
     table = fsvae.evaluate(models, data, "validation", config=BootstrapConfig(resamples=9, least_users=1))
     for model in models:
         expected = evaluate_model(model, data, "validation").metrics()
@@ -240,7 +243,7 @@ def test_settings_of_the_source_are_given_beside_its_columns(tmp_path: Path) -> 
 
 def test_a_model_does_not_tell_of_listens_that_it_has_learned_from() -> None:
     data = pattern()
-    model = fsvae.baselines.Popularity().fit(data)
+    model = fsvae.baselines.Popularity().fit(data, refit=False)
     earlier = replace(data, manifest={**data.manifest, "train_until_us": data.manifest["train_until_us"] - 1})
     with pytest.raises(UserError, match="Popularity has learned from listens up to 2024-10-04"):
         fsvae.evaluate([model], earlier, "validation")

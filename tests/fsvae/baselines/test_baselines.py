@@ -32,7 +32,7 @@ def data() -> Dataset:
 
 
 def predicted(model: Recommender) -> dict[int, list[float]]:
-    model.fit(data())
+    model.fit(data(), refit=False)
     found: dict[int, list[float]] = {}
     for part in model.predict(data(), when(4), np.iinfo(np.int64).max):
         found |= dict(zip(part.targets.tolist(), part.vectors.tolist(), strict=True))
@@ -84,7 +84,7 @@ def test_recent_popularity_of_a_log_that_ended_long_ago_is_not_lost() -> None:
     histories = {"a": [(0, when(0)), (1, when(1)), (1, when(4_000))]}
     dataset = dataset_of(histories, VECTORS, train_until=when(3_000), validation_until=when(3_500))
     model = RecentPopularity(RecentPopularityConfig(half_life_days=1.0))
-    model.fit(dataset)
+    model.fit(dataset, refit=False)
     [part] = list(model.predict(dataset, when(3_500), np.iinfo(np.int64).max))
     assert part.scores is not None and part.scores.tolist() == [[0.5, 1.0, 0.0]]
 
@@ -92,7 +92,7 @@ def test_recent_popularity_of_a_log_that_ended_long_ago_is_not_lost() -> None:
 def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_listens() -> None:
     close(predicted(Popularity(NoSettings())), dict.fromkeys([3, 4, 5, 9, 10, 11], POPULAR))
     model = Popularity(NoSettings())
-    model.fit(data())
+    model.fit(data(), refit=False)
     result = evaluate_model(model, data(), "test")  # tracks 3, 2, 0, 3, 1, 2: counts 3 of 0; the others are tied
     assert result.ranks.tolist() == [4, 4, 1, 4, 4, 4]
     assert result.l2[2] == pytest.approx(np.hypot(2 / 3, 1 / 6))
@@ -106,7 +106,7 @@ def test_baselines_learn_from_the_training_period_alone() -> None:
         validation_until=when(4),
     )
     for model in (Popularity(NoSettings()), Average(NoSettings()), AggregateSequence(AggregateSequenceConfig())):
-        model.fit(later)
+        model.fit(later, refit=False)
         parts = list(model.predict(later, when(6), np.iinfo(np.int64).max))
         points = {int(t): point.tolist() for part in parts for t, point in zip(part.targets, part.vectors, strict=True)}
         assert points == {3: [1, 0]}

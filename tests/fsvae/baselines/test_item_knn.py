@@ -23,7 +23,7 @@ POPULARITY = [4 / 7, 1 / 7, 1 / 7, 1 / 7, 0]
 
 def scores(config: ItemKNNConfig, **more: History) -> list[list[float]]:
     model, data = ItemKNN(config), dataset(**HISTORIES | more)
-    model.fit(data)
+    model.fit(data, refit=False)
     [part] = list(model.predict(data, TEST, np.iinfo(np.int64).max))
     assert part.scores is not None and part.targets.tolist()[:5] == [6, 7, 9, 10, 11]
     np.testing.assert_allclose(part.vectors, part.scores[:, :3] @ VECTORS, atol=1e-6)

@@ -17,7 +17,7 @@ from fsvae.predictions import Predictions
 
 
 def predicted(model: ScoreBasedBaseline, data: Dataset) -> Predictions:
-    model.fit(data)
+    model.fit(data, refit=False)
     [part] = list(model.predict(data, TEST, np.iinfo(np.int64).max))
     assert part.scores is not None
     return part
@@ -105,7 +105,7 @@ def test_a_track_that_is_new_since_training_is_a_miss_at_first_and_found_when_it
     """
     data = dataset(a=[*minutes(0, 1, day=0), *minutes(4, 0, 4, 0, 4, day=6)], b=minutes(1, 0, 4, day=6))
     model = MarkovBlended(MarkovConfig())
-    model.fit(data)
+    model.fit(data, refit=False)
     result = evaluate_model(model, data, "test")
     assert result.targets.tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
     assert result.ranks[[0, 4]].tolist() == [MISS, 1] and not result.in_catalogue[[0, 2, 4, 7]].any()

@@ -234,7 +234,7 @@ def test_a_finetuned_table_is_learned_and_searched_and_distances_stay_in_the_tra
 
 def test_a_recommender_is_fitted_the_same_each_time_and_goes_on_where_it_was(tmp_path: Path) -> None:
     data = pattern()
-    train = TrainConfig(max_epochs=2, batch_listens=64)
+    train = TrainConfig(max_epochs=2, batch_listens=64, refit=False)
     figures = []
     for folder in (None, tmp_path, tmp_path):
         recommender = fsvae.baselines.GRU4Rec(small("gru4rec"), train, seed=5, folder=folder)

@@ -34,7 +34,7 @@ def world(histories: dict[str, History]) -> Dataset:
 def fitted(name: str, dataset: Dataset) -> Recommender:
     entry = MODELS[name]
     model: Recommender = entry.load()(entry.settings())
-    model.fit(dataset)
+    model.fit(dataset, refit=False)
     return model
 
 

@@ -22,7 +22,7 @@ POPULARITY = [3 / 8, 2 / 8, 2 / 8, 1 / 8, 0]
 def last_score(history: History, config: VSKNNConfig, **more: History) -> list[float]:
     """The scores for the last listen of a user of the test period."""
     model, data = VSKNN(config), dataset(**{**TRAINING, **more}, user=history)
-    model.fit(data)
+    model.fit(data, refit=False)
     [part] = list(model.predict(data, history[-1][1], history[-1][1] + 1))
     assert part.scores is not None and part.targets.tolist() == [len(data.listens) - 1]
     return list(part.scores[0])

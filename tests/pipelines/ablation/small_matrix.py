@@ -19,6 +19,7 @@ SMALL = [
     "model.decoder_hidden=8",
     "train.max_epochs=2",
     "train.batch_listens=2048",
+    "train.refit=false",
 ]
 
 

@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from filelock import FileLock
 from small_matrix import SMALL
 
 import pipelines.ablation.variant as variants
+from fsvae.baselines import Popularity
+from fsvae.data.dataset import open_dataset
+from fsvae.evaluation.protocol import evaluate_model
 from fsvae.results_version import RESULTS_VERSION
 from fsvae.storage import Folder
 from pipelines.ablation.variant import Trial, run_trial
@@ -35,12 +39,59 @@ def test_what_it_is_made_of_names_it_and_nothing_else_does(undisturbed: Trial, s
         return trial_of(Path(), small_datasets, *overrides, seed=seed).name
 
     assert name() == undisturbed.name
+    assert name("evaluate.live=true") == name()
     assert name("evaluate.period=validation", "engine.workers=3", "seed=9", "baselines.jodie.hidden=7") == name()
     different = [name(seed=2), name("model.beta=0.7"), name("train.patience=1"), name("recommender=gru4rec")]
     assert len({name(), *different}) == 5
     assert name("recommender=average", seed=2) == name("recommender=average", "train.patience=1")
     elsewhere = replace(undisturbed, dataset=Folder.at("datasets/other"))
     assert elsewhere.name != undisturbed.name
+
+
+def test_what_it_learns_from_names_it(small_datasets: Path) -> None:
+    """A model learns from the validation period too only where it is evaluated on another one."""
+    for recommender in ("fsvae", "average"):
+        name = {
+            (refit, period): trial_of(
+                Path(),
+                small_datasets,
+                f"recommender={recommender}",
+                f"train.refit={refit}",
+                f"evaluate.period={period}",
+            ).name
+            for refit in ("true", "false")
+            for period in ("test", "validation")
+        }
+        assert name["true", "validation"] == name["false", "validation"] == name["false", "test"]
+        assert name["true", "test"] != name["false", "test"]
+
+
+def test_a_refitted_trial_has_two_fits_and_is_evaluated_live_too(
+    undisturbed: Trial, small_datasets: Path, tmp_path: Path
+) -> None:
+    memory = ("model.shared_memory=true", "model.softmax_weight=1", "train.max_epochs=1")
+    trial = trial_of(tmp_path, small_datasets, "train.refit=true", "evaluate.live=true", *memory)
+    assert run_trial(trial).error == "" and trial.stored.done
+    stored, curves = trial.stored, trial.stored.curves()
+    assert curves is not None and curves["epoch"].to_list() == [1] and curves["val/l2"].null_count() == 0
+    assert stored.summary()["epochs"] == 2
+    second = pl.read_parquet(stored.folder / "refit_curves.parquet")
+    assert second["epoch"].to_list() == [1] and "train/loss" in second.columns and "val/l2" not in second.columns
+    assert stored.made_of()["train"]["refit"] is True and undisturbed.stored.made_of()["train"]["refit"] is False
+    frozen, live = stored.result("mine"), stored.result("mine, live", live=True)
+    assert (frozen.model, live.model) == ("mine", "mine, live")
+    assert frozen.dataset == live.dataset == undisturbed.stored.result("other").dataset
+    assert frozen.metrics() != live.metrics()
+    plain = trial_of(tmp_path, small_datasets, "train.refit=true", *memory)
+    assert plain.name == trial.name and plain.stored.done and not plain.stored.live
+
+
+def test_a_counting_baseline_of_a_matrix_learns_from_both_periods(small_datasets: Path, tmp_path: Path) -> None:
+    trial = trial_of(tmp_path, small_datasets, "recommender=popularity", "train.refit=true", "evaluate.live=true")
+    assert run_trial(trial).error == "" and not trial.stored.live
+    dataset = open_dataset(small_datasets)
+    expected = evaluate_model(Popularity().fit(dataset.with_validation_learned()), dataset, "test")
+    assert trial.stored.result("mine").metrics() == pytest.approx(expected.metrics(), nan_ok=True)
 
 
 def test_results_of_an_older_version_of_the_code_do_not_count_as_done(
@@ -79,7 +130,7 @@ def test_what_is_done_is_not_done_again(undisturbed: Trial, monkeypatch: pytest.
 def test_another_period_needs_no_training(
     undisturbed: Trial, small_datasets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.ablation.recommenders.fit", lambda *_, **__: pytest.fail("it was trained again"))
+    monkeypatch.setattr("pipelines.ablation.recommenders.trained", lambda *_, **__: pytest.fail("it was trained again"))
     other = trial_of(undisturbed.variants, small_datasets, "evaluate.period=validation")
     assert run_trial(other).error == "" and other.stored.done
     assert other.stored.summary()["metrics"]["l2"] != undisturbed.stored.summary()["metrics"]["l2"]

@@ -73,7 +73,10 @@ def workspace(settings: list[str]) -> Workspace:
 
 
 def test_a_trained_model_that_is_not_served_says_how_it_would_be(first: str, second: str, settings: list[str]) -> None:
-    assert "1 epoch; registered as version 1" in first and "challenger" not in first
+    assert (
+        "1 epoch, then 1 on training and validation together; registered as version 1" in first
+        and "challenger" not in first
+    )
     here = f"workdir={workspace(settings).config.workdir}"
     assert (
         "version 2 is a challenger; version 1 serves until: "

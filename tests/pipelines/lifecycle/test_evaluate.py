@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from plain_model import PLAIN
 
 import pipelines.lifecycle.evaluate as evaluating
+from fsvae.baselines import Popularity
 from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import Dataset, open_dataset
@@ -48,7 +50,7 @@ MODEL = ModelConfig(
     latent_dim=8,
     decoder_hidden=16,
 )
-TRAIN = TrainConfig(max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
+TRAIN = TrainConfig(refit=False, max_epochs=2, batch_listens=1024, optimiser=OptimiserConfig(learning_rate=1e-2))
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +268,50 @@ def test_what_was_evaluated_before_is_read_and_not_computed_anew(
     assert [one.metrics() for one in again.results] == [one.metrics() for one in results]
     other = evaluate(run, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig(window=3))
     assert not other.reused and "Aggregate sequence" in computed
+
+
+@pytest.fixture(scope="module")
+def refitted(small_dataset: Dataset, workdir: Path, tracker: Tracker, run: Run) -> Run:
+    """A challenger with a memory that has learned from training and validation together."""
+    config, model = replace(TRAIN, refit=True, max_epochs=1), replace(MODEL, shared_memory=True)
+    return train(small_dataset, model, config, 1, workdir / "runs", tracker, lambda epoch, metrics: None, False)
+
+
+def test_the_baselines_learn_from_what_a_refitted_model_has_learned_from_and_it_has_a_live_row(
+    refitted: Run, small_dataset: Dataset, tracker: Tracker, results: list[EvaluationResult]
+) -> None:
+    found = evaluate(refitted, small_dataset, EvaluateConfig(live=True), tracker, AggregateSequenceConfig())
+    names = ["Popularity", "Average", "Aggregate sequence", "FS-VAE", "FS-VAE, live"]
+    assert [result.model for result in found.results] == names
+    (table,) = found.tables()
+    assert "All models have learned from the training and the validation period together." in table.note
+    assert "Live: everybody's part of the memory" in table.note
+    popularity = Popularity().fit(small_dataset.with_validation_learned())
+    expected = evaluate_model(popularity, small_dataset, "test").metrics()
+    assert found.results[0].metrics() == expected != results[0].metrics()
+    frozen, live = (found.results[place].metrics() for place in (3, 4))
+    assert frozen != live and frozen["novelty@10"] > 0
+    assert {result.dataset for result in found.results} == {small_dataset.fingerprint}
+    again = evaluate(refitted, small_dataset, EvaluateConfig(live=True), tracker, AggregateSequenceConfig())
+    assert again.reused and [result.model for result in again.results] == names and again.tables() == found.tables()
+    plain = evaluate(refitted, small_dataset, EvaluateConfig(), tracker, AggregateSequenceConfig())
+    assert not plain.reused and [result.model for result in plain.results] == names[:-1]
+
+
+def test_a_refitted_model_is_not_evaluated_on_the_validation_period(
+    refitted: Run, small_dataset: Dataset, tracker: Tracker
+) -> None:
+    with pytest.raises(UserError, match=r"from the validation period too .* fsvae train train.refit=false"):
+        evaluate(refitted, small_dataset, EvaluateConfig(period="validation"), tracker, AggregateSequenceConfig())
+
+
+def test_a_refitted_challenger_and_a_champion_that_is_not_are_compared_on_what_is_new_to_both(
+    refitted: Run, run: Run, small_dataset: Dataset, tracker: Tracker
+) -> None:
+    tracker.make_champion(run.version)
+    verdict = promote(tracker, refitted.version, small_dataset, PromoteConfig(metric="mrr"))
+    values = [
+        evaluate_bundle(load_bundle(one.bundle), small_dataset, "test").metrics()["mrr"] for one in (refitted, run)
+    ]
+    assert [verdict.challenger_value, verdict.champion_value] == pytest.approx(values)
+    assert verdict.promoted == (values[0] > values[1])

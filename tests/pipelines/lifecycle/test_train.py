@@ -41,7 +41,7 @@ MODEL = ModelConfig(
     decoder_hidden=16,
     fast_dropout=0.2,
 )
-TRAIN = TrainConfig(max_epochs=3, batch_listens=2048, optimiser=OptimiserConfig(learning_rate=5e-3))
+TRAIN = TrainConfig(refit=False, max_epochs=3, batch_listens=2048, optimiser=OptimiserConfig(learning_rate=5e-3))
 
 
 class Told:
@@ -318,6 +318,46 @@ def test_ctrl_c_says_how_far_the_run_is_and_the_next_one_goes_on_from_there(
     assert rest.epochs == [2, 3] and rest.l2 == told.l2[1:] and goes_on_from == [2]
     assert same(weights(resumed), weights(run))
     assert is_trained(small_dataset, MODEL, TRAIN, SEED, tmp_path)
+
+
+def test_a_refitted_run_goes_on_in_its_second_fit_and_its_bundle_has_learned_validation_too(
+    run: Run, small_dataset: Dataset, workdir: Path, tracker: Tracker, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    told: list[tuple[str, int]] = []
+    stop_at: list[int] = []
+
+    def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        told.append(("validated" if "val/l2" in metrics else "refit", epoch))
+        if stop_at == [epoch] and told[-1][0] == "refit":
+            signal.raise_signal(signal.SIGINT)
+
+    def refitted(runs: Path) -> Run:
+        what = (small_dataset, MODEL, replace(TRAIN, refit=True), SEED, runs, tracker, on_epoch, False)
+        return train(*what, lambda epoch: told.append(("resumed", epoch)), lambda n: told.append(("epochs", n)))
+
+    undisturbed = refitted(workdir / "runs")
+    first, second = [("validated", n) for n in (1, 2, 3)], [("refit", n) for n in (1, 2, 3)]
+    assert told == [*first, ("epochs", 3), *second]
+    assert undisturbed.folder != run.folder and undisturbed.epochs == run.epochs == undisturbed.refit_epochs == 3
+    assert undisturbed.lines()[0].startswith("3 epochs, then 3 on training and validation together; registered as ")
+    assert open_run(workdir / "runs", undisturbed.folder.name) == undisturbed
+    info, once = load_bundle(undisturbed.bundle).info, load_bundle(run.bundle)
+    assert info["dataset"] == f"{small_dataset.fingerprint}+validation" and info["val_l2"] == once.info["val_l2"]
+    assert load_bundle(undisturbed.bundle).learned_until("validation") == small_dataset.period("test")[0]
+    assert not same(weights(undisturbed), weights(run))
+    assert (undisturbed.bundle / "tracks.parquet").read_bytes() == (run.bundle / "tracks.parquet").read_bytes()
+    logged = client.get_run(undisturbed.run_id)
+    assert logged.info.status == "FINISHED" and {"train/loss", "refit-train/loss"} <= logged.data.metrics.keys()
+    assert len(client.get_metric_history(undisturbed.run_id, "val/l2")) == 3
+
+    stop_at.append(2)
+    with pytest.raises(KeyboardInterrupt, match="after epoch 1 on training and validation together; the same command"):
+        refitted(tmp_path)
+    told.clear()
+    stop_at.clear()
+    resumed = refitted(tmp_path)
+    assert told == [("epochs", 3), ("resumed", 2), *second[1:]]
+    assert same(weights(resumed), weights(undisturbed))
 
 
 def test_a_finished_run_is_registered_again_where_the_store_is_new(
