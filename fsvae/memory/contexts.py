@@ -50,7 +50,7 @@ class OwnContext:
     session: bool = False
     """Whether only listens of the present session count."""
     by_artist: bool = False
-    """Whether the artists of those tracks must be the same, instead of the tracks."""
+    """Whether the artist of that track must be the same, instead of the track; there is one lag."""
     by_pause: bool = False
     """Whether the pause before must be about as long, too: after a track that was skipped or the last one of a session
     come others than after one that was heard (`fsvae.features.sessions.pause_buckets`)."""
@@ -180,6 +180,9 @@ DISCOUNTED = np.array([expert.discounted for expert in EXPERTS])
 
 LEAST_TOTAL = 1e-4
 """Faded number of followers from which on an expert is asked."""
+
+MOST_LAGS = max(lag for own in OWN for lag in own.lags)
+"""How many listens back a context of the user's own listens looks at most."""
 
 
 class OwnTable(NamedTuple):

@@ -15,7 +15,7 @@ from fsvae.data.history import NO_KEY, session_begins
 from fsvae.data.listens import Listens
 from fsvae.features.clock import DAY_US
 from fsvae.features.sessions import pause_buckets
-from fsvae.memory.contexts import AGES, DAYS, LISTENS, OWN, OWN_TABLE, OwnTable
+from fsvae.memory.contexts import AGES, DAYS, LISTENS, MOST_LAGS, OCCURRENCES, OWN, OWN_TABLE, OwnTable
 
 
 class Histories(NamedTuple):
@@ -91,52 +91,55 @@ def look_back(histories: Histories, at: int, table: OwnTable, work: Workspace) -
     track, played_at, artist_T = histories.track, histories.played_at, histories.artist_T
     first, session, now = histories.first[at], histories.session[at], histories.played_at[at]
     last = _artist(artist_T, track[at - 1]) if at > first else NO_KEY
-    occurrences = np.zeros(n_contexts)
+    half_life = table.half_life
+    fading, weight = np.exp2(-1.0 / half_life), np.ones(n_experts)
+    for e in range(n_experts):
+        if table.clock[e] == LISTENS:
+            weight[e] = fading[e]
+    alike = np.zeros(MOST_LAGS + 1, np.bool_)
+    alike[0] = True
     found = 0
     for j in range(at - 1, first - 1, -1):
         y = track[j]
-        if y >= n_tracks:
-            continue
-        s = work.slot_T[y]
-        if s < 0:
-            s = work.slot_T[y] = found
-            found += 1
-            work.track_M[s] = y
-            work.age_M[s] = min(int(np.log2(at - j)), AGES - 1)
-            work.last_M[s] = j
-            work.count_ME[s] = 0.0
-            work.times_MX[s] = 0
-        e = 0
-        for x in range(n_contexts):
-            same = not table.session[x] or j >= session
-            if table.by_pause[x] and histories.pause[j] != histories.pause[at]:
-                same = False
-            if table.same_artist[x]:
-                same = last != NO_KEY and artist_T[y] == last
-            for lag in table.lags[x]:
-                if lag and same:
-                    same = j - lag >= first
-                    if same and table.by_artist[x]:
-                        theirs = _artist(artist_T, track[at - lag])
-                        same = theirs != NO_KEY and _artist(artist_T, track[j - lag]) == theirs
-                    elif same:
-                        same = track[j - lag] == track[at - lag]
-            while e < n_experts and table.context[e] == x:
+        if y < n_tracks:
+            s = work.slot_T[y]
+            if s < 0:
+                s = work.slot_T[y] = found
+                found += 1
+                work.track_M[s] = y
+                work.age_M[s] = min(int(np.log2(at - j)), AGES - 1)
+                work.last_M[s] = j
+                work.count_ME[s] = 0.0
+                work.times_MX[s] = 0
+            for lag in range(1, MOST_LAGS + 1):
+                alike[lag] = j - lag >= first and track[j - lag] == track[at - lag]
+            e = 0
+            for x in range(n_contexts):
+                lags = table.lags[x]
+                if table.by_artist[x]:
+                    theirs = _artist(artist_T, track[at - lags[0]])
+                    same = j - lags[0] >= first and theirs != NO_KEY
+                    same = same and _artist(artist_T, track[j - lags[0]]) == theirs
+                else:
+                    same = alike[lags[0]] and alike[lags[1]] and alike[lags[2]]
+                same = same and (not table.session[x] or j >= session)
+                same = same and (not table.by_pause[x] or histories.pause[j] == histories.pause[at])
+                same = same and (not table.same_artist[x] or (last != NO_KEY and artist_T[y] == last))
                 if same:
-                    kind = table.clock[e]
-                    age = occurrences[x]
-                    if kind == LISTENS:
-                        age = float(at - j)
-                    elif kind == DAYS:
-                        age = (now - played_at[j]) / DAY_US
-                    if kind == 0:
-                        work.count_ME[s, e] += 1.0
-                    elif age < 30.0 * table.half_life[e]:
-                        work.count_ME[s, e] += 2.0 ** (-age / table.half_life[e])
-                e += 1
-            if same:
-                occurrences[x] += 1
-                work.times_MX[s, x] += 1
+                    work.times_MX[s, x] += 1
+                while e < n_experts and table.context[e] == x:
+                    if same:
+                        kind = table.clock[e]
+                        if kind == DAYS:
+                            work.count_ME[s, e] += np.exp2((played_at[j] - now) / DAY_US / half_life[e])
+                        else:
+                            work.count_ME[s, e] += weight[e]
+                        if kind == OCCURRENCES:
+                            weight[e] *= fading[e]
+                    e += 1
+        for e in range(n_experts):
+            if table.clock[e] == LISTENS:
+                weight[e] *= fading[e]
     for s in range(found):
         work.slot_T[work.track_M[s]] = -1
     return found

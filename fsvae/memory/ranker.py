@@ -21,9 +21,12 @@ from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 
 _LEAST = 1e-7
-N_FEATURES = N_OWN + 5
+LATEST = 3
+"""Number of the latest tracks that a candidate is compared with."""
+N_FEATURES = N_OWN + 5 + LATEST
 """Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, how
-often the user has heard it, whether at all, and the logs of how long ago, in listens and in days."""
+often the user has heard it, whether at all, the logs of how long ago, in listens and in days, and its cosines with the
+latest tracks."""
 
 
 class Shortlist(NamedTuple):
@@ -37,18 +40,21 @@ class Shortlist(NamedTuple):
     """Features, F = N_FEATURES."""
 
 
-def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int) -> Shortlist:
+def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, vectors_VD: Tensor, most: int) -> Shortlist:
     """Return the most probable tracks before N targets and their features.
 
     Args:
         p_NT: probabilities by the mixture.
         supports: what the memory held before the targets.
         rows: the memory before the targets.
+        vectors_VD: [V + 1, D] unit vectors of the first tracks, and zeros for all others.
         most: number of candidates, K; no more than there are tracks.
     """
     p_NK, track_NK = p_NT.topk(min(most, p_NT.shape[1]), dim=1)
     counts, ago = rows.candidates(track_NK.numpy())
     counts_NKE, ago_NK2 = torch.from_numpy(counts), torch.from_numpy(ago)
+    other = len(vectors_VD) - 1
+    latest_NLD = vectors_VD[torch.from_numpy(rows.latest(LATEST)).clamp(max=other)]
     share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=LEAST_TOTAL)
     features = [
         (share_NKE + 0.01).log() / 2.3,
@@ -56,6 +62,7 @@ def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, most: int) 
         torch.log1p(counts_NKE[..., :1]) / 3,
         (ago_NK2[..., :1] > 0).float(),
         torch.log1p(ago_NK2) / 3,
+        vectors_VD[track_NK.clamp(max=other)] @ latest_NLD.mT,
     ]
     return Shortlist(track_NK, p_NK, torch.cat(features, dim=2))
 
@@ -87,7 +94,8 @@ class Ranker(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.linear.weight)
         whole = enabled[0]  # the expert of the whole history
-        self.register_buffer("read", torch.tensor([*enabled, True, *[whole] * 4]).float(), persistent=False)
+        read = [*enabled, True, *[whole] * 4, *[True] * LATEST]
+        self.register_buffer("read", torch.tensor(read).float(), persistent=False)
         self.register_buffer("mean", torch.zeros(N_FEATURES))
         self.register_buffer("std", torch.ones(N_FEATURES))
 

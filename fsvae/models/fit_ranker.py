@@ -20,8 +20,8 @@ from fsvae.models.fsvae import FSVAENetwork
 
 _MOST_TARGETS = 50_000
 """Approximate number of listens that the ranker is fitted on, where there are more."""
-_STEPS = 500
-_MOST_EPOCHS = 10
+_STEPS = 1000
+_MOST_EPOCHS = 6
 """A small log has fewer steps, as it would be learned by heart."""
 _BATCH = 256
 _LEARNING_RATE = 2e-3
@@ -61,7 +61,7 @@ def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, 
                 prediction = network(batch)
                 assert prediction.gates is not None and batch.memory is not None
                 p_NT, _ = network.mixture(prediction, rows, new_V)
-                found = shortlist_of(p_NT, batch.memory, rows, network.config.ranked)
+                found = shortlist_of(p_NT, batch.memory, rows, network.tracks, network.config.ranked)
             is_target_NK = found.track_NK == batch.track_BT[batch.target_BT][:, None]
             among = is_target_NK.any(dim=1)
             features.append(found.features_NKF[among].half())

@@ -203,7 +203,7 @@ class FSVAENetwork(Network):
         assert rows is not None and supports is not None, "a model with a memory is given what it held"
         p_NT, point_ND = self.mixture(prediction, rows)
         if self.ranker is not None:
-            found = shortlist_of(p_NT, supports, rows, self.config.ranked)
+            found = shortlist_of(p_NT, supports, rows, self.tracks, self.config.ranked)
             ranked_NK = self.ranker.ranked(found, prediction.gates.inputs_NS)
             vectors_NKD = self.tracks[found.track_NK.clamp(max=len(self.tracks) - 1)]
             point_ND = point_ND + ((ranked_NK - found.p_NK)[:, None] @ vectors_NKD)[:, 0]

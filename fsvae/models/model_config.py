@@ -59,7 +59,7 @@ class ModelConfig:
     """Hidden units of the gates."""
     ranked: Annotated[int, Interval(ge=0, le=1_000)] = 100
     """Number of the most probable tracks that are ranked again by what the user did with each; 0: none."""
-    ranker_hidden: Size = 64
+    ranker_hidden: Size = 128
     """Hidden units of the ranker."""
     beta: Weight = 0.02
     """Weight of the KL term once warmed up (paper: below 1). The likelihood is sharp, as its variance is learned."""

@@ -35,21 +35,26 @@ def not_soon_again() -> Dataset:
 
 @torch.inference_mode()
 def test_the_features_of_a_candidate_by_hand() -> None:
-    """A B A, a minute apart, then a request: A was heard twice, a listen ago; B once, two listens ago; C never."""
+    """A B A, a minute apart, then a request: A was heard twice, a listen ago; B once, two listens ago; C never.
+
+    The vectors of A and B are 45 degrees apart.
+    """
     heard = [(track, START + n * 60 * SECOND_US) for n, track in enumerate([0, 1, 0, 2])]
     data = dataset_of({"u": heard}, unit_vectors(3, 4), train_until=0, validation_until=1)
     remembered = remember(data, tables_from=0)
     rows = MemoryRows(Memory(data.listens, remembered.tables[0][1]), np.array([3]))
     p = torch.tensor([[0.5, 0.3, 0.2]])
-    found = shortlist_of(p, remembered.supports.at(torch.tensor([3])), rows, most=2)
+    half = np.sqrt(0.5)
+    vectors = torch.tensor([[1.0, 0.0], [half, half], [0.0, 1.0], [0.0, 0.0]])
+    found = shortlist_of(p, remembered.supports.at(torch.tensor([3])), rows, vectors, most=2)
     assert found.track_NK.tolist() == [[0, 1]] and found.p_NK.tolist() == [[0.5, pytest.approx(0.3)]]
     a, b = found.features_NKF[0].double().numpy()
     assert a[0] == pytest.approx(np.log(2 / 3 + 0.01) / 2.3) and b[0] == pytest.approx(np.log(1 / 3 + 0.01) / 2.3)
     assert a[N_OWN:].tolist() == pytest.approx(
-        [np.log(0.5), np.log(3) / 3, 1.0, np.log(2) / 3, np.log1p(1 / 1440) / 3], rel=1e-5
+        [np.log(0.5), np.log(3) / 3, 1.0, np.log(2) / 3, np.log1p(1 / 1440) / 3, 1.0, half, 1.0], rel=1e-5
     )
     assert b[N_OWN:].tolist() == pytest.approx(
-        [np.log(0.3), np.log(2) / 3, 1.0, np.log(3) / 3, np.log1p(2 / 1440) / 3], rel=1e-5
+        [np.log(0.3), np.log(2) / 3, 1.0, np.log(3) / 3, np.log1p(2 / 1440) / 3, half, 1.0, half], rel=1e-5
     )
 
 
