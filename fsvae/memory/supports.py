@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fsvae.data.dataset import Dataset
 from fsvae.features.artists import artist_codes
-from fsvae.memory.contexts import EXPERTS, LEAST_TOTAL, N_CONTEXTS, OWN
+from fsvae.memory.contexts import EXPERTS, LEAST_TOTAL, N_CONTEXTS, N_OWN, OWN
 from fsvae.memory.own import own_supports
 from fsvae.memory.shared import SharedMemory, SharedTables
 
@@ -99,13 +99,18 @@ def remember(
         tables_from: time [us] from which on `Remembered.tables` has everybody's counts; by default the last ones only.
     """
     listens, artist_T = dataset.listens, artist_codes(dataset.tracks)
-    own = own_supports(listens, artist_T)
     until = dataset.period("train")[1]
     blocks = block_begins(dataset)
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
     memory = SharedMemory(listens, artist_T)
     tables, kept = memory.tables(), []
-    shared = [np.zeros((len(listens), N_CONTEXTS - len(OWN)), dtype=np.float32) for _ in range(4)]
+    n = len(listens)
+    total, count = (np.zeros((n, len(EXPERTS)), dtype=np.float32) for _ in range(2))
+    distinct, top = (np.zeros((n, N_CONTEXTS), dtype=np.float32) for _ in range(2))
+    total[:, :N_OWN], count[:, :N_OWN], distinct[:, : len(OWN)], top[:, : len(OWN)], age, ages = own_supports(
+        listens, artist_T
+    )
+    shared = total[:, N_OWN:], count[:, N_OWN:], distinct[:, len(OWN) :], top[:, len(OWN) :]
     for begin, end in pairwise([np.iinfo(np.int64).min, *times, np.iinfo(np.int64).max]):
         if end > tables_from or end == np.iinfo(np.int64).max:
             kept.append((begin, tables))
@@ -115,26 +120,21 @@ def remember(
         if end in times:
             memory.add(rows, end)
             tables = memory.tables()
-    total = np.concatenate([own.total_NE, shared[0]], axis=1)
-    count = np.concatenate([own.count_NE, shared[1]], axis=1)
-    found = [records(listens.offsets, total, count, half_life) for half_life in RECORD_HALF_LIVES]
-    supports = Supports(
-        torch.from_numpy(total),
-        torch.from_numpy(count),
-        torch.from_numpy(np.concatenate([own.distinct_NX, shared[2]], axis=1)),
-        torch.from_numpy(np.concatenate([own.top_NX, shared[3]], axis=1)),
-        torch.from_numpy(own.age_N.astype(np.int64)),
-        torch.from_numpy(own.ages_NB),
-        torch.from_numpy(np.concatenate([record for record, _ in found], axis=1)),
-    )
-    return Remembered(supports, kept, np.stack([sums for _, sums in found], axis=1))
+    record = np.zeros((n, len(RECORD_HALF_LIVES), len(EXPERTS)), dtype=np.float32)
+    sums = [records(listens.offsets, total, count, hl, record[:, i]) for i, hl in enumerate(RECORD_HALF_LIVES)]
+    arrays = total, count, distinct, top, age.astype(np.int64), ages, record.reshape(n, -1)
+    return Remembered(Supports(*map(torch.from_numpy, arrays)), kept, np.stack(sums, axis=1))
 
 
 @njit(cache=True, nogil=True)
 def records(
-    offsets: NDArray[np.int64], total: NDArray[np.float32], count: NDArray[np.float32], half_life: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return each expert's track record before each listen, [N, E], and the sums after the last one, [U, 2, E].
+    offsets: NDArray[np.int64],
+    total: NDArray[np.float32],
+    count: NDArray[np.float32],
+    half_life: float,
+    out: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Write each expert's track record before each listen; return the sums after each user's last one, [U, 2, E].
 
     A record, from 0 to 1, is the faded mean of the square root of the probability that the expert gave to what the
     user really played. It is over the listens at which the expert had support, and one more of 0, from which it begins.
@@ -144,16 +144,16 @@ def records(
         total: [N, E] faded counts of all followers.
         count: [N, E] faded counts of what the user really played.
         half_life: half-life [listens at which the expert had support].
+        out: [N, E] written to.
     """
-    n, experts = total.shape
-    out = np.zeros((n, experts), np.float32)
+    experts = total.shape[1]
     sums = np.zeros((len(offsets) - 1, 2, experts))
     for u in range(len(offsets) - 1):
         for i in range(offsets[u], offsets[u + 1]):
             for e in range(experts):
                 out[i, e] = sums[u, 0, e] / (sums[u, 1, e] + 1.0)
             add_to_record(sums[u], total[i], count[i], half_life)
-    return out, sums
+    return sums
 
 
 @njit(cache=True, nogil=True)
