@@ -23,7 +23,7 @@ from fsvae.data.listens import Listens, offsets_of
 LATEST = 5
 """Number of listens just before, whose tracks neighbours share."""
 MOST = 150
-"""Number of latest sessions with each of those tracks that are compared."""
+"""Number of latest listens to each of those tracks whose sessions are compared."""
 WINDOW = 12
 """Number of listens before and after a shared track that a neighbour votes for."""
 POWERS = (1.0, 3.0)
@@ -50,7 +50,7 @@ class Sessions:
     begin_S: NDArray[np.int64]
     """[S + 1] place of the first listen of each session, and the number of listens."""
     place_P: NDArray[np.int64]
-    """Place of the last listen to each track of each session, in order of track, then time."""
+    """Place of each listen, in order of track, then time."""
     begin_T: NDArray[np.int64]
     """[T + 1] place of the first posting of each track in `place_P`, and their number."""
     until: int
@@ -62,11 +62,7 @@ class Sessions:
         counted = listens.track < n_tracks
         track, played_at = listens.track[counted].astype(np.int32), listens.played_at[counted]
         session, size = np.unique(session_begins(listens)[counted], return_inverse=True, return_counts=True)[1:]
-        by_track = np.lexsort((np.arange(len(track)), session, track))
-        of_track, of_session = track[by_track], session[by_track]
-        last = np.append((of_track[1:] != of_track[:-1]) | (of_session[1:] != of_session[:-1]), True)[: len(track)]
-        place = by_track[last]
-        place = place[np.lexsort((place, played_at[place], track[place]))]
+        place = np.lexsort((np.arange(len(track)), played_at, track))
         begin_T = offsets_of(np.bincount(track[place], minlength=n_tracks))
         return cls(track, played_at, session.astype(np.int32), offsets_of(size), place, begin_T, until)
 
@@ -110,6 +106,7 @@ class Sessions:
             np.stack([self.begin_S[:-1], self.begin_S[:-1] + np.diff(known_L[self.begin_S])], axis=1),
             np.stack([self.begin_T[:-1], self.begin_T[:-1] + np.diff(known_P[self.begin_T])], axis=1),
             np.zeros(n, np.float32),
+            np.full((n, 2), -1, np.int8),
             np.zeros(n, np.int64),
             np.zeros(LATEST * MOST, np.int32),
         )
@@ -156,6 +153,8 @@ class _Search(NamedTuple):
     """[T, 2] begin and end of the postings of each track that are known."""
     similarity: NDArray[np.float32]
     """[S] similarity of each session, 0 before and after a search."""
+    age: NDArray[np.int8]
+    """[S, 2] by how many listens ago the latest and the last shared track was that a neighbour holds; else -1."""
     at: NDArray[np.int64]
     """[S] place of the latest shared listen of each neighbour."""
     found: NDArray[np.int32]
@@ -179,12 +178,16 @@ def _find(search: _Search, asking: NDArray[np.int32], row: int, first: int) -> t
         low, high = search.of_track[y]
         for p in range(max(low, high - MOST), high):
             s = search.session[p]
-            if search.similarity[s] == 0:
-                search.found[n] = s
+            if search.age[s, 1] != age:  # a track that a session holds twice counts once
+                if search.age[s, 0] < 0:
+                    search.found[n] = s
+                    search.age[s, 0] = age
+                    n += 1
+                search.age[s, 1] = age
+                search.similarity[s] += np.float32(_WEIGHT[age])
+                most = max(most, search.similarity[s])
+            if search.age[s, 0] == age:
                 search.at[s] = search.place[p]
-                n += 1
-            search.similarity[s] += np.float32(_WEIGHT[age])
-            most = max(most, search.similarity[s])
     return n, most
 
 
@@ -223,6 +226,7 @@ def _support(
                 sums[0, e] += votes * search.similarity[s] ** POWERS[e]
                 sums[1, e] += own_votes * search.similarity[s] ** POWERS[e]
             search.similarity[s] = 0.0
+            search.age[s] = -1
         total[r], count[r] = sums[0], sums[1]
 
 
@@ -246,3 +250,4 @@ def _add_votes(
             for p in range(begin, end):
                 out[r, search.track[p]] += of_session * _VOTE[p - search.at[s] + WINDOW]
             search.similarity[s] = 0.0
+            search.age[s] = -1

@@ -20,7 +20,8 @@ from fsvae.memory.contexts import LEAST_TOTAL, N_OWN
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 
-_LEAST = 1e-7
+LEAST = 1e-7
+"""Probability by the mixture from which on a candidate is ranked again."""
 LATEST = 3
 """Number of the latest tracks that a candidate is compared with."""
 N_FEATURES = N_OWN + 5 + LATEST
@@ -58,7 +59,7 @@ def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, vectors_VD:
     share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=LEAST_TOTAL)
     features = [
         (share_NKE + 0.01).log() / 2.3,
-        p_NK.clamp(min=_LEAST).log()[..., None],
+        p_NK.clamp(min=LEAST).log()[..., None],
         torch.log1p(counts_NKE[..., :1]) / 3,
         (ago_NK2[..., :1] > 0).float(),
         torch.log1p(ago_NK2) / 3,
@@ -112,6 +113,11 @@ class Ranker(nn.Module):
         return features_NKF[..., N_OWN] + added[..., 0]
 
     def ranked(self, candidates: Shortlist, situation_NS: Tensor) -> Tensor:
-        """Return the new probabilities of the candidates, [N, K]; each row has the sum that it has by the mixture."""
-        share_NK: Tensor = self(candidates.features_NKF, situation_NS).softmax(dim=1)
-        return share_NK * candidates.p_NK.sum(dim=1, keepdim=True)
+        """Return the new probabilities of the candidates, [N, K]; each row has the sum that it has by the mixture.
+
+        A candidate with next to no probability keeps it: it may be a track that nobody has heard yet.
+        """
+        open_NK = candidates.p_NK > LEAST
+        share_NK: Tensor = self(candidates.features_NKF, situation_NS).masked_fill(~open_NK, -torch.inf).softmax(dim=1)
+        whole_N1 = (candidates.p_NK * open_NK).sum(dim=1, keepdim=True)
+        return torch.where(open_NK, share_NK * whole_N1, candidates.p_NK)

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, Chunks, evaluation_chunks
 from fsvae.data.dataset import Dataset
-from fsvae.memory.ranker import shortlist_of
+from fsvae.memory.ranker import LEAST, shortlist_of
 from fsvae.memory.rows import Memory, MemoryRows
 from fsvae.memory.supports import BLOCKS, Remembered
 from fsvae.models.fsvae import FSVAENetwork
@@ -62,7 +62,7 @@ def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, 
                 assert prediction.gates is not None and batch.memory is not None
                 p_NT, _ = network.mixture(prediction, rows, new_V)
                 found = shortlist_of(p_NT, batch.memory, rows, network.tracks, network.config.ranked)
-            is_target_NK = found.track_NK == batch.track_BT[batch.target_BT][:, None]
+            is_target_NK = (found.track_NK == batch.track_BT[batch.target_BT][:, None]) & (found.p_NK > LEAST)
             among = is_target_NK.any(dim=1)
             features.append(found.features_NKF[among].half())
             situations.append(prediction.gates.inputs_NS[among])

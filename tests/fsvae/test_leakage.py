@@ -238,7 +238,7 @@ def test_what_happens_from_t_on_moves_nothing_before_it(
     assert {key for key in one.snapshots if key[1] < t // DAY_US} <= both
     assert one.predictions.keys() == other.predictions.keys()
     for user_id, points in one.predictions.items():
-        np.testing.assert_allclose(other.predictions[user_id], points, rtol=1e-6, atol=1e-6)  # float32, other batches
+        np.testing.assert_allclose(other.predictions[user_id], points, rtol=1e-5, atol=1e-5)  # float32, other batches
 
 
 FIRST = 20_000

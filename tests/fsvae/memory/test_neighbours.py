@@ -62,9 +62,9 @@ def plain_votes(data: Dataset, row: int, n_tracks: int, until: int) -> list[dict
     for age, track in enumerate(latest):
         if track in latest[:age] or track >= n_tracks:
             continue
-        last = {int(begins[i]): i for i in np.flatnonzero(listens.track == track)}
-        known = sorted((int(listens.played_at[i]), i, s) for s, i in last.items() if listens.played_at[i] < until)
-        for _, i, s in known[-MOST:]:
+        known = [(int(listens.played_at[i]), i) for i in np.flatnonzero(listens.track == track)]
+        last = {int(begins[i]): i for at, i in sorted(pair for pair in known if pair[0] < until)[-MOST:]}
+        for s, i in last.items():
             similarity[s] = similarity.get(s, 0.0) + float(np.exp(-age / 1.5))
             shared.setdefault(s, i)
     found: list[dict[int, float]] = [{} for _ in POWERS]
@@ -102,7 +102,15 @@ def test_votes_are_those_of_the_plainest_code_also_from_a_file() -> None:
             assert count[row, x] == pytest.approx(votes.get(int(data.listens.track[row]), 0.0), rel=1e-4)
         assert out[row].tolist() == pytest.approx([plain[0].get(t, 0.0) for t in range(6)], rel=1e-4)
     assert distinct.max() > 1
-    assert (sessions._search.similarity == 0).all()
+    assert (sessions._search.similarity == 0).all() and (sessions._search.age == -1).all()
+
+
+def test_what_comes_later_in_a_session_changes_no_vote() -> None:
+    """A B, then A again beyond the time: the vote is B after the first A."""
+    data = of({"u": session(0, A, B, A), "w": session(2, A, B)})
+    until = START + 120 * SECOND_US  # that of u's second A
+    total, count, *_ = Sessions.of(data.listens, 5, until).supports(data.listens, np.array([4]))
+    assert total[0, 0] == pytest.approx(np.exp(-0.5)) and count[0, 0] == pytest.approx(np.exp(-0.5))
 
 
 def test_only_the_latest_sessions_with_a_track_are_compared() -> None:
