@@ -30,7 +30,8 @@ POWERS = (1.0, 3.0)
 """Powers of a neighbour's similarity by which it weighs: an expert for each."""
 _WEIGHT = np.exp(-np.arange(LATEST) / 1.5)
 """Weight of a shared track by how many listens ago it was."""
-_VOTE = np.exp(-np.abs(np.arange(-WINDOW, WINDOW + 1)) / 2.0) * np.where(np.arange(-WINDOW, WINDOW + 1) < 0, 0.6, 1.0)
+_STEPS = np.arange(-WINDOW, WINDOW + 1)
+_VOTE = np.exp(-np.abs(_STEPS) / 2.0) * np.where(_STEPS < 0, 0.6, 1.0)
 _VOTE[WINDOW] = 0.0
 """[2 WINDOW + 1] weight of a neighbour's track by its distance from the shared one, of which it holds no vote."""
 _VOTES = np.append(0.0, np.cumsum(_VOTE))
@@ -94,21 +95,16 @@ class Sessions:
         )
 
     @cached_property
-    def _search(self) -> _Search:
-        """Return what is known as of `until`, with arrays that a search writes to, for compiled code."""
-        n = len(self.begin_S) - 1
+    def _known(self) -> _Known:
+        """Return what is known as of `until`, for compiled code."""
         known_L = np.cumsum(np.append(0, self.played_at_L < self.until))
         known_P = np.cumsum(np.append(0, self.played_at_L[self.place_P] < self.until))
-        return _Search(
+        return _Known(
             self.track_L,
+            self.session_L,
             self.place_P,
-            self.session_L[self.place_P],
             np.stack([self.begin_S[:-1], self.begin_S[:-1] + np.diff(known_L[self.begin_S])], axis=1),
             np.stack([self.begin_T[:-1], self.begin_T[:-1] + np.diff(known_P[self.begin_T])], axis=1),
-            np.zeros(n, np.float32),
-            np.full((n, 2), -1, np.int8),
-            np.zeros(n, np.int64),
-            np.zeros(LATEST * MOST, np.int32),
         )
 
     def supports(
@@ -122,7 +118,8 @@ class Sessions:
         """
         total, count, distinct, top = (np.zeros((len(rows), len(POWERS)), dtype=np.float32) for _ in range(4))
         first = listens.offsets[listens.user[rows]]
-        _support(self._search, listens.track, rows, first, total, count, distinct, top)
+        work = _Workspace.of(len(self.begin_S) - 1)
+        _support(self._known, work, listens.track, rows, first, total, count, distinct, top)
         return total, count, distinct, top
 
     def add_rows(
@@ -137,70 +134,99 @@ class Sessions:
             out_NT: probabilities, added to.
         """
         first = listens.offsets[listens.user[rows]]
-        _add_votes(self._search, listens.track, rows, first, np.ascontiguousarray(weight_NX), out_NT)
+        work = _Workspace.of(len(self.begin_S) - 1)
+        _add_votes(self._known, work, listens.track, rows, first, np.ascontiguousarray(weight_NX), out_NT)
 
 
-class _Search(NamedTuple):
-    """Sessions as of a time, and arrays that a search writes to."""
+class _Known(NamedTuple):
+    """Sessions as of a time."""
 
     track: NDArray[np.int32]
-    place: NDArray[np.int64]
     session: NDArray[np.int32]
-    """[P] session of each posting."""
+    place: NDArray[np.int64]
     of_session: NDArray[np.int64]
     """[S, 2] begin and end of the listens of each session that are known."""
     of_track: NDArray[np.int64]
     """[T, 2] begin and end of the postings of each track that are known."""
+
+
+class _Workspace(NamedTuple):
+    """Arrays that searches write to, one after the other; all are 0 between two searches, but `at` and `found`.
+
+    Each call has its own, as requests run side by side over the same sessions.
+    """
+
     similarity: NDArray[np.float32]
-    """[S] similarity of each session, 0 before and after a search."""
-    age: NDArray[np.int8]
-    """[S, 2] by how many listens ago the latest and the last shared track was that a neighbour holds; else -1."""
+    """[S] similarity of each session."""
+    shared: NDArray[np.int8]
+    """[S, 2] by how many listens ago the latest and the last shared track was that a neighbour holds, 1 for the last
+    listen; 0: it holds none."""
     at: NDArray[np.int64]
     """[S] place of the latest shared listen of each neighbour."""
     found: NDArray[np.int32]
     """Sessions of the neighbours."""
 
+    @classmethod
+    def of(cls, n_sessions: int) -> _Workspace:
+        """Return the arrays for some sessions."""
+        return cls(
+            np.zeros(n_sessions, np.float32),
+            np.zeros((n_sessions, 2), np.int8),
+            np.zeros(n_sessions, np.int64),
+            np.zeros(LATEST * MOST, np.int32),
+        )
+
 
 @njit(cache=True, nogil=True)
-def _find(search: _Search, asking: NDArray[np.int32], row: int, first: int) -> tuple[int, float]:
+def _find(known: _Known, work: _Workspace, asking: NDArray[np.int32], row: int, first: int) -> tuple[int, float]:
     """Write the similarity of each neighbour before a listen; return their number and the largest similarity."""
     n, most = 0, 0.0
-    for age in range(LATEST):
-        i = row - 1 - age
+    for lag in range(1, LATEST + 1):
+        i = row - lag
         if i < first:
             break
         y = asking[i]
-        skipped = y >= len(search.of_track)
+        skipped = y >= len(known.of_track)
         for later in range(i + 1, row):
             skipped = skipped or asking[later] == y
         if skipped:
             continue
-        low, high = search.of_track[y]
+        low, high = known.of_track[y]
         for p in range(max(low, high - MOST), high):
-            s = search.session[p]
-            if search.age[s, 1] != age:  # a track that a session holds twice counts once
-                if search.age[s, 0] < 0:
-                    search.found[n] = s
-                    search.age[s, 0] = age
+            place = known.place[p]
+            s = known.session[place]
+            if work.shared[s, 1] != lag:  # a track that a session holds twice counts once
+                if work.shared[s, 0] == 0:
+                    work.found[n] = s
+                    work.shared[s, 0] = lag
                     n += 1
-                search.age[s, 1] = age
-                search.similarity[s] += np.float32(_WEIGHT[age])
-                most = max(most, search.similarity[s])
-            if search.age[s, 0] == age:
-                search.at[s] = search.place[p]
+                work.shared[s, 1] = lag
+                work.similarity[s] += np.float32(_WEIGHT[lag - 1])
+                most = max(most, work.similarity[s])
+            if work.shared[s, 0] == lag:
+                work.at[s] = place
     return n, most
 
 
 @njit(cache=True, nogil=True)
-def _window(search: _Search, s: int) -> tuple[int, int]:
+def _window(known: _Known, work: _Workspace, s: int) -> tuple[int, int]:
     """Return the begin and the end of the places that a neighbour may vote for."""
-    shared = search.at[s]
-    return max(shared - WINDOW, search.of_session[s, 0]), min(shared + WINDOW + 1, search.of_session[s, 1])
+    begin, end = known.of_session[s]
+    return max(work.at[s] - WINDOW, begin), min(work.at[s] + WINDOW + 1, end)
+
+
+@njit(cache=True, nogil=True)
+def _forget(work: _Workspace, n: int) -> None:
+    """Make the workspace ready for another search, after one that found n neighbours."""
+    for s in work.found[:n]:
+        work.similarity[s] = 0.0
+        work.shared[s] = 0
 
 
 @njit(cache=True, nogil=True)
 def _support(
-    search: _Search,
+    known: _Known,
+    work: _Workspace,
     asking: NDArray[np.int32],
     rows: NDArray[np.int64],
     first: NDArray[np.int64],
@@ -212,27 +238,27 @@ def _support(
     """Write what neighbours gave before some listens (`Sessions.supports`); `first`: the users' first listens."""
     sums = np.zeros((2, len(POWERS)))
     for r in range(len(rows)):
-        n, most = _find(search, asking, rows[r], first[r])
+        n, most = _find(known, work, asking, rows[r], first[r])
         distinct[r], top[r] = n, most / _WEIGHT.sum()
         sums[:] = 0.0
-        for s in search.found[:n]:
-            begin, end = _window(search, s)
-            nearest = begin - search.at[s] + WINDOW
+        for s in work.found[:n]:
+            begin, end = _window(known, work, s)
+            nearest = begin - work.at[s] + WINDOW
             votes, own_votes = _VOTES[nearest + end - begin] - _VOTES[nearest], 0.0
             for p in range(begin, end):
-                if search.track[p] == asking[rows[r]]:
+                if known.track[p] == asking[rows[r]]:
                     own_votes += _VOTE[nearest + p - begin]
             for e in range(len(POWERS)):
-                sums[0, e] += votes * search.similarity[s] ** POWERS[e]
-                sums[1, e] += own_votes * search.similarity[s] ** POWERS[e]
-            search.similarity[s] = 0.0
-            search.age[s] = -1
+                sums[0, e] += votes * work.similarity[s] ** POWERS[e]
+                sums[1, e] += own_votes * work.similarity[s] ** POWERS[e]
+        _forget(work, n)
         total[r], count[r] = sums[0], sums[1]
 
 
 @njit(cache=True, nogil=True)
 def _add_votes(
-    search: _Search,
+    known: _Known,
+    work: _Workspace,
     asking: NDArray[np.int32],
     rows: NDArray[np.int64],
     first: NDArray[np.int64],
@@ -241,13 +267,12 @@ def _add_votes(
 ) -> None:
     """Add the weighted votes before some listens to their rows of probabilities (`Sessions.add_rows`)."""
     for r in range(len(rows)):
-        n, _ = _find(search, asking, rows[r], first[r])
-        for s in search.found[:n]:
+        n, _ = _find(known, work, asking, rows[r], first[r])
+        for s in work.found[:n]:
             of_session = 0.0
             for e in range(len(POWERS)):
-                of_session += weight[r, e] * search.similarity[s] ** POWERS[e]
-            begin, end = _window(search, s)
+                of_session += weight[r, e] * work.similarity[s] ** POWERS[e]
+            begin, end = _window(known, work, s)
             for p in range(begin, end):
-                out[r, search.track[p]] += of_session * _VOTE[p - search.at[s] + WINDOW]
-            search.similarity[s] = 0.0
-            search.age[s] = -1
+                out[r, known.track[p]] += of_session * _VOTE[p - work.at[s] + WINDOW]
+        _forget(work, n)

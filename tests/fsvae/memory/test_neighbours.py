@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from tiny_dataset import FIRST_DAY, dataset_of, random_histories, unit_vectors
@@ -102,7 +104,18 @@ def test_votes_are_those_of_the_plainest_code_also_from_a_file() -> None:
             assert count[row, x] == pytest.approx(votes.get(int(data.listens.track[row]), 0.0), rel=1e-4)
         assert out[row].tolist() == pytest.approx([plain[0].get(t, 0.0) for t in range(6)], rel=1e-4)
     assert distinct.max() > 1
-    assert (sessions._search.similarity == 0).all() and (sessions._search.age == -1).all()
+
+
+def test_searches_side_by_side_do_not_disturb_each_other() -> None:
+    """Requests of the endpoint run on threads of their own, without the interpreter's lock, over the same sessions."""
+    histories = random_histories([60, 300, 80, 200], 7, seed=3)
+    data = dataset_of(histories, unit_vectors(7, 4), train_until=0, validation_until=1)
+    sessions, rows = Sessions.of(data.listens, 7, 1 << 62), np.arange(len(data.listens))
+    alone = sessions.supports(data.listens, rows)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: sessions.supports(data.listens, rows), range(64)):
+            for ours, theirs in zip(found, alone, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
 
 def test_what_comes_later_in_a_session_changes_no_vote() -> None:
