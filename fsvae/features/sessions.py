@@ -32,10 +32,10 @@ _PAUSES_US = 15 * SECOND_US * 2 ** np.arange(12)
 """Ends of the buckets of pauses [us]: 15 s, 30 s, ..., 8.5 hours."""
 
 
-def pause_buckets(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Return the bucket, from 0, of how long each listen at `at` [us] began after one at `previous_at`; NEVER: -1."""
+def pause_buckets(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the bucket, from 1, of how long each listen at `at` [us] began after one at `previous_at`; NEVER: 0."""
     bucket = np.searchsorted(_PAUSES_US, at - np.maximum(previous_at, 0), side="right")
-    return np.where(previous_at == NEVER, -1, bucket).astype(np.int8)
+    return np.where(previous_at == NEVER, 0, bucket + 1)
 
 
 def is_session_start(at: NDArray[np.int64], previous_at: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ class Histories(NamedTuple):
     """Place of the first listen of each listen's user."""
     session: NDArray[np.int64]
     """Place of the first listen of each listen's session."""
-    pause: NDArray[np.int8]
+    pause: NDArray[np.int64]
     """Bucket of the pause before each listen."""
     artist_T: NDArray[np.int32]
     """Artist of each track, NO_KEY where it is not known."""

@@ -52,7 +52,7 @@ def own_supports(listens: Listens, artist_T: NDArray[np.int32]) -> OwnSupports:
     track = listens.track.astype(np.int64)
     counted = track < n_tracks
     artist = artists_of(artist_T, track)
-    pause = pause_buckets(listens.played_at, listens.previous_at).astype(np.int64) + 1
+    pause = pause_buckets(listens.played_at, listens.previous_at)
     by_artist = listens.with_tracks(artist.astype(np.int32))
     total = np.zeros((n, len(table.context)), dtype=np.float32)
     count = np.zeros_like(total)

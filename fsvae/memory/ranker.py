@@ -55,6 +55,7 @@ def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, vectors_VD:
     counts, ago = rows.candidates(track_NK.numpy())
     counts_NKE, ago_NK2 = torch.from_numpy(counts), torch.from_numpy(ago)
     other = len(vectors_VD) - 1
+    # NO_KEY, before the first listen, is the place of the zeros, too
     latest_NLD = vectors_VD[torch.from_numpy(rows.latest(LATEST)).clamp(max=other)]
     share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=LEAST_TOTAL)
     features = [

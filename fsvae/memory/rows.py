@@ -11,16 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsvae.data.history import NO_KEY, tracks_before
+from fsvae.data.history import tracks_before
 from fsvae.data.listens import Listens
 from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
 from fsvae.memory.look_back import Histories, Workspace, add_own_rows, count_candidates, look_back
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Supports
-
-NO_TRACK = np.iinfo(np.int64).max
-"""Index of a track that there is not."""
 
 
 class Memory:
@@ -49,9 +46,8 @@ class Memory:
         return out
 
     def latest(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-        """Return the latest tracks before some listens, the last one first, [N, number]; else NO_TRACK."""
-        before = np.stack([tracks_before(self._listens, lag, rows) for lag in range(1, number + 1)], axis=1)
-        return np.where(before == NO_KEY, NO_TRACK, before)
+        """Return the latest tracks before some listens, the last one first, [N, number]; else NO_KEY."""
+        return np.stack([tracks_before(self._listens, lag, rows) for lag in range(1, number + 1)], axis=1)
 
     def candidates(
         self, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
@@ -108,7 +104,7 @@ class MemoryRows(NamedTuple):
         return self.memory.probabilities(self.listens, gates)
 
     def latest(self, number: int) -> NDArray[np.int64]:
-        """Return the users' latest tracks before the targets, the last one first, [N, number]; else `NO_TRACK`."""
+        """Return the users' latest tracks before the targets, the last one first, [N, number]; else NO_KEY."""
         return self.memory.latest(self.listens, number)
 
     def candidates(self, candidate_NK: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -155,7 +155,7 @@ def asked_keys(listens: Listens, rows: NDArray[np.int64], artist_T: NDArray[np.i
     """Return the key that the listens at some flat positions ask for in each context of SHARED, [N] each."""
     before = {lag: tracks_before(listens, lag, rows) for lag in range(1, NEAR)}
     artist = artists_of(artist_T, before[1])
-    pause = pause_buckets(listens.played_at[rows], listens.previous_at[rows]).astype(np.int64) + 1
+    pause = pause_buckets(listens.played_at[rows], listens.previous_at[rows])
 
     def key(shared: SharedContext) -> NDArray[np.int64]:
         return key_of([*(before[lag] for lag in shared.lags), *([pause] if shared.by_pause else [])])

@@ -70,7 +70,6 @@ def trained(
         KeyboardInterrupt: Ctrl-C; the message says how far the training is.
         UserError: the dataset has nothing to learn from.
     """
-
     fit_once = partial(
         fit, on_epoch=on_epoch, on_resume=on_resume, show_progress=show_progress, max_batches=max_batches
     )

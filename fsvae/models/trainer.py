@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.memory.supports import BLOCKS, block_begins, remember
+from fsvae.memory.supports import BLOCKS, Remembered, block_begins, remember
 from fsvae.models.base import Network
 from fsvae.models.fit_ranker import fit_ranker
 from fsvae.models.fsvae import FSVAENetwork
@@ -139,10 +139,7 @@ def fit(
         log_every_n_steps=10,
         plugins=[_WholeCheckpoints()],
     )
-    remembered = None
-    if network.has_memory:
-        later = block_begins(dataset)[BLOCKS // 2 - 1 :]
-        remembered = remember(dataset, tables_from=min(later, default=dataset.period("train")[1]))
+    remembered = _remembered(dataset, ranked) if network.has_memory else None
     memory = None if remembered is None else remembered.supports
     data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers, memory)
     try:
@@ -158,6 +155,14 @@ def fit(
     if ranked and isinstance(network, FSVAENetwork) and network.ranker is not None and remembered is not None:
         fit_ranker(network, dataset, remembered, seed)
     return Fitted(trainer.current_epoch, kept["epoch"] + 1, float(best.best_model_score or float("nan")))
+
+
+def _remembered(dataset: Dataset, ranked: bool) -> Remembered:
+    """Return what the memory held; for a ranker, with everybody's counts of the later half of the training period."""
+    if not ranked:
+        return remember(dataset)
+    later = block_begins(dataset)[BLOCKS // 2 - 1 :]
+    return remember(dataset, tables_from=min(later, default=dataset.period("train")[1]))
 
 
 class _Epochs(Callback):
