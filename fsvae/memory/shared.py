@@ -3,7 +3,7 @@
 Training reads it in blocks of time, each as of its begin, so that it is as stale there as it is when it is evaluated
 or served: with counts up to the moment the gates would learn to trust it too much.
 
-Legend: N listens, X contexts, T tracks, P popularity experts, U keys, E entries.
+Legend: N listens, X contexts, T tracks, P popularity experts.
 """
 
 from __future__ import annotations
@@ -16,74 +16,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from fsvae.data.history import NO_KEY, tracks_before
-from fsvae.data.listens import Listens, offsets_of
+from fsvae.data.listens import Listens
 from fsvae.features.artists import artists_of
 from fsvae.features.clock import DAY_US
 from fsvae.features.sessions import pause_buckets
 from fsvae.memory.contexts import NEAR, NEIGHBOURS, RECENT_DAYS, SHARED, SharedContext
+from fsvae.memory.count_table import CountTable, key_of
 from fsvae.memory.neighbours import Sessions
 
 _SESSIONS = "sessions"
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-
-
-def key_of(tracks: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return one key for some preceding tracks, perhaps with the bucket of a pause, [N].
-
-    The key of a single track is its index; of more it is a hash of 62 bits of their indices in order.
-
-    Args:
-        tracks: [N] indices each, the latest track first; NO_KEY where the user had not so many listens, which makes
-            the key NO_KEY, too.
-    """
-    key = tracks[0].astype(np.uint64)
-    missing = tracks[0] == NO_KEY
-    for other in tracks[1:]:
-        key = (key ^ (key >> np.uint64(29))) * _MIX + other.astype(np.uint64)
-        missing |= other == NO_KEY
-    if len(tracks) > 1:
-        key = (key ^ (key >> np.uint64(32))) * _MIX >> np.uint64(2)
-    return np.where(missing, NO_KEY, key.astype(np.int64))
-
-
-@dataclass(frozen=True)
-class CountTable:
-    """How often each track followed each key: an entry for each pair, in order of key, then track."""
-
-    key_U: NDArray[np.int64]
-    """Keys (`key_of`), ascending."""
-    begin_U: NDArray[np.int64]
-    """[U + 1] place of the first entry of each key, and the number of entries."""
-    track_E: NDArray[np.int32]
-    """Track that followed."""
-    count_E: NDArray[np.float32]
-    """How often it did."""
-    total_U: NDArray[np.float32]
-    """Sum of the counts of each key."""
-    top_U: NDArray[np.float32]
-    """Share of the most frequent follower of each key."""
-
-    @classmethod
-    def of(cls, counts: pl.DataFrame) -> CountTable:
-        """Return the table of a frame with the columns key, track and count, one row an entry."""
-        counts = counts.sort("key", "track")
-        key, size = np.unique(counts["key"].to_numpy(), return_counts=True)
-        begin, count = offsets_of(size), counts["count"].to_numpy()
-        total, most = (of.reduceat(count, begin[:-1]) if len(key) else count for of in (np.add, np.maximum))
-        top = (most / total).astype(np.float32)
-        return cls(key, begin, counts["track"].to_numpy(), count, total.astype(np.float32), top)
-
-    def rows(self, key_N: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place of each key among `key_U`, [N]; -1 where it is not in the table."""
-        if not len(self.key_U):
-            return np.full(len(key_N), -1, dtype=np.int64)
-        place = np.searchsorted(self.key_U, key_N).clip(max=len(self.key_U) - 1)
-        return np.where((self.key_U[place] == key_N) & (key_N != NO_KEY), place, -1)
 
 
 @dataclass
@@ -231,7 +176,7 @@ class SharedTables:
             found = place[has]
             total[has, x], top[has, x] = table.total_U[found], table.top_U[found]
             distinct[has, x] = table.begin_U[found + 1] - table.begin_U[found]
-            _look_up(place, track, table.begin_U, table.track_E, table.count_E, count[:, x])
+            table.look_up(place, track, count[:, x])
         for whole, part in zip((total, count, distinct, top), self.sessions.supports(listens, rows), strict=True):
             whole[:, len(SHARED) : -len(self.popular_PT)] = part
         known = track < self.n_tracks
@@ -268,9 +213,7 @@ class SharedTables:
             out_NT: probabilities, added to.
         """
         for x, place in enumerate(self.places(listens, rows)):
-            table = self.tables[SHARED[x].table]
-            weight, less = np.ascontiguousarray(weight_NX[:, x]), np.ascontiguousarray(less_NX[:, x])
-            _add_entries(place, table.begin_U, table.track_E, table.count_E, weight, less, out_NT)
+            self.tables[SHARED[x].table].add_rows(place, weight_NX[:, x], less_NX[:, x], out_NT)
         of_neighbours, of_popularity = np.split(weight_NX[:, len(SHARED) :], [len(NEIGHBOURS)], axis=1)
         self.sessions.add_rows(listens, rows, of_neighbours, out_NT)
         out_NT += of_popularity @ self.popular_PT
@@ -296,23 +239,3 @@ def read_tables(path: Path) -> SharedTables:
         found[table][column] = array
     sessions = Sessions(**found.pop(_SESSIONS), until=until.item())
     return SharedTables({name: CountTable(**found[name]) for name in sorted(found)}, popular, sessions, artist)
-
-
-@njit(cache=True, nogil=True)
-def _look_up(place, track, begin, follower, times, count):  # type: ignore[no-untyped-def]
-    """Write the count of each listen's own track among the followers of its key, which are in order of track."""
-    for r in range(len(place)):
-        if place[r] >= 0:
-            low, high = begin[place[r]], begin[place[r] + 1]
-            j = low + np.searchsorted(follower[low:high], track[r])
-            if j < high and follower[j] == track[r]:
-                count[r] = times[j]
-
-
-@njit(cache=True, nogil=True)
-def _add_entries(place, begin, follower, times, weight, less, out):  # type: ignore[no-untyped-def]
-    """Add the weighted counts of each listen's followers to its row of probabilities."""
-    for r in range(len(place)):
-        if place[r] >= 0 and weight[r] > 0:
-            for j in range(begin[place[r]], begin[place[r] + 1]):
-                out[r, follower[j]] += weight[r] * times[j] - less[r]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from fsvae.errors import UserError, nearest
 from pipelines.config.ablation_config import AblationConfig
-from pipelines.config.compose import config_dir, group_option, key_of, load_config
+from pipelines.config.compose import chosen_option, key_of, load_config, without_group
 from pipelines.config.schema import Config
 
 _OF_A_VARIANT = ("recommender", "model", "train", "dataset", "baselines")
@@ -53,10 +53,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
             message names the variant.
     """
     config = load_config(overrides)
-    name = group_option("ablation", overrides)
-    if not name:
-        files = sorted(path.stem for path in (config_dir() / "ablation").glob("*.yaml"))
-        raise UserError(f"Say which matrix to run, such as fsvae ablate ablation={files[0]}: {', '.join(files)}.")
+    name = chosen_option("ablation", overrides, "which matrix to run, such as fsvae ablate")
     ablation = config.ablation
     if not ablation.variants or not ablation.reference:
         raise UserError(f"ablation={name}: a matrix needs variants, and a reference, which names one of them.")
@@ -65,7 +62,7 @@ def matrix_of(overrides: Sequence[str]) -> Matrix:
             f"ablation={name}: the reference '{ablation.reference}' is not one of its variants: "
             f"{', '.join(ablation.variants)}.{nearest(ablation.reference, ablation.variants)}"
         )
-    mine = [text for text in overrides if key_of(text).partition(".")[0] != "ablation"]
+    mine = without_group("ablation", overrides)
     variants = [
         _variant(name, variant, [*ablation.base, *mine], own, config) for variant, own in ablation.variants.items()
     ]

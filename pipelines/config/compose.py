@@ -139,6 +139,28 @@ def group_option(group: str, overrides: Sequence[str]) -> str:
     return Path(named[-1]).name.removesuffix(".yaml") if named else ""
 
 
+def chosen_option(group: str, overrides: Sequence[str], example: str) -> str:
+    """Return the option of a group that has to be chosen (`group_option`).
+
+    Args:
+        group: the group.
+        overrides: settings as on a command line.
+        example: beginning of the message where none is, up to the option, such as ``which matrix to run, such as …``.
+
+    Raises:
+        UserError: none is chosen; the message names all.
+    """
+    if name := group_option(group, overrides):
+        return name
+    files = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    raise UserError(f"Say {example} {group}={files[0]}: {', '.join(files)}.")
+
+
+def without_group(group: str, overrides: Sequence[str]) -> list[str]:
+    """Return the settings that are not of a group."""
+    return [text for text in overrides if key_of(text).partition(".")[0] != group]
+
+
 def _read_yaml(group: str, path: Path) -> DictConfig:
     try:
         found = OmegaConf.load(path)

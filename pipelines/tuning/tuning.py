@@ -10,7 +10,7 @@ from typing import Any
 
 from fsvae.errors import UserError
 from fsvae.storage import Folder
-from pipelines.config.compose import config_dir, group_option, key_of, load_config
+from pipelines.config.compose import chosen_option, key_of, load_config, without_group
 from pipelines.config.schema import Config
 from pipelines.tuning.space import Dimension, settings_of, space_of
 from pipelines.workspace import Workspace
@@ -67,13 +67,9 @@ def tuning_of(overrides: Sequence[str]) -> Tuning:
         UserError: no space is named, it is refused (`space_of`), or a setting has no effect on a tuning.
     """
     whole = load_config(overrides)
-    name = group_option("tune", overrides)
-    if not name:
-        files = sorted(path.stem for path in (config_dir() / "tune").glob("*.yaml"))
-        raise UserError(f"Say which space to search, such as fsvae tune tune={files[0]}: {', '.join(files)}.")
+    name = chosen_option("tune", overrides, "which space to search, such as fsvae tune")
     _check_effects(overrides, whole)
-    mine = [text for text in overrides if key_of(text).partition(".")[0] != "tune"]
-    settings = [*whole.tune.base, *mine, *_OF_EVERY_TRIAL]
+    settings = [*whole.tune.base, *without_group("tune", overrides), *_OF_EVERY_TRIAL]
     where = f"tune={name}"
     try:
         config = load_config(settings)

@@ -29,4 +29,3 @@ def with_matrix(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> 
     for name, text in files.items():
         (folder / "configs" / "ablation" / f"{name}.yaml").write_text(text)
     monkeypatch.setattr(pipelines.config.compose, "config_dir", lambda: folder / "configs")
-    monkeypatch.setattr("pipelines.ablation.matrix.config_dir", lambda: folder / "configs")
