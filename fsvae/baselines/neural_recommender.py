@@ -71,7 +71,7 @@ class NeuralRecommender(Recommender):
 
     def _keep(self, found: Trained[Any]) -> None:
         """Keep a trained network."""
-        self._predictor = NetworkPredictor(found.network, validation_learned=found.refit_epochs > 0)
+        self._predictor = NetworkPredictor(found.network, validation_learned=found.validation_learned)
 
     def _fit(self, dataset: Dataset) -> None:
         self._learned(dataset, refit=False)

@@ -24,10 +24,10 @@ LEAST = 1e-7
 """Probability by the mixture from which on a candidate is ranked again."""
 LATEST = 3
 """Number of the latest tracks that a candidate is compared with."""
-N_FEATURES = N_OWN + 5 + LATEST
-"""Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, how
-often the user has heard it, whether at all, the logs of how long ago, in listens and in days, and its cosines with the
-latest tracks."""
+N_FEATURES = N_OWN + 7 + LATEST
+"""Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, by the
+memory in it and by the network in it, how often the user has heard it, whether at all, the logs of how long ago, in
+listens and in days, and its cosines with the latest tracks."""
 
 
 class Shortlist(NamedTuple):
@@ -41,11 +41,14 @@ class Shortlist(NamedTuple):
     """Features, F = N_FEATURES."""
 
 
-def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, vectors_VD: Tensor, most: int) -> Shortlist:
+def shortlist_of(
+    p_NT: Tensor, of_network_NV: Tensor, supports: Supports, rows: MemoryRows, vectors_VD: Tensor, most: int
+) -> Shortlist:
     """Return the most probable tracks before N targets and their features.
 
     Args:
         p_NT: probabilities by the mixture.
+        of_network_NV: what the network adds to them, for the first tracks.
         supports: what the memory held before the targets.
         rows: the memory before the targets.
         vectors_VD: [V + 1, D] unit vectors of the first tracks, and zeros for all others.
@@ -58,9 +61,12 @@ def shortlist_of(p_NT: Tensor, supports: Supports, rows: MemoryRows, vectors_VD:
     # NO_KEY, before the first listen, is the place of the zeros, too
     latest_NLD = vectors_VD[torch.from_numpy(rows.latest(LATEST)).clamp(max=other)]
     share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=LEAST_TOTAL)
+    placed_NK = track_NK < of_network_NV.shape[1]
+    of_network_NK = of_network_NV.gather(1, track_NK.clamp(max=of_network_NV.shape[1] - 1)) * placed_NK
+    parts_NK3 = torch.stack([p_NK, p_NK - of_network_NK, of_network_NK], dim=2)
     features = [
         (share_NKE + 0.01).log() / 2.3,
-        p_NK.clamp(min=LEAST).log()[..., None],
+        parts_NK3.clamp(min=LEAST).log(),
         torch.log1p(counts_NKE[..., :1]) / 3,
         (ago_NK2[..., :1] > 0).float(),
         torch.log1p(ago_NK2) / 3,
@@ -96,7 +102,7 @@ class Ranker(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.linear.weight)
         whole = enabled[0]  # the expert of the whole history
-        read = [*enabled, True, *[whole] * 4, *[True] * LATEST]
+        read = [*enabled, *[True] * 3, *[whole] * 4, *[True] * LATEST]
         self.register_buffer("read", torch.tensor(read).float(), persistent=False)
         self.register_buffer("mean", torch.zeros(N_FEATURES))
         self.register_buffer("std", torch.ones(N_FEATURES))

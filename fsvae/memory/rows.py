@@ -31,18 +31,18 @@ class Memory:
             tables: everybody's counts.
         """
         self._listens = listens
-        self._tables = tables
+        self.tables = tables
         self._histories = Histories.of(listens, tables.artist_T)
         longest = int(np.diff(listens.offsets).max(initial=1))
         self._work = Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
 
     def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track) before the listens at some flat positions, [N, T], given their gates."""
-        out = np.zeros((len(rows), self._tables.n_tracks), dtype=np.float32)
+        out = np.zeros((len(rows), self.tables.n_tracks), dtype=np.float32)
         weight, less, of_age = gates.weight_NE.numpy(), gates.less_NE.numpy(), gates.age_weight_NB.numpy()
         own_weight, own_less = weight[:, :N_OWN], less[:, :N_OWN]
         add_own_rows(self._histories, rows, own_weight, own_less, of_age, OWN_TABLE, self._work, out)
-        self._tables.add_rows(self._listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
+        self.tables.add_rows(self._listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
         return out
 
     def latest(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
@@ -72,7 +72,7 @@ class Memory:
         track, counts, times = work.track_M[:found], work.count_ME[:found], work.times_MX[:found]
         own = track == listens.track[row]
         age = work.age_M[:found]
-        shared = self._tables.supports(listens, np.array([row]))
+        shared = self.tables.supports(listens, np.array([row]))
         heard = times.sum(axis=0)
         joined = (
             (counts.sum(axis=0), shared[0]),

@@ -1,25 +1,21 @@
-"""The fit of the ranker, once the rest of a network is trained: on later listens of the training period.
+"""The fit of the ranker, once the rest of a network is trained.
 
 Legend: N listens, K candidates, F features of a candidate, S inputs of the gates, V tracks with a vector.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fsvae.data.batches import one_pass
-from fsvae.data.chunks import Batcher, Chunks, evaluation_chunks
 from fsvae.data.dataset import Dataset
-from fsvae.memory.ranker import LEAST, shortlist_of
+from fsvae.memory.ranker import LEAST
 from fsvae.memory.rows import Memory, MemoryRows
-from fsvae.memory.supports import BLOCKS, Remembered
+from fsvae.memory.supports import Remembered
 from fsvae.models.fsvae import FSVAENetwork
+from fsvae.models.later_listens import later_listens
 
-_MOST_TARGETS = 50_000
-"""Approximate number of listens that the ranker is fitted on, where there are more."""
 _STEPS = 1000
 _MOST_EPOCHS = 6
 """A small log has fewer steps, as it would be learned by heart."""
@@ -28,46 +24,41 @@ _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-3
 
 
-def fit_ranker(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, seed: int) -> None:
-    """Fit the ranker of a network on listens of the training period, with the candidates that evaluation would find.
+def fit_ranker(
+    network: FSVAENetwork, dataset: Dataset, remembered: Remembered, begin_us: int, end_us: int, seed: int
+) -> None:
+    """Fit the ranker of a network on listens in [begin_us, end_us), with the candidates that evaluation would find.
 
-    The listens are those from the first of the tables of `remembered` on. Where there are many, some of their chunks
-    are drawn. A listen whose track is not among the candidates teaches the ranker nothing.
+    A listen whose track is not among the candidates teaches the ranker nothing.
 
     Args:
         network: a network whose other weights are trained; they stay, and it is left on the CPU in evaluation mode.
         dataset: the dataset it was trained on.
-        remembered: what the memory held before each listen, with everybody's counts from the middle of the training
-            period on (`remember`, `tables_from`).
+        remembered: what the memory held before each listen, with everybody's counts from `begin_us` on.
+        begin_us: time [us] from which on listens are taken.
+        end_us: time [us] before which they are taken.
         seed: seed of the draw of chunks and of the order.
     """
     assert network.ranker is not None
     network.cpu().eval()
-    until = dataset.period("train")[1]
-    share = min(1.0, _MOST_TARGETS / max(len(dataset.listens.between(remembered.tables[0][0], until)), 1))
-    rng = np.random.default_rng([seed, BLOCKS])
+    memory: Memory | None = None
     features, situations, places = [], [], []
-    for begin, end, tables in remembered.segments(remembered.tables[0][0], until):
-        chunks = evaluation_chunks(dataset.listens, begin, end, network.history)
-        drawn = rng.random(len(chunks)) < share
-        chunks = Chunks(chunks.start[drawn], chunks.length[drawn], chunks.first_target[drawn])
-        memory = Memory(dataset.listens, tables)
-        # What is new in this part has learned its vector from its later listens; when evaluated, it has none.
+    for batch, tables in later_listens(dataset, remembered, begin_us, end_us, network.history, seed):
+        if memory is None or memory.tables is not tables:
+            memory = Memory(dataset.listens, tables)
+        rows = MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy())
+        # What nobody has heard yet may have learned its vector from its later listens; when evaluated, it has none.
         new_V = torch.from_numpy(~tables.heard[: len(dataset.vectors)])
-        batcher = Batcher(dataset, chunks, catalogue_targets_only=False, memory=remembered.supports)
-        for batch in one_pass(batcher, tables.n_tracks):
-            rows = MemoryRows(memory, batch.listen_BT[batch.target_BT].numpy())
-            with torch.inference_mode():
-                prediction = network(batch)
-                assert prediction.gates is not None and batch.memory is not None
-                p_NT, _ = network.mixture(prediction, rows, new_V)
-                found = shortlist_of(p_NT, batch.memory, rows, network.tracks, network.config.ranked)
-            is_target_NK = (found.track_NK == batch.track_BT[batch.target_BT][:, None]) & (found.p_NK > LEAST)
-            among = is_target_NK.any(dim=1)
-            features.append(found.features_NKF[among].half())
-            situations.append(prediction.gates.inputs_NS[among])
-            places.append(is_target_NK[among].int().argmax(dim=1))
-    if features and sum(map(len, places)):
+        with torch.inference_mode():
+            prediction = network(batch)
+            assert prediction.gates is not None and batch.memory is not None
+            found = network.shortlist(network.mixture(prediction, rows, new_V), batch.memory, rows)
+        is_target_NK = (found.track_NK == batch.track_BT[batch.target_BT][:, None]) & (found.p_NK > LEAST)
+        among = is_target_NK.any(dim=1)
+        features.append(found.features_NKF[among].half())
+        situations.append(prediction.gates.inputs_NS[among])
+        places.append(is_target_NK[among].int().argmax(dim=1))
+    if sum(map(len, places)):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             _fit(network, torch.cat(features), torch.cat(situations), torch.cat(places))

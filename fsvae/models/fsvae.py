@@ -18,7 +18,7 @@ from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.limits import check
 from fsvae.memory.contexts import N_OWN
 from fsvae.memory.gates import Gates, MemoryGates
-from fsvae.memory.ranker import Ranker, shortlist_of
+from fsvae.memory.ranker import Ranker, Shortlist, shortlist_of
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 from fsvae.models.base import Network, distances, warmed_up
@@ -39,7 +39,7 @@ from fsvae.models.shuffled import shuffled_states
 from fsvae.models.slow_moments import slow_moments
 from fsvae.predictions import Predictions
 
-_LEAST = 1e-12
+LEAST_P = 1e-12
 """Least probability of a target whose logarithm is taken: that of a track never heard before is 0."""
 
 
@@ -55,6 +55,17 @@ class Prediction(NamedTuple):
     """Prior p(z | s); None: the standard normal."""
     gates: Gates | None
     """Gates of the memory; None for a model without one."""
+
+
+class Mixture(NamedTuple):
+    """What memory and network expect together, before it is ranked again."""
+
+    p_NT: Tensor
+    """Probabilities of all tracks."""
+    of_network_NV: Tensor
+    """What the network adds to them, for tracks with a vector."""
+    point_ND: Tensor
+    """Expected track vectors."""
 
 
 class FSVAENetwork(Network):
@@ -201,34 +212,48 @@ class FSVAENetwork(Network):
         if prediction.gates is None:
             return self.cosines(prediction.query_ND), prediction.y_ND
         assert rows is not None and supports is not None, "a model with a memory is given what it held"
-        p_NT, point_ND = self.mixture(prediction, rows)
+        mixture = self.mixture(prediction, rows)
+        p_NT, point_ND = mixture.p_NT, mixture.point_ND
         if self.ranker is not None:
-            found = shortlist_of(p_NT, supports, rows, self.tracks, self.config.ranked)
+            found = self.shortlist(mixture, supports, rows)
             ranked_NK = self.ranker.ranked(found, prediction.gates.inputs_NS)
             vectors_NKD = self.tracks[found.track_NK.clamp(max=len(self.tracks) - 1)]
             point_ND = point_ND + ((ranked_NK - found.p_NK)[:, None] @ vectors_NKD)[:, 0]
-            p_NT = p_NT.scatter(1, found.track_NK, ranked_NK)
+            p_NT.scatter_(1, found.track_NK, ranked_NK)
         return p_NT, point_ND
 
-    def mixture(self, prediction: Prediction, rows: MemoryRows, new_V: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the probabilities of all tracks before they are ranked again, [N, T], and the expected vectors.
-
-        Tracks that are `new_V` get nothing from the network.
-        """
+    def mixture(self, prediction: Prediction, rows: MemoryRows, new_V: Tensor | None = None) -> Mixture:
+        """Return the mixture of memory and network before some targets; `new_V` get nothing from the network."""
         assert prediction.gates is not None
         p_NT = torch.from_numpy(rows.probabilities(prediction.gates))
         rest_N1 = prediction.gates.rest_N[:, None]
         point_ND = p_NT[:, : len(self.tracks) - 1] @ self.tracks[:-1] + rest_N1 * prediction.y_ND
-        softmax_NV = self.log_softmax(prediction).exp()
+        of_network_NV = self.logits(prediction).softmax(dim=-1).mul_(rest_N1)
         if new_V is not None:
-            softmax_NV = softmax_NV.masked_fill(new_V, 0.0)
-        p_NT[:, : softmax_NV.shape[1]] += rest_N1 * softmax_NV
-        return p_NT, point_ND
+            of_network_NV.masked_fill_(new_V, 0.0)
+        p_NT[:, : of_network_NV.shape[1]] += of_network_NV
+        return Mixture(p_NT, of_network_NV, point_ND)
+
+    def shortlist(self, mixture: Mixture, supports: Supports, rows: MemoryRows) -> Shortlist:
+        """Return the most probable tracks of a mixture, which are ranked again."""
+        return shortlist_of(mixture.p_NT, mixture.of_network_NV, supports, rows, self.tracks, self.config.ranked)
+
+    def logits(self, prediction: Prediction) -> Tensor:
+        """Return the logits of the track softmax, [N, V]."""
+        assert self.softmax is not None, "the model has a track softmax"
+        unit_ND = normalize(prediction.query_ND, dim=-1)
+        return self.softmax.log_scale.exp() * unit_ND @ self.search_table.T
 
     def log_softmax(self, prediction: Prediction) -> Tensor:
         """Return the log probabilities of the track softmax alone, [N, V]."""
-        assert self.softmax is not None, "the model has a track softmax"
-        return (self.softmax.log_scale.exp() * self.cosines(prediction.query_ND)).log_softmax(dim=-1)
+        return self.logits(prediction).log_softmax(dim=-1)
+
+    def softmax_of(self, prediction: Prediction, target_N: Tensor, supports: Supports) -> Tensor:
+        """Return each target's probability by the track softmax alone, [N]; 0 without a vector, or if it is new."""
+        logits_NV = self.logits(prediction)
+        placed_N = (target_N < logits_NV.shape[1]) & ~supports.is_new
+        of_target_N = logits_NV.gather(1, target_N.clamp(max=logits_NV.shape[1] - 1)[:, None])[:, 0]
+        return (of_target_N - logits_NV.logsumexp(dim=1)).exp() * placed_N
 
     def beta(self, epochs: float) -> float:
         """Return the weight of the KL term after some epochs of training: it rises from 0 over the first ones."""
@@ -270,7 +295,7 @@ class FSVAENetwork(Network):
             if prediction.gates is not None and supports is not None:
                 of_network_N = prediction.gates.rest_N * (-softmax_N).exp() * placed_N
                 p_N = prediction.gates.of_target(supports) + of_network_N
-                softmax_N = -p_N.clamp(min=_LEAST).log()
+                softmax_N = -p_N.clamp(min=LEAST_P).log()
             else:
                 softmax_N = softmax_N[placed_N]
             found["nll" if self.likelihood is None else "softmax"] = softmax_N

@@ -33,9 +33,9 @@ class TrainConfig:
     patience: Annotated[int, Interval(ge=0, le=10**9)] = 3
     """Number of epochs without improvement of the network's validation criterion after which training stops."""
     refit: bool = True
-    """Whether a second network is trained from the start on the training and the validation period together, for the
-    number of epochs that was best, and kept instead of the first. It cannot be evaluated on the validation period.
-    """
+    """Whether the validation period is learned from as well, once it has chosen the epoch: by the gates and the ranker
+    of a network with a memory; any other is trained once more from the start, on both periods together. What has
+    learned from the validation period cannot be evaluated on it."""
     batch_listens: Count = 1024
     """Approximate number of listens in a batch, of a few long histories or of many short ones."""
     gradient_clip: Weight = 1.0

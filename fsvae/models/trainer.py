@@ -19,10 +19,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from fsvae.data.datamodule import ChunkDataModule
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
-from fsvae.memory.supports import BLOCKS, Remembered, block_begins, remember
+from fsvae.memory.supports import Supports
 from fsvae.models.base import Network
-from fsvae.models.fit_ranker import fit_ranker
-from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.module import TrainingModule
 from fsvae.models.train_config import TrainConfig
 
@@ -78,8 +76,8 @@ def fit(
     seed: int,
     folder: Path,
     *,
+    memory: Supports | None = None,
     validated: bool = True,
-    ranked: bool = True,
     logger: Logger | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
     on_resume: Callable[[int], None] = lambda epoch: None,
@@ -97,8 +95,8 @@ def fit(
         config: settings of the training.
         seed: seed of the order and the noise.
         folder: folder of the checkpoints, `last.ckpt` and, with validation, `best.ckpt`.
+        memory: what the memory held before each listen, for networks with one.
         validated: whether the validation period chooses the epoch and ends the training.
-        ranked: whether the ranker of a network that has one is fitted at last.
         logger: Lightning's logger.
         on_epoch: called with the epoch (from 1) and its metrics.
         on_resume: called with the epoch (from 1) from which an interrupted run resumes.
@@ -139,8 +137,6 @@ def fit(
         log_every_n_steps=10,
         plugins=[_WholeCheckpoints()],
     )
-    remembered = _remembered(dataset, ranked) if network.has_memory else None
-    memory = None if remembered is None else remembered.supports
     data = ChunkDataModule(dataset, network.history, config.batch_listens, seed, config.num_workers, memory)
     try:
         # Lightning's own checkpoint loader is told to read tensors and plain values only.
@@ -152,17 +148,7 @@ def fit(
         raise KeyboardInterrupt(_how_far(resume, validated)) from ending
     kept = torch.load(folder / "best.ckpt" if validated else resume, weights_only=True, map_location="cpu")
     module.load_state_dict(kept["state_dict"])
-    if ranked and isinstance(network, FSVAENetwork) and network.ranker is not None and remembered is not None:
-        fit_ranker(network, dataset, remembered, seed)
     return Fitted(trainer.current_epoch, kept["epoch"] + 1, float(best.best_model_score or float("nan")))
-
-
-def _remembered(dataset: Dataset, ranked: bool) -> Remembered:
-    """Return what the memory held; for a ranker, with everybody's counts of the later half of the training period."""
-    if not ranked:
-        return remember(dataset)
-    later = block_begins(dataset)[BLOCKS // 2 - 1 :]
-    return remember(dataset, tables_from=min(later, default=dataset.period("train")[1]))
 
 
 class _Epochs(Callback):

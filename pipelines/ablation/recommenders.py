@@ -79,7 +79,7 @@ def make_recommender(
         seed: seed of a network's weights, order and noise.
         folder: folder of a network's checkpoints during training, and of its weights (safetensors) afterwards.
         on_epoch: called with an epoch (from 1) of a fit and its metrics.
-        on_refit: called with the number of epochs of the second fit, before it begins or resumes.
+        on_refit: called before anything learns from the validation period (`fsvae.models.refit.trained`).
         max_batches: number of batches of each epoch's training and validation; all by default.
 
     Raises:

@@ -83,7 +83,10 @@ class Terminal(Watch):
         self.note("train", f"goes on from epoch {epoch}")
 
     def refit(self, epochs: int) -> None:
-        """Print what the second fit learns from, and for how long."""
+        """Print what learns from the validation period, and for how long."""
+        if not epochs:
+            self.note("train", "now the gates and the ranker learn from the validation period, held back from the rest")
+            return
         again = f"now a new network on training and validation together, for {count(epochs, 'epoch')}"
         self.note("train", f"epoch {epochs} was best; {again}")
 

@@ -1,6 +1,6 @@
 """Train: a prepared dataset → a bundle, checkpointed every epoch and resumed where it stopped.
 
-With `train.refit` there are two fits (`fsvae.models.refit`), and the bundle is that of the second one.
+With `train.refit` the model learns from the validation period, too (`fsvae.models.refit`).
 
 A run's folder is named by its inputs (dataset, model, training config, seed, RESULTS_VERSION). Repeating the command
 resumes from the last checkpoint, or finds the finished run.
@@ -89,7 +89,7 @@ def train(
         on_epoch: called with the epoch (from 1) of a fit and its metrics.
         show_progress: draw a progress bar.
         on_resume: called with the epoch (from 1) from which an interrupted fit resumes.
-        on_refit: called with the number of epochs of the second fit, before it begins or resumes.
+        on_refit: called before anything learns from the validation period (`fsvae.models.refit.trained`).
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the message says how far the run is.

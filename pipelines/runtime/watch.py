@@ -47,7 +47,7 @@ class Watch:
         """Take the epoch (from 1) from which an interrupted training resumes."""
 
     def refit(self, epochs: int) -> None:
-        """Take the number of epochs of the second fit of a training; later epochs are of it."""
+        """Take the number of epochs of a training's second fit, of which later epochs are; 0: there is none."""
 
     def warn(self, text: str) -> None:
         """Take a warning."""

@@ -46,15 +46,17 @@ def test_the_features_of_a_candidate_by_hand() -> None:
     p = torch.tensor([[0.5, 0.3, 0.2]])
     half = np.sqrt(0.5)
     vectors = torch.tensor([[1.0, 0.0], [half, half], [0.0, 1.0], [0.0, 0.0]])
-    found = shortlist_of(p, remembered.supports.at(torch.tensor([3])), rows, vectors, most=2)
+    of_network = torch.tensor([[0.4]])  # of B and C it knows nothing
+    found = shortlist_of(p, of_network, remembered.supports.at(torch.tensor([3])), rows, vectors, most=2)
     assert found.track_NK.tolist() == [[0, 1]] and found.p_NK.tolist() == [[0.5, pytest.approx(0.3)]]
     a, b = found.features_NKF[0].double().numpy()
     assert a[0] == pytest.approx(np.log(2 / 3 + 0.01) / 2.3) and b[0] == pytest.approx(np.log(1 / 3 + 0.01) / 2.3)
     assert a[N_OWN:].tolist() == pytest.approx(
-        [np.log(0.5), np.log(3) / 3, 1.0, np.log(2) / 3, np.log1p(1 / 1440) / 3, 1.0, half, 1.0], rel=1e-5
+        [*np.log([0.5, 0.1, 0.4]), np.log(3) / 3, 1.0, np.log(2) / 3, np.log1p(1 / 1440) / 3, 1.0, half, 1.0], rel=1e-5
     )
     assert b[N_OWN:].tolist() == pytest.approx(
-        [np.log(0.3), np.log(2) / 3, 1.0, np.log(3) / 3, np.log1p(2 / 1440) / 3, half, 1.0, half], rel=1e-5
+        [*np.log([0.3, 0.3, 1e-7]), np.log(2) / 3, 1.0, np.log(3) / 3, np.log1p(2 / 1440) / 3, half, 1.0, half],
+        rel=1e-5,
     )
 
 
@@ -95,17 +97,18 @@ def test_it_learns_that_what_was_heard_a_moment_ago_is_not_heard_again() -> None
         return float(np.concatenate(found).mean())
 
     before = of_the_latest_three()
-    fit_ranker(model, data, remember(data, tables_from=begin), seed=1)
+    fit_ranker(model, data, remember(data, tables_from=begin), begin, data.period("train")[1], seed=1)
     assert of_the_latest_three() < 0.6 * before
 
 
 def test_the_same_seed_fits_the_same_ranker() -> None:
     data = not_soon_again()
-    remembered = remember(data, tables_from=block_begins(data)[BLOCKS // 2 - 1])
+    begin = block_begins(data)[BLOCKS // 2 - 1]
+    remembered = remember(data, tables_from=begin)
     fitted = []
     for seed in (1, 1, 2):
         model = random_model(data, small_config(**ALL, ranked=12))
-        fit_ranker(model, data, remembered, seed=seed)
+        fit_ranker(model, data, remembered, begin, data.period("train")[1], seed=seed)
         assert model.ranker is not None
         fitted.append(model.ranker.out.weight.detach().clone())
     assert torch.equal(fitted[0], fitted[1]) and not torch.equal(fitted[0], fitted[2])

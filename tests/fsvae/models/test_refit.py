@@ -1,4 +1,4 @@
-"""The second fit, on training and validation together: what it learns from, and how it resumes."""
+"""What learns from the validation period: a second fit, or gates and ranker; from what, and how it resumes."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ def data(tested: tuple[int, ...] = (C, E), validated: tuple[int, ...] = (C, E)) 
     return dataset_of(histories(tested, validated), unit_vectors(5, 6), TRAIN_UNTIL, VALIDATION_UNTIL)
 
 
-def train(dataset: Dataset, folder: Path, config: TrainConfig = TRAIN, **how: object) -> Trained[FSVAENetwork]:
-    settings = small_config(**MEMORY, ranked=3)
+def train(
+    dataset: Dataset, folder: Path, config: TrainConfig = TRAIN, memory: bool = True, **how: object
+) -> Trained[FSVAENetwork]:
+    settings = small_config(**MEMORY, ranked=3) if memory else small_config()
     return trained(FSVAENetwork, dataset, settings, config, 1, folder, **how)  # type: ignore[arg-type]
 
 
@@ -93,7 +95,7 @@ def test_the_memory_of_others_holds_what_followed_in_the_validation_period() -> 
     assert (after.count_NE[last, expert], after.total_NE[last, expert]) == (36, 78)
 
 
-def test_a_refitted_network_predicts_what_it_could_not_know_before(tmp_path: Path) -> None:
+def test_a_model_with_a_memory_predicts_what_it_could_not_know_before(tmp_path: Path) -> None:
     dataset = data()
     config = replace(TRAIN, max_epochs=8, patience=8, batch_listens=32)
     first = fsvae.FSVAE(small_config(**MEMORY), config).fit(dataset, refit=False)
@@ -128,7 +130,8 @@ def test_the_second_fit_has_as_many_epochs_as_were_best_and_leaves_the_first_as_
         data(),
         tmp_path,
         wild,
-        on_epoch=lambda epoch, metrics: told.append((epoch, metrics.get("val/softmax"))),
+        memory=False,
+        on_epoch=lambda epoch, metrics: told.append((epoch, metrics.get("val/l2"))),
         on_refit=lambda epochs: told.append(epochs),
     )
     place = next(place for place, what in enumerate(told) if isinstance(what, int))
@@ -138,7 +141,7 @@ def test_the_second_fit_has_as_many_epochs_as_were_best_and_leaves_the_first_as_
     assert told[place] == found.refit_epochs == best and found.best == min(losses) and found.epochs == len(first)
     assert second == [(epoch, None) for epoch in range(1, best + 1)]
     assert found.dataset.fingerprint == "tiny+validation"
-    once = train(data(), tmp_path / "once", replace(wild, refit=False))
+    once = train(data(), tmp_path / "once", replace(wild, refit=False), memory=False)
     assert (once.epochs, once.best, once.refit_epochs, once.dataset.fingerprint) == (len(first), found.best, 0, "tiny")
     assert not same(once.network, found.network)
     steps = torch.load(tmp_path / "refit" / "last.ckpt", weights_only=True)["lr_schedulers"][0]["last_epoch"]
@@ -150,9 +153,10 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(tensor, weights[name]) for name, tensor in one.state_dict().items())
 
 
-def test_no_listen_of_the_test_period_is_learned_from(tmp_path: Path) -> None:
-    ours = train(data((C, E)), tmp_path / "ours")
-    theirs = train(data((D, D, A, C, C)), tmp_path / "theirs")
+@pytest.mark.parametrize("memory", [True, False])
+def test_no_listen_of_the_test_period_is_learned_from(memory: bool, tmp_path: Path) -> None:
+    ours = train(data((C, E)), tmp_path / "ours", memory=memory)
+    theirs = train(data((D, D, A, C, C)), tmp_path / "theirs", memory=memory)
     assert same(ours.network, theirs.network) and ours.best == theirs.best
 
 
@@ -161,7 +165,7 @@ def test_a_training_killed_in_either_fit_goes_on_there_and_ends_with_the_same_bi
     phase: int, epoch: int, tmp_path: Path
 ) -> None:
     dataset = data(validated=(A, B, C, D))
-    undisturbed = train(dataset, tmp_path / "undisturbed")
+    undisturbed = train(dataset, tmp_path / "undisturbed", memory=False)
     assert undisturbed.refit_epochs >= 2
     refits, epochs, resumed = [], [], []
 
@@ -170,12 +174,13 @@ def test_a_training_killed_in_either_fit_goes_on_there_and_ends_with_the_same_bi
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        train(dataset, tmp_path / "killed", on_epoch=killed, on_refit=refits.append)
+        train(dataset, tmp_path / "killed", memory=False, on_epoch=killed, on_refit=refits.append)
     refits.clear()
     torch.manual_seed(99)  # nothing of before may matter
     again = train(
         dataset,
         tmp_path / "killed",
+        memory=False,
         on_epoch=lambda number, metrics: epochs.append((1 + len(refits), number)),
         on_refit=refits.append,
         on_resume=lambda number: resumed.append((1 + len(refits), number)),
@@ -188,3 +193,30 @@ def test_a_training_killed_in_either_fit_goes_on_there_and_ends_with_the_same_bi
     assert evaluate_model(NetworkPredictor(again.network), again.dataset, "test").metrics() == pytest.approx(
         evaluate_model(NetworkPredictor(undisturbed.network), undisturbed.dataset, "test").metrics()
     )
+
+
+def test_of_a_model_with_a_memory_only_gates_and_ranker_learn_from_the_validation_period(tmp_path: Path) -> None:
+    told: list[int] = []
+    once = train(data(), tmp_path / "once", replace(TRAIN, refit=False))
+    found = train(data(), tmp_path / "both", on_refit=told.append)
+    assert told == [0] and (found.refit_epochs, found.epochs, found.best) == (0, once.epochs, once.best)
+    assert found.validation_learned and not once.validation_learned
+    assert found.dataset.fingerprint == "tiny+validation" and once.dataset.fingerprint == "tiny"
+    weights = found.network.state_dict()
+    moved = {
+        name.split(".")[0] for name, old in once.network.state_dict().items() if not torch.equal(old, weights[name])
+    }
+    assert moved == {"gates", "ranker"}
+
+
+def test_a_training_killed_before_its_last_fits_ends_with_the_same_bits(tmp_path: Path) -> None:
+    def killed(epochs: int) -> None:
+        raise RuntimeError("killed")
+
+    undisturbed = train(data(), tmp_path / "undisturbed")
+    with pytest.raises(RuntimeError, match="killed"):
+        train(data(), tmp_path / "killed", on_refit=killed)
+    torch.manual_seed(99)  # nothing of before may matter
+    epochs: list[int] = []
+    again = train(data(), tmp_path / "killed", on_epoch=lambda number, metrics: epochs.append(number))
+    assert not epochs and same(again.network, undisturbed.network) and again[2:] == undisturbed[2:]

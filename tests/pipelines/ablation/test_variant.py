@@ -66,17 +66,24 @@ def test_what_it_learns_from_names_it(small_datasets: Path) -> None:
         assert name["true", "test"] != name["false", "test"]
 
 
-def test_a_refitted_trial_has_two_fits_and_is_evaluated_live_too(
-    undisturbed: Trial, small_datasets: Path, tmp_path: Path
-) -> None:
-    memory = ("model.shared_memory=true", "model.softmax_weight=1", "train.max_epochs=1")
-    trial = trial_of(tmp_path, small_datasets, "train.refit=true", "evaluate.live=true", *memory)
+def test_a_refitted_trial_without_a_memory_has_two_fits(small_datasets: Path, tmp_path: Path) -> None:
+    trial = trial_of(tmp_path, small_datasets, "train.refit=true", "train.max_epochs=1")
     assert run_trial(trial).error == "" and trial.stored.done
     stored, curves = trial.stored, trial.stored.curves()
     assert curves is not None and curves["epoch"].to_list() == [1] and curves["val/l2"].null_count() == 0
     assert stored.summary()["epochs"] == 2
     second = pl.read_parquet(stored.folder / "refit_curves.parquet")
     assert second["epoch"].to_list() == [1] and "train/loss" in second.columns and "val/l2" not in second.columns
+
+
+def test_a_refitted_trial_with_a_memory_has_one_fit_and_is_evaluated_live_too(
+    undisturbed: Trial, small_datasets: Path, tmp_path: Path
+) -> None:
+    memory = ("model.shared_memory=true", "model.softmax_weight=1", "train.max_epochs=1")
+    trial = trial_of(tmp_path, small_datasets, "train.refit=true", "evaluate.live=true", *memory)
+    assert run_trial(trial).error == "" and trial.stored.done
+    stored = trial.stored
+    assert stored.summary()["epochs"] == 1 and not (stored.folder / "refit_curves.parquet").exists()
     assert stored.made_of()["train"]["refit"] is True and undisturbed.stored.made_of()["train"]["refit"] is False
     frozen, live = stored.result("mine"), stored.result("mine, live", live=True)
     assert (frozen.model, live.model) == ("mine", "mine, live")

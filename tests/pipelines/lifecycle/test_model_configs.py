@@ -12,6 +12,7 @@ from plain_model import PLAIN
 from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.features.track2vec_config import Track2VecConfig
+from fsvae.memory.supports import remember
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.train_config import TrainConfig
@@ -29,7 +30,8 @@ def whole_way(dataset: Dataset, config: ModelConfig, folder: Path) -> None:
     torch.manual_seed(0)
     model = FSVAENetwork.for_dataset(dataset, config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, max_batches=2)
+    memory = remember(dataset).supports if model.has_memory else None
+    fit(model, dataset, TrainConfig(max_epochs=1, batch_listens=32), 1, folder, memory=memory, max_batches=2)
     after = model.state_dict()
     moved = {name for name in after if not torch.equal(before[name], after[name])}
     assert {"latent.mean.weight", "decoder.point.weight"} <= moved and "tracks" not in moved
