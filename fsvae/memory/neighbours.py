@@ -138,6 +138,24 @@ class Sessions:
         _add_votes(self._known, work, listens.track, rows, first, np.ascontiguousarray(weight_NX), out_NT)
 
 
+    def candidates(
+        self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64], n_tracks: int
+    ) -> NDArray[np.float32]:
+        """Return the weight of the votes for some candidates before some listens, [N, K, len(POWERS)].
+
+        Args:
+            listens: all listens.
+            rows: [N] flat positions.
+            candidate_NK: track index of each candidate.
+            n_tracks: number of tracks, T.
+        """
+        out = np.zeros((*candidate_NK.shape, len(POWERS)), dtype=np.float32)
+        first = listens.offsets[listens.user[rows]]
+        work, slot_T = _Workspace.of(len(self.begin_S) - 1), np.full(n_tracks, -1, np.int32)
+        _votes_of(self._known, work, listens.track, rows, first, candidate_NK, slot_T, out)
+        return out
+
+
 class _Known(NamedTuple):
     """Sessions as of a time."""
 
@@ -276,3 +294,31 @@ def _add_votes(
             for p in range(begin, end):
                 out[r, known.track[p]] += of_session * _VOTE[p - work.at[s] + WINDOW]
         _forget(work, n)
+
+
+@njit(cache=True, nogil=True)
+def _votes_of(
+    known: _Known,
+    work: _Workspace,
+    asking: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    first: NDArray[np.int64],
+    candidate: NDArray[np.int64],
+    slot_T: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write the votes for some candidates before some listens (`Sessions.candidates`); `slot_T` is -1 throughout."""
+    for r in range(len(rows)):
+        for k in range(candidate.shape[1]):
+            slot_T[candidate[r, k]] = k
+        n, _ = _find(known, work, asking, rows[r], first[r])
+        for s in work.found[:n]:
+            begin, end = _window(known, work, s)
+            for p in range(begin, end):
+                k = slot_T[known.track[p]]
+                if k >= 0:
+                    for e in range(len(POWERS)):
+                        out[r, k, e] += work.similarity[s] ** POWERS[e] * _VOTE[p - work.at[s] + WINDOW]
+        _forget(work, n)
+        for k in range(candidate.shape[1]):
+            slot_T[candidate[r, k]] = -1

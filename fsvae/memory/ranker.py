@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fsvae.memory.contexts import LEAST_TOTAL, N_OWN
+from fsvae.memory.contexts import EXPERTS, LEAST_TOTAL, N_OWN
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 
@@ -24,7 +24,7 @@ LEAST = 1e-7
 """Probability by the mixture from which on a candidate is ranked again."""
 LATEST = 3
 """Number of the latest tracks that a candidate is compared with."""
-N_FEATURES = N_OWN + 7 + LATEST
+N_FEATURES = len(EXPERTS) + 7 + LATEST
 """Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, by the
 memory in it and by the network in it, how often the user has heard it, whether at all, the logs of how long ago, in
 listens and in days, and its cosines with the latest tracks."""
@@ -60,12 +60,14 @@ def shortlist_of(
     other = len(vectors_VD) - 1
     # NO_KEY, before the first listen, is the place of the zeros, too
     latest_NLD = vectors_VD[torch.from_numpy(rows.latest(LATEST)).clamp(max=other)]
-    share_NKE = counts_NKE / supports.total_NE[:, None, :N_OWN].clamp(min=LEAST_TOTAL)
+    of_all_NKE = torch.from_numpy(rows.shared_candidates(track_NK.numpy()))
+    share_NKE = torch.cat([counts_NKE, of_all_NKE], dim=2) / supports.total_NE[:, None].clamp(min=LEAST_TOTAL)
     placed_NK = track_NK < of_network_NV.shape[1]
     of_network_NK = of_network_NV.gather(1, track_NK.clamp(max=of_network_NV.shape[1] - 1)) * placed_NK
     parts_NK3 = torch.stack([p_NK, p_NK - of_network_NK, of_network_NK], dim=2)
     features = [
-        (share_NKE + 0.01).log() / 2.3,
+        (share_NKE[..., :N_OWN] + 0.01).log() / 2.3,
+        (share_NKE[..., N_OWN:] + 0.0001).log() / 2.3,
         parts_NK3.clamp(min=LEAST).log(),
         torch.log1p(counts_NKE[..., :1]) / 3,
         (ago_NK2[..., :1] > 0).float(),
@@ -117,7 +119,7 @@ class Ranker(nn.Module):
         x_NKF = (features_NKF - self.mean) / self.std * self.read
         hidden = torch.relu(self.candidate(x_NKF) + self.situation(situation_NS)[:, None])
         added: Tensor = self.linear(x_NKF) + self.out(torch.relu(self.hidden(hidden)))
-        return features_NKF[..., N_OWN] + added[..., 0]
+        return features_NKF[..., len(EXPERTS)] + added[..., 0]
 
     def ranked(self, candidates: Shortlist, situation_NS: Tensor) -> Tensor:
         """Return the new probabilities of the candidates, [N, K]; each row has the sum that it has by the mixture.

@@ -60,6 +60,10 @@ class Memory:
         """
         return count_candidates(self._histories, rows, candidate_NK, OWN_TABLE, self._work)
 
+    def shared_candidates(self, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return everybody's counts of some candidates before the listens at some flat positions, [N, K, X]."""
+        return self.tables.candidates(self._listens, rows, candidate_NK)
+
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
         """Return what the memory held before one listen: the same as `remember` gives for all, for a batch of one.
 
@@ -110,3 +114,7 @@ class MemoryRows(NamedTuple):
     def candidates(self, candidate_NK: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what the users did with some candidates (`Memory.candidates`)."""
         return self.memory.candidates(self.listens, candidate_NK)
+
+    def shared_candidates(self, candidate_NK: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return everybody's counts of some candidates (`Memory.shared_candidates`)."""
+        return self.memory.shared_candidates(self.listens, candidate_NK)

@@ -219,6 +219,22 @@ class SharedTables:
         out_NT += of_popularity @ self.popular_PT
 
 
+    def candidates(
+        self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return everybody's counts of some candidates before some listens, [N, K, X].
+
+        Contexts are those of SHARED, of NEIGHBOURS, and of POPULARITY, as in `supports`.
+        """
+        n, k = candidate_NK.shape
+        count = np.zeros((len(SHARED), n * k), dtype=np.float32)
+        for x, place in enumerate(self.places(listens, rows)):
+            self.tables[SHARED[x].table].look_up(np.repeat(place, k), candidate_NK.ravel(), count[x])
+        of_shared = np.moveaxis(count.reshape(len(SHARED), n, k), 0, 2)
+        of_neighbours = self.sessions.candidates(listens, rows, candidate_NK, self.n_tracks)
+        return np.concatenate([of_shared, of_neighbours, np.moveaxis(self.popular_PT[:, candidate_NK], 0, 2)], axis=2)
+
+
 def write_tables(path: Path, tables: SharedTables) -> None:
     """Write everybody's counts as safetensors, which `read_tables` opens."""
     arrays = {f"{name}/{part}": array for name, table in tables.tables.items() for part, array in asdict(table).items()}

@@ -16,7 +16,7 @@ from fsvae.data.chunks import ChunkBatch
 from fsvae.data.dataset import Dataset
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
 from fsvae.limits import check
-from fsvae.memory.contexts import N_OWN
+from fsvae.memory.contexts import EXPERTS
 from fsvae.memory.gates import Gates, MemoryGates
 from fsvae.memory.ranker import Ranker, Shortlist, shortlist_of
 from fsvae.memory.rows import MemoryRows
@@ -115,7 +115,7 @@ class FSVAENetwork(Network):
                 config.latent_dim, len(REQUEST_FEATURES), config.gate_hidden, enabled, config.track_records
             )
             if config.ranked:
-                self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden, enabled[:N_OWN])
+                self.ranker = Ranker(self.gates.n_inputs, config.ranker_hidden, enabled[: len(EXPERTS)])
 
     @classmethod
     def for_dataset(cls, dataset: Dataset, config: ModelConfig) -> Self:
