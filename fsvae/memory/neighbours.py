@@ -137,7 +137,6 @@ class Sessions:
         work = _Workspace.of(len(self.begin_S) - 1)
         _add_votes(self._known, work, listens.track, rows, first, np.ascontiguousarray(weight_NX), out_NT)
 
-
     def candidates(
         self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64], n_tracks: int
     ) -> NDArray[np.float32]:

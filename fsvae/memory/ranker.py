@@ -3,9 +3,6 @@
 The mixture adds experts up; the ranker can also tell that a track which several of them name was heard a minute ago.
 It moves probability among the first K tracks only, so that rows still sum to 1.
 
-Of everybody's counts of a candidate it reads nothing but what log p holds: they are staler when it is evaluated than
-when it learns, and it would learn that what nobody has heard is not played, which keeps new tracks out.
-
 Legend: N targets, K candidates, F features of a candidate, S inputs of the gates, T tracks.
 """
 
@@ -22,12 +19,17 @@ from fsvae.memory.supports import Supports
 
 LEAST = 1e-7
 """Probability by the mixture from which on a candidate is ranked again."""
+_LEAST_SHARE = torch.tensor([0.01] * N_OWN + [1e-4] * (len(EXPERTS) - N_OWN))
+"""[E] what is added to a candidate's share by an expert before its logarithm is taken."""
 LATEST = 3
 """Number of the latest tracks that a candidate is compared with."""
 N_FEATURES = len(EXPERTS) + 7 + LATEST
-"""Of each candidate, about on one scale: the logs of its shares by the user's own experts, log p by the mixture, by the
+"""Of each candidate, about on one scale: the logs of its shares by all experts, log p by the mixture, by the
 memory in it and by the network in it, how often the user has heard it, whether at all, the logs of how long ago, in
 listens and in days, and its cosines with the latest tracks."""
+
+_OF_P, _OF_MEMORY, _OF_NETWORK = range(len(EXPERTS), len(EXPERTS) + 3)
+"""Places of the parts of log p among them."""
 
 
 class Shortlist(NamedTuple):
@@ -60,14 +62,12 @@ def shortlist_of(
     other = len(vectors_VD) - 1
     # NO_KEY, before the first listen, is the place of the zeros, too
     latest_NLD = vectors_VD[torch.from_numpy(rows.latest(LATEST)).clamp(max=other)]
-    of_all_NKE = torch.from_numpy(rows.shared_candidates(track_NK.numpy()))
-    share_NKE = torch.cat([counts_NKE, of_all_NKE], dim=2) / supports.total_NE[:, None].clamp(min=LEAST_TOTAL)
+    share_NKE = counts_NKE / supports.total_NE[:, None].clamp(min=LEAST_TOTAL)
     placed_NK = track_NK < of_network_NV.shape[1]
     of_network_NK = of_network_NV.gather(1, track_NK.clamp(max=of_network_NV.shape[1] - 1)) * placed_NK
     parts_NK3 = torch.stack([p_NK, p_NK - of_network_NK, of_network_NK], dim=2)
     features = [
-        (share_NKE[..., :N_OWN] + 0.01).log() / 2.3,
-        (share_NKE[..., N_OWN:] + 0.0001).log() / 2.3,
+        (share_NKE + _LEAST_SHARE).log() / 2.3,
         parts_NK3.clamp(min=LEAST).log(),
         torch.log1p(counts_NKE[..., :1]) / 3,
         (ago_NK2[..., :1] > 0).float(),
@@ -85,7 +85,7 @@ class Ranker(nn.Module):
     std: Tensor
     """[F] standard deviations of the features."""
     read: Tensor
-    """[F] 1 for features of experts that may be believed, and log p; 0 for others, which are not read."""
+    """[F] 1 for features that are read, 0 for those of experts that may not be believed."""
 
     def __init__(self, situation_dim: int, hidden: int, enabled: list[bool]) -> None:
         """Build the MLP.
@@ -93,7 +93,7 @@ class Ranker(nn.Module):
         Args:
             situation_dim: number of inputs of the gates without the latent, S.
             hidden: hidden units.
-            enabled: whether each of the user's own experts may be believed, [E].
+            enabled: whether each expert may be believed, [E].
         """
         super().__init__()
         self.candidate = nn.Linear(N_FEATURES, hidden)
@@ -105,9 +105,14 @@ class Ranker(nn.Module):
         nn.init.zeros_(self.linear.weight)
         whole = enabled[0]  # the expert of the whole history
         read = [*enabled, *[True] * 3, *[whole] * 4, *[True] * LATEST]
-        self.register_buffer("read", torch.tensor(read).float(), persistent=False)
+        self.register_buffer("read", torch.tensor(read).float())
         self.register_buffer("mean", torch.zeros(N_FEATURES))
         self.register_buffer("std", torch.ones(N_FEATURES))
+
+    def ignore_catalogue(self) -> None:
+        """Stop reading what tells candidates in the catalogue from others: everybody's counts, the network's share."""
+        self.read[N_OWN : len(EXPERTS)] = 0.0
+        self.read[[_OF_MEMORY, _OF_NETWORK]] = 0.0
 
     def normalise(self, features_NKF: Tensor) -> None:
         """Take mean and standard deviation of each feature from those of some candidates."""
@@ -119,7 +124,7 @@ class Ranker(nn.Module):
         x_NKF = (features_NKF - self.mean) / self.std * self.read
         hidden = torch.relu(self.candidate(x_NKF) + self.situation(situation_NS)[:, None])
         added: Tensor = self.linear(x_NKF) + self.out(torch.relu(self.hidden(hidden)))
-        return features_NKF[..., len(EXPERTS)] + added[..., 0]
+        return features_NKF[..., _OF_P] + added[..., 0]
 
     def ranked(self, candidates: Shortlist, situation_NS: Tensor) -> Tensor:
         """Return the new probabilities of the candidates, [N, K]; each row has the sum that it has by the mixture.

@@ -52,17 +52,14 @@ class Memory:
     def candidates(
         self, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what the users did with some candidates before the listens at some flat positions.
+        """Return what the users, and everybody, did with some candidates before the listens at some flat positions.
 
         Returns:
-            Faded counts by the user's own experts, [N, K, E], and how long ago each was heard last, in listens and in
-            days, [N, K, 2] (`look_back.count_candidates`).
+            Faded counts by all experts, [N, K, E], and how long ago the user heard each last, in listens and in days,
+            [N, K, 2] (`look_back.count_candidates`).
         """
-        return count_candidates(self._histories, rows, candidate_NK, OWN_TABLE, self._work)
-
-    def shared_candidates(self, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return everybody's counts of some candidates before the listens at some flat positions, [N, K, X]."""
-        return self.tables.candidates(self._listens, rows, candidate_NK)
+        own, ago = count_candidates(self._histories, rows, candidate_NK, OWN_TABLE, self._work)
+        return np.concatenate([own, self.tables.candidates(self._listens, rows, candidate_NK)], axis=2), ago
 
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
         """Return what the memory held before one listen: the same as `remember` gives for all, for a batch of one.
@@ -112,9 +109,5 @@ class MemoryRows(NamedTuple):
         return self.memory.latest(self.listens, number)
 
     def candidates(self, candidate_NK: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what the users did with some candidates (`Memory.candidates`)."""
+        """Return what the users, and everybody, did with some candidates (`Memory.candidates`)."""
         return self.memory.candidates(self.listens, candidate_NK)
-
-    def shared_candidates(self, candidate_NK: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return everybody's counts of some candidates (`Memory.shared_candidates`)."""
-        return self.memory.shared_candidates(self.listens, candidate_NK)

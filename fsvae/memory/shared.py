@@ -218,7 +218,6 @@ class SharedTables:
         self.sessions.add_rows(listens, rows, of_neighbours, out_NT)
         out_NT += of_popularity @ self.popular_PT
 
-
     def candidates(
         self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
     ) -> NDArray[np.float32]:

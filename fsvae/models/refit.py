@@ -117,5 +117,9 @@ def _fit_rest(network: FSVAENetwork, dataset: Dataset, remembered: Remembered, r
     begin, end = dataset.period("validation") if refit else (remembered.tables[0][0], dataset.period("train")[1])
     if refit:
         fit_gates(network, dataset, remembered, begin, end, seed)
+    elif network.ranker is not None:
+        # A track outside the catalogue has few listens in the training period, or it would be inside. The ranker would
+        # learn there that such tracks are not played, which keeps new ones out.
+        network.ranker.ignore_catalogue()
     if network.ranker is not None:
         fit_ranker(network, dataset, remembered, begin, end, seed)

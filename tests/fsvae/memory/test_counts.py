@@ -207,6 +207,25 @@ def test_shared_counts_do_not_depend_on_the_parts_they_are_added_in(tmp_path_fac
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+def test_the_counts_of_a_candidate_are_those_of_a_listen_to_it() -> None:
+    data = random_dataset()
+    memory = SharedMemory(data.listens, (np.arange(8, dtype=np.int32) % 3) - 1)
+    end = middle(data)
+    memory.add(data.listens.between(0, end), end)
+    rows = np.arange(len(data.listens))
+    candidates = np.tile(np.arange(8), (len(rows), 1))
+    tables = memory.tables()
+    found = tables.candidates(data.listens, rows, candidates)
+    own = np.minimum(data.listens.track, 7)
+    known = data.listens.track < 8
+    expected = tables.supports(data.listens, rows)[1]
+    np.testing.assert_allclose(found[rows, own][known], expected[known], rtol=1e-5)
+    assert (found[known].max(axis=(0, 1)) > 0).all()
+    order = np.argsort(np.random.default_rng(1).random(candidates.shape), axis=1)
+    mixed = tables.candidates(data.listens, rows, order)
+    np.testing.assert_array_equal(mixed, np.take_along_axis(found, order[:, :, None], axis=1))
+
+
 def block_begins(data: Dataset, until: int) -> NDArray[np.int64]:
     """Time as of which everybody's counts are read at each listen, by definition."""
     at = data.listens.played_at

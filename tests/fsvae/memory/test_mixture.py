@@ -8,7 +8,7 @@ import torch
 from tiny_dataset import dataset_of, random_histories, random_model, small_config, unit_vectors
 
 from fsvae.data.dataset import Dataset
-from fsvae.memory.contexts import AGE_PARTS, EXPERTS, N_OWN
+from fsvae.memory.contexts import AGE_PARTS, EXPERTS
 from fsvae.memory.gates import MemoryGates
 from fsvae.memory.ranker import N_FEATURES
 from fsvae.memory.rows import Memory
@@ -85,7 +85,7 @@ def test_a_part_that_is_off_is_not_read_either(off: str) -> None:
     assert torch.equal(one.inputs_NS, two.inputs_NS) and torch.equal(one.expert_NE, two.expert_NE)
     features = torch.rand(n, 3, N_FEATURES)
     changed = features.clone()
-    changed[..., : len(closed[:N_OWN])] = torch.where(closed[:N_OWN], 9.0, features[..., :N_OWN])
+    changed[..., : len(closed)] = torch.where(closed, 9.0, features[..., : len(closed)])
     assert torch.equal(model.ranker(features, one.inputs_NS), model.ranker(changed, one.inputs_NS))
 
 

@@ -9,8 +9,8 @@ from tiny_dataset import FIRST_DAY, HOUR_US, dataset_of, random_model, small_con
 
 from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US, SECOND_US
-from fsvae.memory.contexts import N_OWN
-from fsvae.memory.ranker import Ranker, shortlist_of
+from fsvae.memory.contexts import EXPERTS, N_OWN
+from fsvae.memory.ranker import N_FEATURES, Ranker, shortlist_of
 from fsvae.memory.rows import Memory, MemoryRows
 from fsvae.memory.supports import BLOCKS, block_begins, remember
 from fsvae.models.fit_ranker import fit_ranker
@@ -51,10 +51,10 @@ def test_the_features_of_a_candidate_by_hand() -> None:
     assert found.track_NK.tolist() == [[0, 1]] and found.p_NK.tolist() == [[0.5, pytest.approx(0.3)]]
     a, b = found.features_NKF[0].double().numpy()
     assert a[0] == pytest.approx(np.log(2 / 3 + 0.01) / 2.3) and b[0] == pytest.approx(np.log(1 / 3 + 0.01) / 2.3)
-    assert a[N_OWN:].tolist() == pytest.approx(
+    assert a[len(EXPERTS) :].tolist() == pytest.approx(
         [*np.log([0.5, 0.1, 0.4]), np.log(3) / 3, 1.0, np.log(2) / 3, np.log1p(1 / 1440) / 3, 1.0, half, 1.0], rel=1e-5
     )
-    assert b[N_OWN:].tolist() == pytest.approx(
+    assert b[len(EXPERTS) :].tolist() == pytest.approx(
         [*np.log([0.3, 0.3, 1e-7]), np.log(2) / 3, 1.0, np.log(3) / 3, np.log1p(2 / 1440) / 3, half, 1.0, half],
         rel=1e-5,
     )
@@ -67,7 +67,7 @@ def test_before_it_is_fitted_it_changes_nothing_and_then_only_the_first_tracks()
     assert model.ranker is not None
     span = data.period("validation")
     ranked = np.concatenate([part.scores for part in NetworkPredictor(model).predict(data, *span)])
-    fresh = Ranker(model.gates.n_inputs, 8, [True] * N_OWN) if model.gates else None
+    fresh = Ranker(model.gates.n_inputs, 8, [True] * len(EXPERTS)) if model.gates else None
     model.ranker, other = None, model.ranker
     plain = np.concatenate([part.scores for part in NetworkPredictor(model).predict(data, *span)])
     model.ranker = fresh
@@ -85,7 +85,7 @@ def test_it_learns_that_what_was_heard_a_moment_ago_is_not_heard_again() -> None
     data = not_soon_again()
     model = random_model(data, small_config(**ALL, ranked=12))
     assert model.gates is not None
-    model.ranker = Ranker(model.gates.n_inputs, 16, [True] * N_OWN)
+    model.ranker = Ranker(model.gates.n_inputs, 16, [True] * len(EXPERTS))
     begin = block_begins(data)[BLOCKS // 2 - 1]
 
     def of_the_latest_three() -> float:
@@ -112,3 +112,18 @@ def test_the_same_seed_fits_the_same_ranker() -> None:
         assert model.ranker is not None
         fitted.append(model.ranker.out.weight.detach().clone())
     assert torch.equal(fitted[0], fitted[1]) and not torch.equal(fitted[0], fitted[2])
+
+
+def test_what_tells_the_catalogue_from_other_tracks_can_be_left_out() -> None:
+    torch.manual_seed(1)
+    ranker = Ranker(5, 8, [True] * len(EXPERTS))
+    torch.nn.init.normal_(ranker.out.weight)
+    features, situation = torch.rand(2, 3, N_FEATURES), torch.rand(2, 5)
+    changed = features.clone()
+    changed[..., N_OWN : len(EXPERTS)] = 9.0  # everybody's counts
+    changed[..., len(EXPERTS) + 1 : len(EXPERTS) + 3] = 9.0  # parts of the memory and of the network, behind log p
+    assert not torch.allclose(ranker(features, situation), ranker(changed, situation))
+    ranker.ignore_catalogue()
+    assert torch.equal(ranker(features, situation), ranker(changed, situation))
+    changed[..., 0] = 9.0
+    assert not torch.allclose(ranker(features, situation), ranker(changed, situation))
