@@ -99,7 +99,8 @@ def remember(
         tables_from: time [us] from which on `Remembered.tables` has everybody's counts; by default the last ones only.
     """
     listens, artist_T = dataset.listens, artist_codes(dataset.tracks)
-    until = dataset.period("train")[1]
+    # a training period that ends after the last listen does not make everybody's latest listens old
+    until = min(dataset.period("train")[1], int(listens.played_at.max(initial=0)) + 1)
     blocks = block_begins(dataset)
     times = sorted({*blocks, until, *(time for time in refreshed_at if time > until)})
     memory = SharedMemory(listens, artist_T)

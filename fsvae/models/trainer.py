@@ -108,6 +108,7 @@ def fit(
         UserError: the dataset has nothing to learn from.
     """
     check_targets(dataset, *(("train", "validation") if validated else ("train",)))
+    assert (memory is not None) == network.has_memory, "a network with a memory is given what it held"
     _hush()
     module = TrainingModule(network, config.optimiser, seed)
     resume = folder / "last.ckpt"

@@ -159,7 +159,8 @@ def test_fsvae_answers_from_its_bundle_as_evaluation_does(tmp_path: Path) -> Non
     model = fsvae.FSVAE(SMALL, ONE_EPOCH).fit(data)
     at = pd.Timestamp(int(data.listens.played_at.max()) + 3 * DAY_US, unit="us")
     found = model.recommend(data.user_ids, k=4, at=at)
-    model._predictor = model._predictor.refreshed([time_us(at)])  # everybody's counts as of the end, as in the bundle
+    end = int(data.listens.played_at.max()) + 1  # everybody's counts are as of then in the bundle
+    model._predictor = model._predictor.refreshed([end])
     of_evaluation = Recommender._best(model, requests_of_users(data, data.user_ids, time_us(at)), 4, time_us(at))
     assert found["track_id"].to_list() == [f"t{track}" for best, _ in of_evaluation for track in best]
     assert model.embed_users(data.user_ids[:2], at).shape == (2, SMALL.latent_dim)

@@ -20,6 +20,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.features.clock import DAY_US
+from fsvae.memory.supports import remember
 from fsvae.models.base import Network
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.train_config import TrainConfig
@@ -185,7 +186,8 @@ def test_every_default_config_trains_for_a_batch(kind: str, precision: str, tmp_
     data = pattern()
     network = MODELS[kind].load().for_dataset(data, MODELS[kind].settings())
     config = TrainConfig(max_epochs=1, batch_listens=16, precision=precision)
-    fitted = fit(network, data, config, 1, tmp_path, max_batches=1)
+    memory = remember(data).supports if network.has_memory else None
+    fitted = fit(network, data, config, 1, tmp_path, memory=memory, max_batches=1)
     assert fitted.epochs == 1 and 0.01 < fitted.best < 3
     assert np.isfinite(predicted(network, data)).all()
 
