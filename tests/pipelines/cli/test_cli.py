@@ -74,7 +74,8 @@ def workspace(settings: list[str]) -> Workspace:
 
 def test_a_trained_model_that_is_not_served_says_how_it_would_be(first: str, second: str, settings: list[str]) -> None:
     assert (
-        "1 epoch, then 1 on training and validation together; registered as version 1" in first
+        "now the gates and the ranker learn from the validation period" in first
+        and "1 epoch; registered as version 1" in first
         and "challenger" not in first
     )
     here = f"workdir={workspace(settings).config.workdir}"
