@@ -160,15 +160,20 @@ class Dataset:
         """Return the flat positions of all listens in a period, those outside the catalogue included."""
         return self.listens.between(*self.period(name))
 
+    @property
+    def validation_learned(self) -> bool:
+        """Return whether this is what a model sees that learns from the validation period, too."""
+        return bool(self.manifest["train_until_us"] == self.manifest["validation_until_us"])
+
     def with_validation_learned(self) -> Dataset:
         """Return this dataset as a model sees it that learns from training and validation together.
 
         The training period ends where validation ends, and the validation period is empty. The catalogue and the
         vectors stay those of the training listens. The fingerprint is `<this dataset's>+validation`.
         """
-        until = self.manifest["validation_until_us"]
-        if self.manifest["train_until_us"] == until:
+        if self.validation_learned:
             return self
+        until = self.manifest["validation_until_us"]
         changed = {"fingerprint": f"{self.fingerprint}+validation", "train_until_us": until}
         return replace(self, manifest={**self.manifest, **changed})
 

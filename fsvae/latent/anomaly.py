@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from fsvae.data.batches import one_pass
 from fsvae.data.chunks import Batcher, evaluation_chunks
@@ -58,7 +59,7 @@ def _reconstruction_error(model: FSVAENetwork, prediction: Prediction, target_N:
     if model.likelihood is not None:
         nll_N: Tensor = model.likelihood(prediction.y_ND, model.tracks[target_N])
         return nll_N
-    return -model.log_softmax(prediction).gather(1, target_N[:, None])[:, 0]
+    return cross_entropy(model.logits(prediction), target_N, reduction="none")
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,7 @@ class Sessions:
             of the most similar one, as a share of the largest that there can be.
         """
         total, count, distinct, top = (np.zeros((len(rows), len(POWERS)), dtype=np.float32) for _ in range(4))
-        first = listens.offsets[listens.user[rows]]
-        work = _Workspace.of(len(self.begin_S) - 1)
-        _support(self._known, work, listens.track, rows, first, total, count, distinct, top)
+        _support(*self._asked(listens, rows), total, count, distinct, top)
         return total, count, distinct, top
 
     def add_rows(
@@ -133,12 +131,10 @@ class Sessions:
             weight_NX: weight of a vote: the expert's gate over its total.
             out_NT: probabilities, added to.
         """
-        first = listens.offsets[listens.user[rows]]
-        work = _Workspace.of(len(self.begin_S) - 1)
-        _add_votes(self._known, work, listens.track, rows, first, np.ascontiguousarray(weight_NX), out_NT)
+        _add_votes(*self._asked(listens, rows), np.ascontiguousarray(weight_NX), out_NT)
 
     def candidates(
-        self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64], n_tracks: int
+        self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Return the weight of the votes for some candidates before some listens, [N, K, len(POWERS)].
 
@@ -146,13 +142,18 @@ class Sessions:
             listens: all listens.
             rows: [N] flat positions.
             candidate_NK: track index of each candidate.
-            n_tracks: number of tracks, T.
         """
         out = np.zeros((*candidate_NK.shape, len(POWERS)), dtype=np.float32)
-        first = listens.offsets[listens.user[rows]]
-        work, slot_T = _Workspace.of(len(self.begin_S) - 1), np.full(n_tracks, -1, np.int32)
-        _votes_of(self._known, work, listens.track, rows, first, candidate_NK, slot_T, out)
+        slot_T = np.full(len(self.begin_T) - 1, -1, np.int32)
+        _votes_of(*self._asked(listens, rows), candidate_NK, slot_T, out)
         return out
+
+    def _asked(
+        self, listens: Listens, rows: NDArray[np.int64]
+    ) -> tuple[_Known, _Workspace, NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """Return what compiled searches for some listens take first: `first` are the users' first listens."""
+        work = _Workspace.of(len(self.begin_S) - 1)
+        return self._known, work, listens.track, rows, listens.offsets[listens.user[rows]]
 
 
 class _Known(NamedTuple):

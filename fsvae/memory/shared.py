@@ -230,7 +230,7 @@ class SharedTables:
         for x, place in enumerate(self.places(listens, rows)):
             self.tables[SHARED[x].table].look_up(np.repeat(place, k), candidate_NK.ravel(), count[x])
         of_shared = np.moveaxis(count.reshape(len(SHARED), n, k), 0, 2)
-        of_neighbours = self.sessions.candidates(listens, rows, candidate_NK, self.n_tracks)
+        of_neighbours = self.sessions.candidates(listens, rows, candidate_NK)
         return np.concatenate([of_shared, of_neighbours, np.moveaxis(self.popular_PT[:, candidate_NK], 0, 2)], axis=2)
 
 

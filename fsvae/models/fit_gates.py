@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from fsvae.data.dataset import Dataset
+from fsvae.memory.gates import MemoryGates
 from fsvae.memory.supports import Remembered, Supports
 from fsvae.models.fsvae import LEAST_P, FSVAENetwork
 from fsvae.models.later_listens import later_listens
+from fsvae.models.short_fit import short_fit
 
 _STEPS = 300
 _MOST_EPOCHS = 10
-"""A small log has fewer steps, as it would be learned by heart."""
 _BATCH = 1024
 _LEARNING_RATE = 5e-4
 """Low, as the gates are right but for how far the network is believed."""
@@ -49,29 +50,35 @@ def fit_gates(
             listens.append(batch.listen_BT[batch.target_BT])
             of_network.append(network.softmax_of(prediction, batch.track_BT[batch.target_BT], batch.memory))
     if listens:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            parts = (torch.cat(part).clone() for part in (latents, requests, of_network, listens))
-            _fit(network, remembered.supports, *parts)
+        parts = (torch.cat(part).clone() for part in (latents, requests, of_network, listens))
+        _fit(network.gates, remembered.supports, seed, *parts)
 
 
 def _fit(
-    network: FSVAENetwork, supports: Supports, z_NZ: Tensor, request_NQ: Tensor, of_network_N: Tensor, listen_N: Tensor
+    gates: MemoryGates,
+    supports: Supports,
+    seed: int,
+    z_NZ: Tensor,
+    request_NQ: Tensor,
+    of_network_N: Tensor,
+    listen_N: Tensor,
 ) -> None:
     """Train the gates to give each listen's own track, of which the network's probability is known, a high p."""
-    gates = network.gates
-    assert gates is not None
-    batches = -(-len(listen_N) // _BATCH)
-    epochs = min(_MOST_EPOCHS, -(-_STEPS // batches))
-    optimiser = torch.optim.AdamW(gates.parameters(), lr=_LEARNING_RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
-    for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(listen_N)), _BATCH):
-            held = supports.at(listen_N[rows])
-            found = gates(z_NZ[rows], request_NQ[rows], held)
-            p_N = found.of_target(held) + found.rest_N * of_network_N[rows]
-            loss = -p_N.clamp(min=LEAST_P).log().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
+
+    def loss_of(rows: Tensor) -> Tensor:
+        held = supports.at(listen_N[rows])
+        found = gates(z_NZ[rows], request_NQ[rows], held)
+        p_N: Tensor = found.of_target(held) + found.rest_N * of_network_N[rows]
+        return -p_N.clamp(min=LEAST_P).log().mean()
+
+    short_fit(
+        gates,
+        len(listen_N),
+        loss_of,
+        seed,
+        steps=_STEPS,
+        most_epochs=_MOST_EPOCHS,
+        batch=_BATCH,
+        learning_rate=_LEARNING_RATE,
+        weight_decay=0.0,
+    )

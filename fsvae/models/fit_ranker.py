@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from fsvae.data.dataset import Dataset
-from fsvae.memory.ranker import LEAST
+from fsvae.memory.ranker import LEAST, Ranker
 from fsvae.memory.rows import Memory, MemoryRows
 from fsvae.memory.supports import Remembered
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.later_listens import later_listens
+from fsvae.models.short_fit import short_fit
 
 _STEPS = 1000
 _MOST_EPOCHS = 6
-"""A small log has fewer steps, as it would be learned by heart."""
 _BATCH = 256
 _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-3
@@ -59,25 +59,24 @@ def fit_ranker(
         situations.append(prediction.gates.inputs_NS[among])
         places.append(is_target_NK[among].int().argmax(dim=1))
     if sum(map(len, places)):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            _fit(network, torch.cat(features), torch.cat(situations), torch.cat(places))
+        _fit(network.ranker, torch.cat(features), torch.cat(situations), torch.cat(places), seed)
 
 
-def _fit(network: FSVAENetwork, features_NKF: Tensor, situation_NS: Tensor, place_N: Tensor) -> None:
-    """Train the ranker to find each listen's own track, the candidate at `place_N`, by softmax cross-entropy."""
-    ranker = network.ranker
-    assert ranker is not None
+def _fit(ranker: Ranker, features_NKF: Tensor, situation_NS: Tensor, place_N: Tensor, seed: int) -> None:
+    """Train a ranker to find each listen's own track, the candidate at `place_N`, by softmax cross-entropy."""
     ranker.normalise(features_NKF[:: max(1, len(features_NKF) // 2000)].float())
-    batches = -(-len(place_N) // _BATCH)
-    epochs = min(_MOST_EPOCHS, -(-_STEPS // batches))
-    optimiser = torch.optim.AdamW(ranker.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
-    for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(place_N)), _BATCH):
-            logits = ranker(features_NKF[rows].float(), situation_NS[rows])
-            loss = cross_entropy(logits, place_N[rows])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return cross_entropy(ranker(features_NKF[rows].float(), situation_NS[rows]), place_N[rows])
+
+    short_fit(
+        ranker,
+        len(place_N),
+        loss_of,
+        seed,
+        steps=_STEPS,
+        most_epochs=_MOST_EPOCHS,
+        batch=_BATCH,
+        learning_rate=_LEARNING_RATE,
+        weight_decay=_WEIGHT_DECAY,
+    )

@@ -241,12 +241,7 @@ class FSVAENetwork(Network):
     def logits(self, prediction: Prediction) -> Tensor:
         """Return the logits of the track softmax, [N, V]."""
         assert self.softmax is not None, "the model has a track softmax"
-        unit_ND = normalize(prediction.query_ND, dim=-1)
-        return self.softmax.log_scale.exp() * unit_ND @ self.search_table.T
-
-    def log_softmax(self, prediction: Prediction) -> Tensor:
-        """Return the log probabilities of the track softmax alone, [N, V]."""
-        return self.logits(prediction).log_softmax(dim=-1)
+        return self.cosines(prediction.query_ND).mul_(self.softmax.log_scale.exp())
 
     def softmax_of(self, prediction: Prediction, target_N: Tensor, supports: Supports) -> Tensor:
         """Return each target's probability by the track softmax alone, [N]; 0 without a vector, or if it is new."""

@@ -38,7 +38,7 @@ class Trained(NamedTuple, Generic[N]):
     @property
     def validation_learned(self) -> bool:
         """Return whether anything of the network has learned from the validation period."""
-        return not len(self.dataset.targets("validation"))
+        return self.dataset.validation_learned
 
 
 def trained(

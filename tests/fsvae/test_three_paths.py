@@ -134,10 +134,15 @@ def stepped(
 def test_training_evaluation_and_stepping_predict_the_same(name: str, history: int) -> None:
     data = dataset(history)
     model = random_model(data, small_config(history=history, **MODELS[name]))
+    if model.ranker is not None:  # else its random weights would leave next to nothing of some tracks' probabilities
+        for last in (model.ranker.out, model.ranker.linear):
+            last.weight.data.mul_(0.03)
     training, one_pass = training_path(model, data, history), one_pass_path(model, data)
     ranker, model.ranker = model.ranker, None
     unranked = one_pass_path(model, data)  # training learns the mixture, which is ranked again afterwards
     model.ranker = ranker
+    if ranker is not None:
+        assert max(np.abs(one_pass[flat] - unranked[flat]).max() for flat in unranked) > 100 * TOLERANCE
     assert training.keys() == one_pass.keys() == set(range(len(data.listens)))
     found = []
     remembered = remember(data, tables_from=FOREVER[0]) if model.has_memory else None
@@ -154,7 +159,7 @@ def test_training_evaluation_and_stepping_predict_the_same(name: str, history: i
             np.testing.assert_allclose(training[flat], learned, rtol=0, atol=TOLERANCE)
             found.append(row)
     spread = np.std(found, axis=0)
-    assert np.median(spread) > 100 * TOLERANCE  # a model whose answers never change would agree with itself for nothing
+    assert spread.min() > 100 * TOLERANCE  # a model whose answers never change would agree with itself for nothing
 
 
 def test_the_state_is_the_lstm_run_from_the_anchor_over_at_least_l_listens() -> None:
