@@ -147,6 +147,8 @@ class Expert(NamedTuple):
     """Whether a part of each of its counts goes to the network."""
     part: Part
     """Memory that it is switched off with."""
+    of_artists: bool = False
+    """Whether it counts by artist."""
 
 
 def _experts() -> tuple[Expert, ...]:
@@ -156,11 +158,12 @@ def _experts() -> tuple[Expert, ...]:
             index,
             own.discounted and fading.clock == "none",
             fading.part,
+            own.by_artist or own.same_artist,
         )
         for index, own in enumerate(OWN)
         for fading in own.fadings
     ]
-    shared = [Expert(shared.name, len(OWN) + i, True, "shared") for i, shared in enumerate(SHARED)]
+    shared = [Expert(shared.name, len(OWN) + i, True, "shared", shared.by_artist) for i, shared in enumerate(SHARED)]
     first = len(OWN) + len(SHARED)
     others = [Expert(name, first + i, False, "shared") for i, name in enumerate((*NEIGHBOURS, *POPULARITY))]
     return (*own, *shared, *others)

@@ -53,6 +53,8 @@ class ModelConfig:
     """Mix it with counts of what the user has heard lately: in this session, in the latest listens, today."""
     shared_memory: bool = True
     """Mix it with counts of what everybody hears, and after what."""
+    artist_memory: bool = True
+    """Count by artist, too, in the memories that are on; it tells nothing where the log names no artists."""
     track_records: bool = True
     """Let the gates of the memory read how right each expert was with this user."""
     gate_hidden: Size = 128
@@ -83,8 +85,8 @@ class ModelConfig:
         Raises:
             UserError: a switch needs another one to be different.
         """
-        if not self.slow and self.fast == "off":
-            raise UserError("model.slow and model.fast are both off: the model needs one of them.")
+        if not self.slow and self.fast == "off" and not self.has_memory:
+            raise UserError("model.slow and model.fast are both off: the model needs one of them, or a memory.")
         if self.prior == "slow" and not (self.slow and self.latent == "gaussian"):
             raise UserError("model.prior=slow needs model.slow=on and model.latent=gaussian.")
         if self.likelihood == "track_softmax" and self.softmax_weight > 0:
@@ -105,7 +107,8 @@ class ModelConfig:
         from fsvae.memory.contexts import AGE_PARTS, EXPERTS  # here, as settings are read without numpy
 
         parts = {"slow": self.slow_memory, "fast": self.fast_memory, "shared": self.shared_memory}
-        return [parts[part] for part in (*(expert.part for expert in EXPERTS), *AGE_PARTS)]
+        of_experts = [parts[expert.part] and (self.artist_memory or not expert.of_artists) for expert in EXPERTS]
+        return [*of_experts, *(parts[part] for part in AGE_PARTS)]
 
     @property
     def has_softmax(self) -> bool:

@@ -45,6 +45,7 @@ MODELS: dict[str, dict[str, object]] = {
     "memory, ranked again": {**MEMORY, "ranked": 5},
     "all": {**MEMORY, "track_table": "finetuned", "prior": "slow", "likelihood": "cosine"},
     "no listens": {"fast": "off"},
+    "memory alone": {**MEMORY, "fast": "off", "slow": False, "artist_memory": False, "ranked": 5},
 }
 
 

@@ -8,6 +8,7 @@ from plain_model import PLAIN
 
 from fsvae.errors import UserError
 from fsvae.limits import check, validated
+from fsvae.memory.contexts import EXPERTS
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 
@@ -23,7 +24,7 @@ from fsvae.models.model_config import ModelConfig
             {"track_table": "tuned"},
             "model.track_table=tuned is not one of frozen, finetuned. Did you mean 'finetuned'?",
         ),
-        ({"slow": False, "fast": "off"}, "model.slow and model.fast are both off: the model needs one of them."),
+        ({"slow": False, "fast": "off"}, "model.slow and model.fast are both off: the model needs one of them, or a memory."),
         ({"prior": "slow", "slow": False}, "model.prior=slow needs model.slow=on and model.latent=gaussian."),
         (
             {"prior": "slow", "latent": "deterministic"},
@@ -47,9 +48,10 @@ def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> 
         {"fast": "shuffled", "prior": "slow", "likelihood": "cosine", "track_table": "finetuned"},
         {"fast": "off", "latent": "deterministic", "likelihood": "track_softmax"},
         {"slow_memory": True, "likelihood": "track_softmax"},
+        {"slow": False, "fast": "off", "shared_memory": True, "softmax_weight": 3.0},
         {"fast_memory": True, "likelihood": "cosine", "softmax_weight": 3.0, "prior": "slow"},
     ],
-    ids=["default", "shuffled", "off", "softmax", "memory"],
+    ids=["default", "shuffled", "off", "softmax", "memory alone", "memory"],
 )
 def test_what_goes_together_is_taken(changes: dict[str, object]) -> None:
     check(ModelConfig(**{**PLAIN, **changes}))  # type: ignore[arg-type]
@@ -58,3 +60,15 @@ def test_what_goes_together_is_taken(changes: dict[str, object]) -> None:
 def test_yaml_booleans_are_the_words_on_and_off() -> None:
     assert validated(ModelConfig, {"fast": "True", **PLAIN}).fast == "on"
     assert validated(ModelConfig, {"fast": "False", **PLAIN}).fast == "off"
+
+
+def test_without_artists_the_experts_that_count_by_artist_are_off_and_no_others() -> None:
+    enabled = ModelConfig(artist_memory=False).enabled_experts()
+    assert {expert.name for expert, on in zip(EXPERTS, enabled, strict=False) if not on} == {
+        "after artist, 5 occurrences",
+        "same artist",
+        "same artist, 50 listens",
+        "all: after artist",
+        "all: same artist",
+    }
+    assert all(enabled[len(EXPERTS) :]) and all(ModelConfig().enabled_experts())
