@@ -1,4 +1,4 @@
-"""Ingest and prepare, in events a second and peak memory, beside polars doing only the sort, sessions and a write.
+"""Ingest, prepare and the memory, in events a second and GiB, beside polars doing only the sort, sessions and a write.
 
 Run it with `make bench-data` (EVENTS=100000000 for another size). Every step is a process of its own, so that its
 memory is its own; the memory is that of the whole tree of processes, read 20 times a second. Track vectors are left out
@@ -136,7 +136,20 @@ def _polars(workdir: str, events: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began}
 
 
-_STEPS = {"simulate": _simulate, "ingest": _ingest, "prepare": _prepare, "polars": _polars}
+def _remember(workdir: str, events: int) -> dict[str, float]:
+    """Count what the model's memory held before every listen, as a training does before its first epoch."""
+    from fsvae.data.dataset import open_dataset
+    from fsvae.memory.supports import remember
+    from pipelines.config.compose import load_config
+    from pipelines.workspace import Workspace
+
+    dataset = open_dataset(Workspace(load_config([f"workdir={workdir}"])).datasets)
+    began = time.perf_counter()
+    remember(dataset)
+    return {"seconds": time.perf_counter() - began}
+
+
+_STEPS = {"simulate": _simulate, "ingest": _ingest, "prepare": _prepare, "polars": _polars, "remember": _remember}
 
 
 if __name__ == "__main__":

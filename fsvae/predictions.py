@@ -24,6 +24,8 @@ class Predictions(NamedTuple):
     """[N, S] or [1, S] scores of the first S tracks; None: the model ranks by nearness to a point."""
     uncertainty: NDArray[np.float32] | None = None
     """[N] uncertainty of each prediction, in a unit of the model's own; larger is less sure."""
+    normalised: bool = False
+    """Whether the scores are probabilities, which sum to 1 over all tracks."""
 
     def at(self, rows: slice) -> Predictions:
         """Return the predictions for some of the targets."""
@@ -34,6 +36,7 @@ class Predictions(NamedTuple):
             None if self.queries is None else self.queries[rows],
             scores if scores is None or len(scores) == 1 else scores[rows],
             None if self.uncertainty is None else self.uncertainty[rows],
+            self.normalised,
         )
 
 

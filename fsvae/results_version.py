@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 """Version that is part of the names of training runs and of the variants of ablation matrices.
 
 Raise it by hand with every change to the results of the same dataset, settings and seed: in a model, a baseline, a

@@ -36,13 +36,13 @@ class _Constant(Recommender):
     def _fit(self, dataset: Dataset) -> None:
         """Set the weights and the point."""
         weights = self._weights(dataset)
-        self._scores, self._point = weights.astype(np.float32), _mean_vector(weights, dataset)
+        self._scores, self._point = (weights / weights.sum()).astype(np.float32), _mean_vector(weights, dataset)
 
     def predict(self, dataset: Dataset, begin_us: int, end_us: int) -> Iterator[Predictions]:
         """Predict the same for every position."""
         targets = dataset.listens.between(begin_us, end_us)
         vectors = np.broadcast_to(self._point, (len(targets), len(self._point)))
-        yield Predictions(targets, vectors, scores=self._scores[None])
+        yield Predictions(targets, vectors, scores=self._scores[None], normalised=True)
 
 
 class Popularity(_Constant):

@@ -70,7 +70,7 @@ class ScoreBasedBaseline(Recommender):
             scores = share.astype(np.float32).toarray()
             scores += (POPULARITY_SHARE * popularity).astype(np.float32)
             scores[empty] = popularity
-            yield Predictions(targets, points.astype(np.float32), scores=scores)
+            yield Predictions(targets, points.astype(np.float32), scores=scores, normalised=True)
 
 
 def sparse(

@@ -57,8 +57,8 @@ def comparison(
     interval over the seeds, says how much it depends on them; a model with a single result adds nothing to it.
 
     Null where undefined: a value on an empty slice, the spread of one seed, the margin where neither model has two, and
-    the difference of the reference from itself, of coverage (which is no mean over users), and of metrics in two track
-    spaces (SPACE_METRICS of two datasets).
+    the difference of the reference from itself, of coverage (which is no mean over users), of metrics in two track
+    spaces (SPACE_METRICS of two datasets), and of PROBABILITY_METRICS, which models without probabilities lack.
 
     Raises:
         UserError: there is no such reference, or results are over different targets, or those of another dataset.
@@ -82,7 +82,8 @@ def comparison(
         for (name, metric), (value, spread) in _means(results, cuts).items():
             size = sizes[name][metric in INSIDE_METRICS]
             ends = intervals.get((name, metric), (None, None))
-            rows.append((model, metric, name, *size, len(results), value, spread, *to[name, metric], *ends))
+            beside = to.get((name, metric), (None, None))  # a reference without probabilities
+            rows.append((model, metric, name, *size, len(results), value, spread, *beside, *ends))
     schema: dict[str, Any] = dict.fromkeys(("model", "metric", "slice"), pl.String)
     schema |= dict.fromkeys(("targets", "users", "seeds"), pl.Int64)
     schema |= dict.fromkeys(("value", "seed_spread", "to", "to_spread", "low", "high"), pl.Float64)

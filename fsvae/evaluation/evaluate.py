@@ -58,7 +58,7 @@ def evaluate(
         >>> found[(found["metric"] == "recall@1") & (found["slice"] == "all")][["model", "targets", "value"]]
                        model  targets  value
         2    Markov, blended       30    1.0
-        206       Popularity       30    0.0
+        230       Popularity       30    0.0
     """
     if period not in ("validation", "test"):
         raise UserError(f"period={period!r} is neither 'validation' nor 'test'.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fsvae.evaluation.metric_names import COLUMNS, CUTOFFS
+from fsvae.evaluation.probabilities import BINS
 from fsvae.evaluation.result import EvaluationResult
 
 LIVE = "everybody's part of the memory is brought up to date at each midnight, without training"
@@ -17,6 +18,14 @@ LIST_COLUMNS = {"coverage@10": "coverage@10", "novelty@10": "novelty@10, bits", 
 LIST_CAPTION = (
     "The ten tracks recommended for each target: the share of all tracks that is recommended at least once, the "
     "mean -log2\nof a track's share of the training listens, and the mean cosine distance between two of the ten."
+)
+
+PROBABILITY_COLUMNS = {"nats": "nats ↓", "calibration_error": "calibration error ↓"}
+"""Metrics of models whose scores are probabilities → heading."""
+PROBABILITY_CAPTION = (
+    "What models with probabilities lose at each next track heard before by anybody, -ln p (a thousandth of even odds "
+    "is\nmixed in), and how far the probability of the first recommended track is from how often it comes, a mean over "
+    f"{BINS} equal\ngroups by that probability."
 )
 
 
@@ -61,11 +70,18 @@ def markdown(results: Sequence[EvaluationResult], min_count: int, validation_lea
         ]
         lines.append(f"| {result.model} | " + " | ".join(cells) + " |")
     lines += ["", caption(results, min_count, validation_learned), ""]
-    lines += ["| model | " + " | ".join(LIST_COLUMNS.values()) + " |", "|---|" + "---:|" * len(LIST_COLUMNS)]
+    lines += [*_plain_table(results, LIST_COLUMNS), "", LIST_CAPTION, ""]
+    if with_probabilities := [result for result in results if result.nats is not None]:
+        lines += [*_plain_table(with_probabilities, PROBABILITY_COLUMNS), "", PROBABILITY_CAPTION, ""]
+    return "\n".join(lines)
+
+
+def _plain_table(results: Sequence[EvaluationResult], columns: Mapping[str, str]) -> list[str]:
+    lines = ["| model | " + " | ".join(columns.values()) + " |", "|---|" + "---:|" * len(columns)]
     for result in results:
         metrics = result.metrics()
-        lines.append(f"| {result.model} | " + " | ".join(f"{metrics[metric]:.3f}" for metric in LIST_COLUMNS) + " |")
-    return "\n".join([*lines, "", LIST_CAPTION, ""])
+        lines.append(f"| {result.model} | " + " | ".join(f"{metrics[metric]:.3f}" for metric in columns) + " |")
+    return lines
 
 
 def plot(results: Sequence[EvaluationResult], path: Path) -> None:

@@ -15,6 +15,7 @@ from fsvae.candidates import Candidates
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.lists import LIST_LENGTH, NO_TRACK, diversity, novelty, self_information, top_k
 from fsvae.evaluation.metrics import MISS, cosine_distance, l2_distance, pessimistic_ranks
+from fsvae.evaluation.probabilities import nats
 from fsvae.evaluation.result import EvaluationResult, listens_checksum
 from fsvae.predictions import Predictions, Predictor
 
@@ -45,6 +46,8 @@ def evaluate_model(
     lists = np.full((n, min(LIST_LENGTH, n_tracks)), NO_TRACK, dtype=np.int32)
     list_novelty, list_diversity = np.zeros(n), np.zeros(n)
     uncertainty: NDArray[np.float32] | None = None
+    surprise, first_p = np.full(n, np.nan), np.full(n, np.nan)
+    normalised = False
     seen = np.zeros(n, dtype=np.bool_)
     rows_at_once = max(1, _SCORES_AT_ONCE // max(n_tracks, 1))
     for part in _of_equal_size(model.predict(dataset, begin, end), rows_at_once):
@@ -63,7 +66,13 @@ def evaluate_model(
         actual = track[part.targets].astype(np.int64)
         # A score of NaN ranks the target behind all tracks, those that are no candidates included.
         rank = np.minimum(pessimistic_ranks(scores, actual), candidates.count(at))
-        ranks[row] = np.where(dataset.first_heard_at[actual] < at, rank, MISS)
+        could_come = dataset.first_heard_at[actual] < at
+        ranks[row] = np.where(could_come, rank, MISS)
+        if part.normalised:
+            normalised = True
+            p = scores.clip(min=0)  # what is no candidate, or has no score, has none
+            surprise[row[could_come]] = nats(p[np.arange(len(row)), actual], candidates.count(at))[could_come]
+            first_p[row] = p[np.arange(len(row)), best[:, 0]]
         inside = in_catalogue[row]
         of_catalogue = pessimistic_ranks(scores[:, : dataset.n_catalogue], np.where(inside, actual, 0))
         catalogue_ranks[row] = np.where(inside & (ranks[row] != MISS), of_catalogue, MISS)
@@ -86,6 +95,8 @@ def evaluate_model(
         novelty=list_novelty,
         diversity=list_diversity,
         uncertainty=uncertainty,
+        nats=surprise if normalised else None,
+        first_p=first_p if normalised else None,
     )
 
 

@@ -13,6 +13,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
 from fsvae.evaluation.metric_names import IN_CATALOGUE, RANKING, RANKING_METRICS
+from fsvae.evaluation.probabilities import calibration_error
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
 """Metrics measured in the track space: figures of different spaces are not comparable."""
@@ -26,6 +27,8 @@ TARGET_METRICS = (
     f"diversity@{LIST_LENGTH}",
 )
 """Metrics that are means over targets: all but coverage, which is over all lists together."""
+PROBABILITY_METRICS = ("nats", "calibration_error")
+"""Metrics of models whose scores are probabilities."""
 INSIDE_METRICS = ("l2", "cosine", *(f"{name}{IN_CATALOGUE}" for name in RANKING_METRICS))
 """Metrics over the targets in the trained catalogue; the others are over all targets."""
 
@@ -66,6 +69,11 @@ class EvaluationResult:
     """[N] diversity of each list (`lists.diversity`)."""
     uncertainty: NDArray[np.float32] | None = None
     """[N] `Predictions.uncertainty`, where the model has one."""
+    nats: NDArray[np.float64] | None = None
+    """[N] surprise at each target (`probabilities.nats`), NaN at one heard for the first time; None: the model gives no
+    probabilities."""
+    first_p: NDArray[np.float64] | None = None
+    """[N] probability of the first recommended track; None: the model gives no probabilities."""
 
     def values(self, metric: str) -> NDArray[np.float64]:
         """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
@@ -76,12 +84,20 @@ class EvaluationResult:
         ]
 
     def metrics(self) -> dict[str, float]:
-        """Return the mean of each of TARGET_METRICS, NaN over no target, and the coverage."""
+        """Return the mean of each of TARGET_METRICS, NaN over no target, and the coverage.
+
+        A model with probabilities has `nats`, over the targets that were heard before by anybody, and the
+        `calibration_error` of the first recommended track, too.
+        """
         means = {
             metric: _mean(self.values(metric)[self.in_catalogue] if metric in INSIDE_METRICS else self.values(metric))
             for metric in TARGET_METRICS
         }
-        return {**means, COVERAGE: coverage(self.recommended, self.n_candidates)}
+        means[COVERAGE] = coverage(self.recommended, self.n_candidates)
+        if self.nats is None or self.first_p is None:
+            return means
+        of_probabilities = (_mean(self.nats[~np.isnan(self.nats)]), calibration_error(self.first_p, self.ranks == 1))
+        return means | dict(zip(PROBABILITY_METRICS, of_probabilities, strict=True))
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
         """Return the result over some of the targets; `chosen` [N] is true for those that stay."""
@@ -97,7 +113,10 @@ class EvaluationResult:
             "diversity",
         )
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
-        return replace(self, **fewer, uncertainty=None if self.uncertainty is None else self.uncertainty[chosen])
+        for name in ("uncertainty", "nats", "first_p"):
+            given = getattr(self, name)
+            fewer[name] = None if given is None else given[chosen]
+        return replace(self, **fewer)
 
 
 def listens_checksum(dataset: Dataset, targets: NDArray[np.int64]) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,11 +72,21 @@ def _rows(result: EvaluationResult, dataset: Dataset) -> pl.DataFrame:
             "recommended": pl.Series(result.recommended).arr.to_list(),
             "novelty": result.novelty,
             "diversity": result.diversity,
-            "uncertainty": pl.Series(result.uncertainty, dtype=pl.Float32)
-            if result.uncertainty is not None
-            else pl.Series([None] * len(targets), dtype=pl.Float32),
+            "uncertainty": _given(result.uncertainty, len(targets), pl.Float32),
+            "nats": _given(result.nats, len(targets), pl.Float64),
+            "first_p": _given(result.first_p, len(targets), pl.Float64),
         }
     ).select(pl.lit(result.model).alias("model"), pl.all())
+
+
+def _given(values: NDArray[Any] | None, n: int, dtype: type[pl.DataType]) -> pl.Series:
+    """Return values, null where they are NaN, or nulls where there are none."""
+    return pl.Series([None] * n, dtype=dtype) if values is None else pl.Series(values, dtype=dtype).fill_nan(None)
+
+
+def _read_given(values: pl.Series) -> NDArray[Any] | None:
+    """Return what `_given` made a column of."""
+    return None if values.null_count() == len(values) else values.fill_null(float("nan")).to_numpy()
 
 
 def _found(ranks: NDArray[np.int64]) -> pl.Series:
@@ -94,7 +105,7 @@ def _read(folder: Folder) -> list[EvaluationResult]:
 
 
 def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_candidates: int) -> EvaluationResult:
-    recommended, uncertainty = rows["recommended"].explode().to_numpy(), rows["uncertainty"]
+    recommended = rows["recommended"].explode().to_numpy()
     return EvaluationResult(
         model=model,
         dataset=dataset,
@@ -109,5 +120,7 @@ def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_cand
         recommended=recommended.reshape(len(rows), len(recommended) // max(len(rows), 1)),
         novelty=rows["novelty"].to_numpy(),
         diversity=rows["diversity"].to_numpy(),
-        uncertainty=None if uncertainty.null_count() == len(rows) else uncertainty.to_numpy(),
+        uncertainty=_read_given(rows["uncertainty"]),
+        nats=_read_given(rows["nats"]),
+        first_p=_read_given(rows["first_p"]),
     )

@@ -327,7 +327,9 @@ class FSVAENetwork(Network):
         if not self.n_scored:
             return Predictions(targets, prediction.y_ND.numpy(), prediction.query_ND.numpy(), uncertainty=spread_N)
         scores, vectors = self.scores(prediction, batch.memory, rows)
-        return Predictions(targets, vectors.numpy(), scores=scores.numpy(), uncertainty=spread_N)
+        return Predictions(
+            targets, vectors.numpy(), scores=scores.numpy(), uncertainty=spread_N, normalised=self.has_memory
+        )
 
     def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
         """Return the fast state after one more listen."""

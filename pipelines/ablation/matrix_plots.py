@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from fsvae.evaluation.latent_use import ACTIVE
 from fsvae.evaluation.metric_names import COLUMNS
+from fsvae.evaluation.probabilities import reliability
 from fsvae.evaluation.result import SPACE_METRICS
 from pipelines.ablation.matrix_results import MatrixResults
 from pipelines.ablation.matrix_tables import slice_sizes
@@ -51,7 +52,16 @@ def plots(results: MatrixResults) -> list[Plot]:
                 lambda axes: _kl(axes, results),
             )
         )
-    evaluations = (result for of_variant in results.evaluations.values() for result in of_variant)
+    evaluations = [result for of_variant in results.evaluations.values() for result in of_variant]
+    if any(result.first_p is not None for result in evaluations):
+        found.append(
+            Plot(
+                "Reliability of the first track's probability",
+                "Targets in equal groups by the probability of the first recommended track, and how often it came "
+                "next: on the dashed line a model is as often right as it says; below it, it is too sure.",
+                lambda axes: _reliability(axes, results),
+            )
+        )
     if results.one_space and any(result.uncertainty is not None for result in evaluations):
         found.append(
             Plot(
@@ -168,6 +178,16 @@ def _kl(axes: Any, results: MatrixResults) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.set_ylim(bottom=0)
     axes.set(xlabel="dimension, by its KL", ylabel="KL [nats]")
+    legend_above(axes)
+
+
+def _reliability(axes: Any, results: MatrixResults) -> None:
+    for variant, evaluations in results.evaluations.items():
+        told = [reliability(o.first_p, o.ranks == 1)[:2] for o in evaluations if o.first_p is not None]
+        if told:
+            axes.plot(*np.mean(told, axis=0), markersize=4, label=variant, **_style(results, variant))
+    axes.axline((0, 0), slope=1, color=GREY, linestyle="--", linewidth=1)
+    axes.set(xlabel="probability of the first track, mean of the group", ylabel="share that came next")
     legend_above(axes)
 
 

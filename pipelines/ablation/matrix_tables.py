@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from fsvae.evaluation.metric_names import COLUMNS, IN_CATALOGUE
-from fsvae.evaluation.metrics_table import LIST_CAPTION, LIST_COLUMNS
+from fsvae.evaluation.metrics_table import LIST_CAPTION, LIST_COLUMNS, PROBABILITY_CAPTION, PROBABILITY_COLUMNS
 from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.evaluation.slices import ALL, MEANINGS
@@ -52,7 +52,7 @@ class FigureTable:
 
 
 def figure_tables(results: MatrixResults) -> list[FigureTable]:
-    """Return variants by metrics (over all targets; over the catalogue's, and of lists) and variants by slices."""
+    """Return variants by metrics (all targets; the catalogue's, and of lists; of probabilities) and by slices."""
     result = results.evaluations[results.reference][0]
     inside = int(result.in_catalogue.sum())
     return [
@@ -70,6 +70,7 @@ def figure_tables(results: MatrixResults) -> list[FigureTable]:
             f"(catalogue): the {inside:,} targets in the trained catalogue, ranked as above. {LIST_CAPTION}",
             [(_HEADINGS[metric], metric, ALL) for metric in _BESIDE],
         ),
+        *_of_probabilities(results),
         *(_of_slices(results, metric) for metric in _BY_SLICE),
     ]
 
@@ -94,13 +95,19 @@ def settings_table(results: MatrixResults) -> Table:
 
 def markdown(results: MatrixResults) -> str:
     """Return the tables of metrics as Markdown."""
-    return "\n".join(_markdown(table) for table in figure_tables(results)[:2])
+    return "\n".join(_markdown(table) for table in figure_tables(results) if "by slice" not in table.title)
 
 
 def slice_sizes(results: MatrixResults, metric: str) -> dict[str, int]:
     """Return slice → number of targets that a metric is over, for slices with targets."""
     of_reference = (pl.col("model") == results.reference) & (pl.col("metric") == metric) & (pl.col("targets") > 0)
     return dict(results.table.filter(of_reference).select("slice", "targets").iter_rows())
+
+
+def _of_probabilities(results: MatrixResults) -> list[FigureTable]:
+    variants = [variant for variant, evaluations in results.evaluations.items() if evaluations[0].nats is not None]
+    columns = [(heading, metric, ALL) for metric, heading in PROBABILITY_COLUMNS.items()]
+    return [_table(results, "Probabilities", PROBABILITY_CAPTION, columns, variants)] if variants else []
 
 
 def _of_slices(results: MatrixResults, metric: str) -> FigureTable:
@@ -110,15 +117,22 @@ def _of_slices(results: MatrixResults, metric: str) -> FigureTable:
     return _table(results, f"{_HEADINGS[metric]} by slice", note, columns)
 
 
-def _table(results: MatrixResults, title: str, note: str, columns: Sequence[tuple[str, str, str]]) -> FigureTable:
-    """Return a table with a column for each (heading, metric, slice)."""
-    best = [_best_value(results, metric, of) for _, metric, of in columns]
+def _table(
+    results: MatrixResults,
+    title: str,
+    note: str,
+    columns: Sequence[tuple[str, str, str]],
+    variants: Sequence[str] | None = None,
+) -> FigureTable:
+    """Return a table with a column for each (heading, metric, slice), of some variants or all."""
+    variants = list(results.evaluations) if variants is None else variants
+    best = [_best_value(results, variants, metric, of) for _, metric, of in columns]
     rows = [
         (
             variant,
             [_figure(results, variant, metric, of, top) for (_, metric, of), top in zip(columns, best, strict=True)],
         )
-        for variant in results.evaluations
+        for variant in variants
     ]
     return FigureTable(title, note, [heading for heading, _, _ in columns], rows)
 
@@ -136,13 +150,11 @@ def _figure(results: MatrixResults, variant: str, metric: str, of: str, best: st
     return Figure(value, spread, difference, interval, value == best, MARKS.get(verdict(metric, row), ""))
 
 
-def _best_value(results: MatrixResults, metric: str, of: str) -> str:
+def _best_value(results: MatrixResults, variants: Sequence[str], metric: str, of: str) -> str:
     """Return the best value as printed; empty where none is best."""
     if metric in LIST_COLUMNS or (metric in SPACE_METRICS and not results.one_space):
         return ""
-    values = [
-        value for variant in results.evaluations if (value := results.row(variant, metric, of)["value"]) is not None
-    ]
+    values = [value for variant in variants if (value := results.row(variant, metric, of)["value"]) is not None]
     return f"{(min if metric in LOWER_IS_BETTER else max)(values):.3f}" if values else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import hypot
 from typing import Any
 
-LOWER_IS_BETTER = ("l2", "cosine")
+LOWER_IS_BETTER = ("l2", "cosine", "nats", "calibration_error")
 WORSE, BETTER = "worse", "better"
 UNSURE = "not told apart"
 SEEDS = "not sure, as seeds differ"

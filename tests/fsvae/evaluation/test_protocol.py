@@ -130,6 +130,29 @@ def test_a_candidate_without_a_score_is_below_every_other_and_ties_with_its_like
     assert lost.ranks.tolist() == [4, 4]
 
 
+def test_probabilities_are_measured_at_the_targets_that_could_come_and_for_the_first_track() -> None:
+    """Of tracks 1, outside, 2 and 0, a thousandth of even odds mixed in; tracks 0 to 2 were heard before, then all."""
+    p = floats([0.5, 0.25, 0.25, 0], [0.5, 0.25, 0.25, 0], [0, 0, 1, 0], [0, 0.5, 0.5, 0])
+    model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=p, normalised=True))
+    found = evaluate_model(model, data(), "test")
+    assert found.nats is not None and found.first_p is not None
+    expected = [
+        -math.log(0.999 * 0.25 + 0.001 / 3),
+        math.nan,
+        -math.log(0.999 + 0.001 / 3),
+        -math.log(0.001 / 4),
+    ]
+    np.testing.assert_allclose(found.nats, expected, rtol=1e-6)
+    assert found.first_p.tolist() == [0.5, 0.5, 1, 0.5]
+    metrics = found.metrics()
+    assert metrics["nats"] == pytest.approx(np.nanmean(expected))
+    # a group for each; the track that was first came once, where p was 1
+    assert metrics["calibration_error"] == pytest.approx((0.5 + 0.5 + 0 + 0.5) / 4)
+    assert found.at(np.array([True, True, False, False])).metrics()["nats"] == pytest.approx(expected[0])
+    scored = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=p))
+    assert "nats" not in evaluate_model(scored, data(), "test").metrics()
+
+
 def test_a_score_of_nan_ranks_behind_all_candidates_and_no_further() -> None:
     nan = floats([math.nan] * 4)
     found = evaluate_model(

@@ -87,3 +87,13 @@ def test_a_miss_is_null_in_the_file_and_a_miss_again(tmp_path: Path) -> None:
     write_results(tmp_path, [REFERENCE], data())
     (found,) = read_results([tmp_path])["plain"]
     assert found.ranks.tolist() == [2, 2, MISS, 1] and found.metrics() == REFERENCE.metrics()
+
+
+def test_what_a_model_says_of_its_probabilities_is_read_as_it_was_written(tmp_path: Path) -> None:
+    told = replace(BETTER, nats=np.array([0.5, np.nan, 2.0, 1.0]), first_p=np.array([0.5, 0.25, 0.75, 1.0]))
+    write_results(tmp_path, [REFERENCE, told], data())
+    found = read_results([tmp_path])
+    np.testing.assert_array_equal(found["better"][0].nats, told.nats)
+    np.testing.assert_array_equal(found["better"][0].first_p, told.first_p)
+    assert found["plain"][0].nats is None and found["plain"][0].first_p is None
+    assert found["better"][0].metrics()["nats"] == pytest.approx(3.5 / 3)

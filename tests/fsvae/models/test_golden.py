@@ -24,7 +24,7 @@ from fsvae.results_version import RESULTS_VERSION
 from pipelines.config.compose import load_config
 
 FOREVER = 2**62
-GOLDEN_VERSION = 4
+GOLDEN_VERSION = 5
 """The RESULTS_VERSION of all the numbers below."""
 NO_MEMORY = "model.slow_memory=false model.fast_memory=false model.shared_memory=false"
 LOSSES = {

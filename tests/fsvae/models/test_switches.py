@@ -24,7 +24,7 @@ from fsvae.models.model_config import ModelConfig
             {"track_table": "tuned"},
             "model.track_table=tuned is not one of frozen, finetuned. Did you mean 'finetuned'?",
         ),
-        ({"slow": False, "fast": "off"}, "model.slow and model.fast are both off: the model needs one of them, or a memory."),
+        ({"slow": False, "fast": "off"}, "are both off: the model needs one of them, or a memory."),
         ({"prior": "slow", "slow": False}, "model.prior=slow needs model.slow=on and model.latent=gaussian."),
         (
             {"prior": "slow", "latent": "deterministic"},

@@ -257,7 +257,7 @@ def test_the_page_needs_nothing_else_and_says_what_it_is_of(results: MatrixResul
     assert small_dataset.fingerprint in page and "at least 2 training listens" in page
     assert f"{len(results.evaluations['full'][0].targets):,}" in page
     assert_whole(page)
-    assert page.count("<svg") == len(plots(results)) == 5  # no model here tells its uncertainty
+    assert page.count("<svg") == len(plots(results)) == 6  # no model here tells its uncertainty
     stored = pl.read_parquet(results.folder / "comparison.parquet")
     assert stored.equals(results.table)
     assert (results.folder / "report.md").read_text().count("**1.010**") == 2

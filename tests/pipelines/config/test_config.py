@@ -175,7 +175,9 @@ def test_on_and_off_in_a_file_are_too(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_switches_that_do_not_go_together_are_refused_before_anything_is_done() -> None:
-    assert refused("model=paper", "model.slow=off", "model.fast=off").startswith("model.slow and model.fast are both off")
+    assert refused("model=paper", "model.slow=off", "model.fast=off").startswith(
+        "model.slow and model.fast are both off"
+    )
 
 
 def test_a_word_that_is_not_a_choice_names_the_nearest() -> None:
