@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: help install quickstart test check lint docs bench bench-data bench-eval bench-cli bench-peers notebooks wheel clean
+.PHONY: help install quickstart test check lint docs bench bench-train bench-data bench-eval bench-cli bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -34,11 +34,13 @@ docs: .venv/.installed  ## the documentation as a site, site/index.html; a broke
 test: .venv/.installed  ## every test, the end-to-end ones too
 	$(BIN)/pytest -n $(JOBS)
 
-bench: .venv/.installed  ## training throughput beside the bare LSTM, in one run
+bench: bench-train bench-data bench-eval bench-cli  ## all benchmarks but that of other libraries
+
+bench-train: .venv/.installed  ## training throughput beside the bare LSTM, in one run
 	$(BIN)/python -m benchmarks.training_throughput
 
 EVENTS ?= 10000000
-bench-data: .venv/.installed  ## ingest and prepare beside polars, in one run
+bench-data: .venv/.installed  ## ingest, prepare and the memory beside polars, in one run
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks.data_throughput --events $(EVENTS)
 
 bench-eval: .venv/.installed  ## evaluation beside the bare product of queries and tracks

@@ -1,6 +1,6 @@
 """Training throughput beside the bare LSTM: next-track targets a second, on the same batches, in turns.
 
-Run it with `make bench`. The bare LSTM is forward and backward of `torch.nn.LSTM` alone on the inputs of the very same
+Run it with `make bench-train`. The bare LSTM is forward and backward of `torch.nn.LSTM` alone on the inputs of the very same
 batches; training is all that Lightning does for them: gathering, both encoders, latent, decoder, loss, backward,
 gradient clipping, optimiser, logging.
 """
@@ -52,7 +52,7 @@ def main() -> None:
             table.add_row(name, *_measure(dataset, name))
     console.print(table)
     console.print(
-        f"make bench · commit {git_commit()[:12]} · {datetime.now(UTC):%Y-%m-%d} · {platform.machine()}, "
+        f"make bench-train · commit {git_commit()[:12]} · {datetime.now(UTC):%Y-%m-%d} · {platform.machine()}, "
         f"{torch.get_num_threads()} threads · torch {torch.__version__}"
     )
 

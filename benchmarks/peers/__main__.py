@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = Path(".peers")
 MODELS = [
     ("FS-VAE", "ours", "fsvae"),
+    ("FS-VAE, one epoch", "ours", "fsvae:1"),
     ("GRU4Rec (ours)", "ours", "gru4rec"),
     ("SASRec (ours)", "ours", "sasrec"),
     ("RecTools SASRec", "rectools", "SASRec"),
@@ -48,10 +49,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", help="a log in JODIE's format")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="models whose name holds this")
+    parser.add_argument("--only", nargs="*", default=[""], help="models whose name holds one of these")
     arguments = parser.parse_args()
     console = Console(width=120)
-    models = [model for model in MODELS if arguments.only in model[0]]
+    models = [model for model in MODELS if any(part in model[0] for part in arguments.only)]
     for library in {library for _, library, _ in models} - {"ours"}:
         _environment(library)
     with tempfile.TemporaryDirectory() as name:

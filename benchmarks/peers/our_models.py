@@ -1,4 +1,4 @@
-"""Our own models as the peers are run: python -m benchmarks.peers.our_models FOLDER MODEL SEED."""
+"""Our own models as the peers are run: python -m benchmarks.peers.our_models FOLDER MODEL[:EPOCHS] SEED."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from fsvae.data.chunks import training_chunks
 from fsvae.data.dataset import Dataset, open_dataset
 from fsvae.evaluation.protocol import evaluate_model
 from fsvae.models.predict import NetworkPredictor
-from fsvae.models.trainer import fit, untrained
+from fsvae.models.refit import trained
 from pipelines.config.compose import load_config
 
 
 def main(folder: Path, name: str, seed: int) -> None:
-    """Train a model and write the rank of each test position's target among the trained catalogue, as the others do."""
+    """Train a model and write the rank of each test position's target among the trained catalogue, as the others do.
+
+    It learns from the training period alone, as the others do.
+    """
+    name, _, epochs = name.partition(":")
     config = load_config()
+    train = replace(config.train, refit=False, max_epochs=int(epochs or config.train.max_epochs))
     dataset = open_dataset(folder / "datasets")
     entry = MODELS[name]
     network_config = replace(config.model if name == "fsvae" else entry.settings(), history=HISTORY)
-    network = untrained(entry.load(), dataset, network_config, seed)
     began = time.perf_counter()
-    fitted = fit(network, dataset, config.train, seed, folder / "checkpoints" / name)
+    found = trained(entry.load(), dataset, network_config, train, seed, folder / "checkpoints" / f"{name}{epochs}")
     seconds = time.perf_counter() - began
-    result = evaluate_model(NetworkPredictor(network), dataset, "test")
+    result = evaluate_model(NetworkPredictor(found.network), dataset, "test")
     np.save(folder / "ranks.npy", result.catalogue_ranks[result.in_catalogue])
-    targets = fitted.epochs * _targets_an_epoch(dataset, network.history)
-    said = {"history": f"{network.history}-{2 * network.history - 1}", "epochs": f"best of {fitted.epochs}"}
+    history = found.network.history
+    targets = found.epochs * _targets_an_epoch(dataset, history)
+    said = {"history": f"{history}-{2 * history - 1}", "epochs": f"best of {found.epochs}"}
     print(json.dumps(said | {"seconds": seconds, "targets_per_second": targets / seconds}))  # noqa: T201
 
 
