@@ -80,7 +80,10 @@ class _Noise:
             rows = slice(i, i + at_once)
             part = targets[rows]
             yield Predictions(
-                part, self._points[rows], scores=None if self._scores is None else self._scores[: len(part)]
+                part,
+                self._points[rows],
+                scores=None if self._scores is None else self._scores[: len(part)],
+                normalised=self._scores is not None,
             )
 
 

@@ -1,7 +1,7 @@
 """Training throughput beside the bare LSTM: next-track targets a second, on the same batches, in turns.
 
-Run it with `make bench-train`. The bare LSTM is forward and backward of `torch.nn.LSTM` alone on the inputs of the very same
-batches; training is all that Lightning does for them: gathering, both encoders, latent, decoder, loss, backward,
+Run it with `make bench-train`. The bare LSTM is forward and backward of `torch.nn.LSTM` alone on the inputs of the very
+same batches; training is all that Lightning does for them: gathering, both encoders, latent, decoder, loss, backward,
 gradient clipping, optimiser, logging.
 """
 

@@ -146,10 +146,11 @@ EVALUATION_RESULTS = pa.schema(
         pa.field("uncertainty", pa.float32()),
         pa.field("nats", pa.float64()),
         pa.field("first_p", pa.float64()),
+        pa.field("first_came", pa.bool_()),
     ]
 )
 """Results of an evaluation, one row a model and target: the target's flat position in the dataset, whether it is in the
 trained catalogue, its rank (null: a miss) and distances (null: outside the catalogue), the `track_index` of the
 recommended tracks, best first (-1: no track), and their novelty and diversity
-(`fsvae.evaluation.result.EvaluationResult`). `uncertainty`, `nats` and `first_p` are null where the
-model gives none."""
+(`fsvae.evaluation.result.EvaluationResult`). `uncertainty`, and `nats`, `first_p` and `first_came`, are
+null where the model gives none."""

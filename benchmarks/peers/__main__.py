@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", help="a log in JODIE's format")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=[""], help="models whose name holds one of these")
+    parser.add_argument("--only", nargs="+", default=[""], help="models whose name holds one of these")
     arguments = parser.parse_args()
     console = Console(width=120)
     models = [model for model in MODELS if any(part in model[0] for part in arguments.only)]

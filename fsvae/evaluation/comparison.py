@@ -57,8 +57,8 @@ def comparison(
     interval over the seeds, says how much it depends on them; a model with a single result adds nothing to it.
 
     Null where undefined: a value on an empty slice, the spread of one seed, the margin where neither model has two, and
-    the difference of the reference from itself, of coverage (which is no mean over users), of metrics in two track
-    spaces (SPACE_METRICS of two datasets), and of PROBABILITY_METRICS, which models without probabilities lack.
+    the difference of the reference from itself, of coverage and the calibration error (which are no means over users),
+    of metrics in two track spaces (SPACE_METRICS of two datasets), and of `nats` where one of the two has none.
 
     Raises:
         UserError: there is no such reference, or results are over different targets, or those of another dataset.
@@ -74,13 +74,14 @@ def comparison(
     first = of_reference[0]
     check_listens(first, dataset)
     cuts, users, inside = slices(dataset, first.targets), dataset.listens.user[first.targets], first.in_catalogue
-    sizes = {name: (_size(mask, users), _size(mask & inside, users)) for name, mask in cuts.items()}
+    over = [np.ones_like(inside), inside, first.could_come]
+    sizes = {name: [_size(mask & part, users) for part in over] for name, mask in cuts.items()}
     to = _means(of_reference, cuts)
     rows = []
     for model, results in results_by_model.items():
         intervals = {} if model == reference else _intervals(results, of_reference, cuts, users, config)
         for (name, metric), (value, spread) in _means(results, cuts).items():
-            size = sizes[name][metric in INSIDE_METRICS]
+            size = sizes[name][_group(metric)]
             ends = intervals.get((name, metric), (None, None))
             beside = to.get((name, metric), (None, None))  # a reference without probabilities
             rows.append((model, metric, name, *size, len(results), value, spread, *beside, *ends))
@@ -100,6 +101,11 @@ def comparison(
     ).select(_COLUMNS)
 
 
+def _group(metric: str) -> int:
+    """Return what a metric is over: 0 for all targets, 1 for those in the catalogue, 2 for those that could come."""
+    return 1 if metric in INSIDE_METRICS else 2 if metric == "nats" else 0
+
+
 def _size(mask: NDArray[np.bool_], users: NDArray[np.int64]) -> tuple[int, int]:
     """Return how many targets there are, and of how many users."""
     return int(mask.sum()), len(np.unique(users[mask]))
@@ -111,7 +117,7 @@ def _means(results: Sequence[EvaluationResult], cuts: Slices) -> dict[tuple[str,
     for name, mask in cuts.items():
         of_seeds = [result.at(mask).metrics() for result in results]
         for metric in of_seeds[0]:
-            values = np.array([metrics[metric] for metrics in of_seeds])
+            values = np.array([metrics.get(metric, float("nan")) for metrics in of_seeds])
             found[name, metric] = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
     return found
 
@@ -126,18 +132,20 @@ def _intervals(
     """Return the interval of the difference of each (slice, metric) that can be told."""
     same_space = len({result.dataset for result in (*results, *of_reference)}) == 1
     metrics = [metric for metric in TARGET_METRICS if same_space or metric not in SPACE_METRICS]
+    if all(result.nats is not None for result in (*results, *of_reference)):
+        metrics.append("nats")
     means = [
         np.stack([np.mean([one.values(metric) for one in some], axis=0) for metric in metrics], axis=1)
         for some in (results, of_reference)
     ]
-    inside = of_reference[0].in_catalogue
-    group_M = np.where(np.isin(metrics, INSIDE_METRICS), 0, 1)
+    inside, could_come = of_reference[0].in_catalogue, of_reference[0].could_come
+    group_M = np.array([_group(metric) for metric in metrics])
     sums, counts, groups = [], [], []
     for index, mask in enumerate(cuts.values()):
-        over_NG = np.stack([mask & inside, mask], axis=1)
+        over_NG = np.stack([mask, mask & inside, mask & could_come], axis=1)
         sums.append(user_sums(np.where(over_NG[:, group_M], means[0] - means[1], 0.0), users))
         counts.append(user_sums(over_NG.astype(np.float64), users))
-        groups.append(2 * index + group_M)
+        groups.append(3 * index + group_M)
     ends = bootstrap_ratios(
         np.concatenate(sums, axis=1), np.concatenate(counts, axis=1), np.concatenate(groups), config
     )

@@ -25,7 +25,7 @@ PROBABILITY_COLUMNS = {"nats": "nats ↓", "calibration_error": "calibration err
 PROBABILITY_CAPTION = (
     "What models with probabilities lose at each next track heard before by anybody, -ln p (a thousandth of even odds "
     "is\nmixed in), and how far the probability of the first recommended track is from how often it comes, a mean over "
-    f"{BINS} equal\ngroups by that probability."
+    f"{BINS} groups\nby that probability."
 )
 
 

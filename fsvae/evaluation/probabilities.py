@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 EVEN_ODDS = 1e-3
 """Share of even odds over all candidates that is mixed in, or a model that rules out what comes would lose all."""
 BINS = 10
-"""Number of groups of targets by the probability of the first track, of equal size."""
+"""Number of groups of targets by the probability of the first track, of about equal size."""
 
 
 def nats(p_N: NDArray[np.floating], candidates_N: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -29,9 +29,13 @@ def reliability(p_N: NDArray[np.float64], came_N: NDArray[np.bool_]) -> NDArray[
         came_N: whether it came next.
 
     Returns:
-        [3, groups], by ascending probability; at most BINS groups, none of them empty.
+        [3, groups], by ascending probability; at most BINS groups, none of them empty. Targets of equal probability are
+        in one group: apart, they would differ by who they are alone.
     """
-    groups = np.array_split(np.argsort(p_N, kind="stable"), min(BINS, max(len(p_N), 1)))
+    order = np.argsort(p_N, kind="stable")
+    ends = np.arange(1, BINS) * len(p_N) // BINS
+    after_ties = np.searchsorted(p_N[order], p_N[order][ends[ends > 0] - 1], side="right")
+    groups = np.split(order, np.unique(after_ties))
     return np.array([[p_N[at].mean(), came_N[at].mean(), len(at)] for at in groups if len(at)]).reshape(-1, 3).T
 
 

@@ -46,7 +46,7 @@ def evaluate_model(
     lists = np.full((n, min(LIST_LENGTH, n_tracks)), NO_TRACK, dtype=np.int32)
     list_novelty, list_diversity = np.zeros(n), np.zeros(n)
     uncertainty: NDArray[np.float32] | None = None
-    surprise, first_p = np.full(n, np.nan), np.full(n, np.nan)
+    surprise, first_p, first_came = np.full(n, np.nan), np.zeros(n), np.zeros(n, dtype=np.bool_)
     normalised = False
     seen = np.zeros(n, dtype=np.bool_)
     rows_at_once = max(1, _SCORES_AT_ONCE // max(n_tracks, 1))
@@ -70,9 +70,11 @@ def evaluate_model(
         ranks[row] = np.where(could_come, rank, MISS)
         if part.normalised:
             normalised = True
-            p = scores.clip(min=0)  # what is no candidate, or has no score, has none
-            surprise[row[could_come]] = nats(p[np.arange(len(row)), actual], candidates.count(at))[could_come]
-            first_p[row] = p[np.arange(len(row)), best[:, 0]]
+            columns = np.stack([actual, best[:, 0]], axis=1)
+            # what is no candidate, or has no score or NaN, has no probability
+            p, first_p[row] = np.nan_to_num(np.take_along_axis(scores, columns, axis=1).clip(min=0)).T
+            surprise[row[could_come]] = nats(p, candidates.count(at))[could_come]
+            first_came[row] = best[:, 0] == actual
         inside = in_catalogue[row]
         of_catalogue = pessimistic_ranks(scores[:, : dataset.n_catalogue], np.where(inside, actual, 0))
         catalogue_ranks[row] = np.where(inside & (ranks[row] != MISS), of_catalogue, MISS)
@@ -97,6 +99,7 @@ def evaluate_model(
         uncertainty=uncertainty,
         nats=surprise if normalised else None,
         first_p=first_p if normalised else None,
+        first_came=first_came if normalised else None,
     )
 
 

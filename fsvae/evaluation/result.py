@@ -13,6 +13,7 @@ from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.lists import LIST_LENGTH, coverage
 from fsvae.evaluation.metric_names import IN_CATALOGUE, RANKING, RANKING_METRICS
+from fsvae.evaluation.metrics import MISS
 from fsvae.evaluation.probabilities import calibration_error
 
 SPACE_METRICS = ("l2", "cosine", f"diversity@{LIST_LENGTH}")
@@ -74,14 +75,23 @@ class EvaluationResult:
     probabilities."""
     first_p: NDArray[np.float64] | None = None
     """[N] probability of the first recommended track; None: the model gives no probabilities."""
+    first_came: NDArray[np.bool_] | None = None
+    """[N] whether that track came next; None: the model gives no probabilities."""
+
+    @property
+    def could_come(self) -> NDArray[np.bool_]:
+        """Return whether each target had been heard before by anybody, [N]."""
+        return np.asarray(self.ranks != MISS)
 
     def values(self, metric: str) -> NDArray[np.float64]:
-        """Return one of TARGET_METRICS of each target, [N]; INSIDE_METRICS mean nothing outside the catalogue."""
+        """Return one of TARGET_METRICS, or `nats`, of each target, [N].
+
+        INSIDE_METRICS mean nothing outside the catalogue, and `nats` nothing at a miss.
+        """
         if (ranking := RANKING.get(metric.removesuffix(IN_CATALOGUE))) is not None:
             return ranking.of_ranks(self.catalogue_ranks if metric in INSIDE_METRICS else self.ranks)
-        return {"l2": self.l2, "cosine": self.cosine, "novelty": self.novelty, "diversity": self.diversity}[
-            metric.split("@")[0]
-        ]
+        values: NDArray[np.float64] = getattr(self, metric.split("@")[0])
+        return values
 
     def metrics(self) -> dict[str, float]:
         """Return the mean of each of TARGET_METRICS, NaN over no target, and the coverage.
@@ -94,9 +104,9 @@ class EvaluationResult:
             for metric in TARGET_METRICS
         }
         means[COVERAGE] = coverage(self.recommended, self.n_candidates)
-        if self.nats is None or self.first_p is None:
+        if self.nats is None or self.first_p is None or self.first_came is None:
             return means
-        of_probabilities = (_mean(self.nats[~np.isnan(self.nats)]), calibration_error(self.first_p, self.ranks == 1))
+        of_probabilities = (_mean(self.nats[self.could_come]), calibration_error(self.first_p, self.first_came))
         return means | dict(zip(PROBABILITY_METRICS, of_probabilities, strict=True))
 
     def at(self, chosen: NDArray[np.bool_]) -> EvaluationResult:
@@ -113,7 +123,7 @@ class EvaluationResult:
             "diversity",
         )
         fewer = {name: getattr(self, name)[chosen] for name in arrays}
-        for name in ("uncertainty", "nats", "first_p"):
+        for name in ("uncertainty", "nats", "first_p", "first_came"):
             given = getattr(self, name)
             fewer[name] = None if given is None else given[chosen]
         return replace(self, **fewer)

@@ -75,13 +75,16 @@ def _rows(result: EvaluationResult, dataset: Dataset) -> pl.DataFrame:
             "uncertainty": _given(result.uncertainty, len(targets), pl.Float32),
             "nats": _given(result.nats, len(targets), pl.Float64),
             "first_p": _given(result.first_p, len(targets), pl.Float64),
+            "first_came": pl.Series(
+                [None] * len(targets) if result.first_came is None else result.first_came, dtype=pl.Boolean
+            ),
         }
     ).select(pl.lit(result.model).alias("model"), pl.all())
 
 
 def _given(values: NDArray[Any] | None, n: int, dtype: type[pl.DataType]) -> pl.Series:
     """Return values, null where they are NaN, or nulls where there are none."""
-    return pl.Series([None] * n, dtype=dtype) if values is None else pl.Series(values, dtype=dtype).fill_nan(None)
+    return pl.Series([None] * n, dtype=dtype) if values is None else pl.Series(values, dtype=dtype, nan_to_null=True)
 
 
 def _read_given(values: pl.Series) -> NDArray[Any] | None:
@@ -98,14 +101,17 @@ def _read(folder: Folder) -> list[EvaluationResult]:
         raise UserError(f"{folder}/{FILE}: there is no evaluation. Make one: fsvae evaluate.")
     table = pq.read_table(folder.open(FILE))
     if _METADATA not in (table.schema.metadata or {}) or table.schema.names != EVALUATION_RESULTS.names:
-        raise UserError(f"{folder}/{FILE}: was not written by this version of the program. Run fsvae evaluate again.")
+        raise UserError(
+            f"{folder}/{FILE}: was not written by this version of the program. Make it anew: "
+            "fsvae evaluate, or fsvae ablate for a matrix."
+        )
     facts = json.loads(table.schema.metadata[_METADATA])
     rows = pl.DataFrame(pl.from_arrow(table))
     return [_result(model, rows.filter(pl.col("model") == model), **about) for model, about in facts.items()]
 
 
 def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_candidates: int) -> EvaluationResult:
-    recommended = rows["recommended"].explode().to_numpy()
+    recommended, first_p = rows["recommended"].explode().to_numpy(), _read_given(rows["first_p"])
     return EvaluationResult(
         model=model,
         dataset=dataset,
@@ -121,6 +127,7 @@ def _result(model: str, rows: pl.DataFrame, dataset: str, positions: str, n_cand
         novelty=rows["novelty"].to_numpy(),
         diversity=rows["diversity"].to_numpy(),
         uncertainty=_read_given(rows["uncertainty"]),
-        nats=_read_given(rows["nats"]),
-        first_p=_read_given(rows["first_p"]),
+        nats=None if first_p is None else rows["nats"].fill_null(float("nan")).to_numpy(),
+        first_p=first_p,
+        first_came=None if first_p is None else rows["first_came"].to_numpy(),
     )

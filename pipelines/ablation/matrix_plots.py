@@ -183,9 +183,10 @@ def _kl(axes: Any, results: MatrixResults) -> None:
 
 def _reliability(axes: Any, results: MatrixResults) -> None:
     for variant, evaluations in results.evaluations.items():
-        told = [reliability(o.first_p, o.ranks == 1)[:2] for o in evaluations if o.first_p is not None]
+        told = [(o.first_p, o.first_came) for o in evaluations if o.first_p is not None and o.first_came is not None]
         if told:
-            axes.plot(*np.mean(told, axis=0), markersize=4, label=variant, **_style(results, variant))
+            of_all_seeds = reliability(*(np.concatenate(part) for part in zip(*told, strict=True)))
+            axes.plot(*of_all_seeds[:2], markersize=4, label=variant, **_style(results, variant))
     axes.axline((0, 0), slope=1, color=GREY, linestyle="--", linewidth=1)
     axes.set(xlabel="probability of the first track, mean of the group", ylabel="share that came next")
     legend_above(axes)

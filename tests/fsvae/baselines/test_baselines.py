@@ -7,6 +7,7 @@ import pytest
 from tiny_dataset import FIRST_DAY, dataset_of
 
 from fsvae.baselines import AggregateSequence, Average, LastTrack, Popularity, RecentPopularity
+from fsvae.baselines.registry import MODELS
 from fsvae.baselines.settings import AggregateSequenceConfig, NoSettings, RecentPopularityConfig
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.protocol import evaluate_model
@@ -77,7 +78,7 @@ def test_recent_popularity_halves_what_is_a_half_life_older() -> None:
     close(predicted(model), {target: [(2.5 - 1) / 5, 1 / 5] for target in [3, 4, 5, 9, 10, 11]})
     [part] = list(model.predict(data(), when(4), np.iinfo(np.int64).max))
     assert part.scores is not None and part.scores.shape == (1, 4)
-    np.testing.assert_allclose(part.scores[0], [2.5, 1, 1, 0.5], atol=1e-6)
+    np.testing.assert_allclose(part.scores[0], [0.5, 0.2, 0.2, 0.1], atol=1e-6)
 
 
 def test_recent_popularity_of_a_log_that_ended_long_ago_is_not_lost() -> None:
@@ -86,7 +87,8 @@ def test_recent_popularity_of_a_log_that_ended_long_ago_is_not_lost() -> None:
     model = RecentPopularity(RecentPopularityConfig(half_life_days=1.0))
     model.fit(dataset, refit=False)
     [part] = list(model.predict(dataset, when(3_500), np.iinfo(np.int64).max))
-    assert part.scores is not None and part.scores.tolist() == [[0.5, 1.0, 0.0]]
+    assert part.scores is not None
+    np.testing.assert_allclose(part.scores, [[1 / 3, 2 / 3, 0.0]], atol=1e-6)
 
 
 def test_popularity_gives_everyone_the_training_mean_and_ranks_by_training_listens() -> None:
@@ -110,3 +112,14 @@ def test_baselines_learn_from_the_training_period_alone() -> None:
         parts = list(model.predict(later, when(6), np.iinfo(np.int64).max))
         points = {int(t): point.tolist() for part in parts for t, point in zip(part.targets, part.vectors, strict=True)}
         assert points == {3: [1, 0]}
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.neural])
+def test_scores_that_are_called_probabilities_sum_to_one(name: str) -> None:
+    model = MODELS[name].load()(MODELS[name].settings())
+    model.fit(data(), refit=False)
+    for part in model.predict(data(), when(4), np.iinfo(np.int64).max):
+        assert part.normalised == (part.scores is not None)
+        if part.scores is not None:
+            np.testing.assert_allclose(part.scores.sum(axis=1), 1.0, atol=1e-6)
+            assert (part.scores >= 0).all()

@@ -14,7 +14,7 @@ from tiny_dataset import FIRST_DAY, dataset_of
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.comparison import comparison
-from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS
+from fsvae.evaluation.result import SPACE_METRICS, TARGET_METRICS, EvaluationResult
 from fsvae.evaluation.significance import BootstrapConfig
 from fsvae.features.clock import DAY_US
 
@@ -139,3 +139,29 @@ def test_the_reference_alone_is_a_table_too() -> None:
     table = comparison({"plain": [REFERENCE]}, "plain", data(), CONFIG)
     assert row(table, "plain", "mrr_catalogue")["value"] == pytest.approx(2 / 3)
     assert table["significant"].null_count() == len(table)
+
+
+def with_nats(result: EvaluationResult, *nats: float) -> EvaluationResult:
+    came = result.ranks == 1
+    return replace(result, nats=np.array(nats), first_p=np.array([0.5, 0.5, 1.0, 1.0]), first_came=came)
+
+
+def test_nats_are_compared_over_the_targets_that_could_come() -> None:
+    """The third target is a miss. Differences: 1 and 1 of a, 3 of b."""
+    better, plain = with_nats(BETTER, 1, 2, np.nan, 3), with_nats(REFERENCE, 2, 3, np.nan, 6)
+    table = comparison({"better": [better], "plain": [plain]}, "plain", data(), CONFIG)
+    nats = row(table, "better", "nats")
+    assert (nats["targets"], nats["value"], nats["difference"]) == (3, 2, pytest.approx(-5 / 3))
+    assert (nats["low"], nats["high"], nats["significant"]) == (-3, -1, True)
+    # of the two with p = .5 both came first, of those with 1 the last one
+    error = row(table, "better", "calibration_error")
+    assert error["value"] == pytest.approx(better.metrics()["calibration_error"]) and error["difference"] is None
+
+
+@pytest.mark.parametrize("reference", ["plain", "told"])
+def test_models_with_probabilities_stand_beside_those_without(reference: str) -> None:
+    told = with_nats(BETTER, 1, 2, np.nan, 3)
+    table = comparison({"told": [told, told], "plain": [REFERENCE]}, reference, data(), CONFIG)
+    assert row(table, "told", "nats")["value"] == 2 and row(table, "told", "nats")["difference"] is None
+    assert not len(table.filter((pl.col("model") == "plain") & (pl.col("metric") == "nats")))
+    assert row(table, "told", "l2")["value"] == pytest.approx(2 / 3)

@@ -25,3 +25,12 @@ def test_groups_are_of_equal_size_by_ascending_probability() -> None:
 def test_few_targets_have_a_group_each_and_none_has_no_error() -> None:
     assert reliability(np.array([0.75, 0.5]), np.array([True, False])).tolist() == [[0.5, 0.75], [0, 1], [1, 1]]
     assert math.isnan(calibration_error(np.zeros(0), np.zeros(0, dtype=np.bool_)))
+
+
+def test_equal_probabilities_are_never_told_apart() -> None:
+    """A constant p of .5 that is right half of the time, however its targets are sorted, has no error."""
+    came = np.arange(100) < 50
+    assert reliability(np.full(100, 0.5), came).tolist() == [[0.5], [0.5], [100]]
+    assert calibration_error(np.full(100, 0.5), came) == 0
+    found = reliability(np.array([0.1] * 15 + [0.2] * 5), np.arange(20) % 5 == 0)
+    np.testing.assert_allclose(found, [[0.1, 0.2], [0.2, 0.2], [15, 5]])

@@ -146,11 +146,29 @@ def test_probabilities_are_measured_at_the_targets_that_could_come_and_for_the_f
     assert found.first_p.tolist() == [0.5, 0.5, 1, 0.5]
     metrics = found.metrics()
     assert metrics["nats"] == pytest.approx(np.nanmean(expected))
-    # a group for each; the track that was first came once, where p was 1
-    assert metrics["calibration_error"] == pytest.approx((0.5 + 0.5 + 0 + 0.5) / 4)
+    # tied probabilities share a group: of three with .5 none came first (p .5, share 0), the one with 1 did
+    assert metrics["calibration_error"] == pytest.approx((3 * 0.5 + 0) / 4)
     assert found.at(np.array([True, True, False, False])).metrics()["nats"] == pytest.approx(expected[0])
     scored = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=p))
     assert "nats" not in evaluate_model(scored, data(), "test").metrics()
+
+
+def test_a_probability_of_nan_is_none_at_all() -> None:
+    p = floats(*[[math.nan] * 4] * 4)
+    found = evaluate_model(
+        Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=p, normalised=True)), data(), "test"
+    )
+    assert found.nats is not None and found.first_p is not None
+    np.testing.assert_allclose(found.nats, [-math.log(0.001 / 3), math.nan, -math.log(0.001 / 3), -math.log(0.001 / 4)])
+    assert found.first_p.tolist() == [0, 0, 0, 0]
+
+
+def test_a_first_track_that_came_is_right_even_if_another_ties_with_it() -> None:
+    p = floats([0.5, 0.5, 0, 0])
+    model = Fixed(Predictions(np.array([3, 4, 7, 8]), floats(*[[1, 0, 0]] * 4), scores=p, normalised=True))
+    found = evaluate_model(model, data(), "test")  # targets 1, outside, 2 and 0; track 0 is listed first
+    assert found.ranks.tolist() == [2, MISS, 3, 2]
+    assert found.first_came is not None and found.first_came.tolist() == [False, False, False, True]
 
 
 def test_a_score_of_nan_ranks_behind_all_candidates_and_no_further() -> None:

@@ -90,10 +90,12 @@ def test_a_miss_is_null_in_the_file_and_a_miss_again(tmp_path: Path) -> None:
 
 
 def test_what_a_model_says_of_its_probabilities_is_read_as_it_was_written(tmp_path: Path) -> None:
-    told = replace(BETTER, nats=np.array([0.5, np.nan, 2.0, 1.0]), first_p=np.array([0.5, 0.25, 0.75, 1.0]))
+    told = replace(BETTER, nats=np.array([0.5, 2.0, np.nan, 1.0]), first_p=np.array([0.5, 0.25, 0.75, 1.0]))
+    told = replace(told, first_came=np.array([True, False, False, True]))
     write_results(tmp_path, [REFERENCE, told], data())
     found = read_results([tmp_path])
     np.testing.assert_array_equal(found["better"][0].nats, told.nats)
     np.testing.assert_array_equal(found["better"][0].first_p, told.first_p)
+    np.testing.assert_array_equal(found["better"][0].first_came, told.first_came)
     assert found["plain"][0].nats is None and found["plain"][0].first_p is None
-    assert found["better"][0].metrics()["nats"] == pytest.approx(3.5 / 3)
+    assert found["better"][0].metrics() == told.metrics()

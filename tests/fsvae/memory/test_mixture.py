@@ -100,4 +100,5 @@ def test_the_predictions_of_a_model_sum_to_one_and_are_its_loss(likelihood: str)
     n_tracks = len(data.tracks)
     for part in NetworkPredictor(model).predict(data, begin, end):
         assert part.scores is not None and part.scores.shape[1] == n_tracks
+        assert part.normalised
         np.testing.assert_allclose(part.scores.sum(axis=1), 1.0, atol=1e-4)

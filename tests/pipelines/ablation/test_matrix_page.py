@@ -325,3 +325,20 @@ def test_the_latest_matrix_is_found_by_name(tmp_path: Path) -> None:
         find_matrix(tmp_path / "nothing", "")
     with pytest.raises(UserError, match=rf"no matrix bb there, {known} Did you mean 'b'\? Run one: fsvae ablate"):
         find_matrix(tmp_path, "bb")
+
+
+def test_probabilities_have_a_table_of_the_models_that_give_them(
+    result: EvaluationResult, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    assert result.nats is not None
+    sure = replace(result, nats=result.nats - 1)
+    none = replace(result, nats=None, first_p=None, first_came=None)
+    evaluations = {"full": [result], "sure": [sure], "none": [none]}
+    results = results_of(tmp_path, small_dataset, evaluations)
+    (table,) = [table for table in figure_tables(results) if table.title == "Probabilities"]
+    assert [variant for variant, _ in table.rows] == ["full", "sure"]
+    of_full, of_sure = (figures[0] for _, figures in table.rows)
+    assert of_sure.best and not of_full.best and of_sure.difference == "-1.0000"
+    assert "Probabilities" in markdown(results) and "Reliability" in write_report(results).read_text()
+    without = results_of(tmp_path / "none", small_dataset, {"full": [none]})
+    assert "Probabilities" not in [table.title for table in figure_tables(without)]
