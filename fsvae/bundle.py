@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from fsvae.data.listens import in_runs, offsets_of
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
+from fsvae.features.live_habits import OTHER_EVENTS, live_habits
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
-from fsvae.features.slow import HABITS, HALF_LIVES_DAYS
+from fsvae.features.slow import HABITS, HALF_LIVES_DAYS, WINDOW_DAYS
 from fsvae.features.taste import DaySums
 from fsvae.memory.shared import SharedTables, read_tables, write_tables
 from fsvae.memory.supports import remember
@@ -59,7 +61,7 @@ class Bundle:
     _recent_offsets: NDArray[np.int64]
     _states: NDArray[np.float32]
     _heard: list[Heard]
-    """Memory of each user; empty for a model without one."""
+    """What each user has heard; without track records for a model without a memory."""
     shared: SharedTables | None
     """Everybody's counts at the end of the dataset; None for a model without a memory. A request about an earlier time
     reads them too."""
@@ -100,21 +102,64 @@ class Bundle:
         The snapshot is the one that evaluation would read for a listen at `at` [us]: that as of 00:00 UTC of its day.
         Before the day of the last listen it is the snapshot of that day, as no older one is kept.
         """
-        row = self._users.get(user_id)
-        if row is None:
+        state = self.state(user_id)
+        if state is None:
             return None
-        states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
-        last = int(self._last_played_at[row])
-        current, following = (states[0], states[1]), (states[2], states[3])
-        heard = self._heard[row] if self._heard else NOTHING
-        state = UserState(int(self._n_listens[row]), last, current, following, heard)
-        day = at // DAY_US
-        if day <= last // DAY_US:
+        row, day = self._users[user_id], at // DAY_US
+        if day <= state.last_played_at // DAY_US:
             return state, self._slow_last_day[row].copy()
         made = self._snapshots.get(row)
         if made is None or made[0] != day:
             made = self._snapshots[row] = day, self._snapshot(row, day)
         return state, made[1].copy()
+
+    def state(self, user_id: str) -> UserState | None:
+        """Return a user's fast state after the last listen, or None for a user that is not known."""
+        row = self._users.get(user_id)
+        if row is None:
+            return None
+        states = [torch.from_numpy(state.copy())[:, None] for state in self._states[row]]
+        current, following = (states[0], states[1]), (states[2], states[3])
+        heard = self._heard[row] if self.model.has_memory else NOTHING
+        return UserState(int(self._n_listens[row]), int(self._last_played_at[row]), current, following, heard)
+
+    def live_snapshot(
+        self, user_id: str, track: NDArray[np.int32], played_at: NDArray[np.int64], day: int
+    ) -> NDArray[np.float32] | None:
+        """Return the slow snapshot of a user who went on listening, as of a day, [slow features].
+
+        Args:
+            user_id: user, who need not be known.
+            track: [N] track index of the listens since the user's last one in the bundle.
+            played_at: [N] their times [us since 1970 UTC], ascending.
+            day: day of the snapshot [days since 1970 UTC], after that of the user's last listen in the bundle.
+
+        Returns:
+            None where no listen is before the day.
+        """
+        row = self._users.get(user_id)
+        heard, others = NOTHING, np.zeros(3, dtype=np.int32)
+        if row is not None:
+            heard, others = self._heard[row], self._others(row, day)
+        track, played_at = np.append(heard.track, track), np.append(heard.played_at, played_at)
+        if not len(played_at) or played_at[0] >= day * DAY_US:
+            return None
+        artist = np.append(self._artists, -1)[np.minimum(track, len(self._artists))]
+        sums = DaySums.of(np.zeros(len(track), dtype=np.int64), track, played_at, self.vectors)
+        return np.concatenate([live_habits(track, artist, played_at, others, day), sums.taste_of(0, day)])
+
+    def _others(self, row: int, day: int) -> NDArray[np.int32]:
+        """Return how many skips, likes and saves a user has in the window before a day, [3]."""
+        rows = self._recent.rows(row)
+        day_G = self._recent.day_G[rows]
+        inside = (day_G >= day - WINDOW_DAYS) & (day_G < day)
+        return np.asarray(self._recent.counts_GC[rows, OTHER_EVENTS][inside].sum(axis=0, dtype=np.int32))
+
+    @cached_property
+    def _artists(self) -> NDArray[np.int64]:
+        """Return the artist of each track by its id, which is what events name, [T]; -1 without one."""
+        codes = self.tracks["artist_id"].rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+        return np.asarray(codes)
 
     def _snapshot(self, row: int, day: int) -> NDArray[np.float32]:
         """Return the slow snapshot of a user, by row, as of a day after that of the last listen."""
@@ -176,8 +221,7 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
             "states": flat,
         }
     ).write_parquet(path / "users.parquet")
-    if model.has_memory:
-        _save_memory(path, dataset)
+    _save_heard(path, dataset, model.has_memory)
     (path / "bundle.json").write_text(
         json.dumps(
             info
@@ -199,12 +243,14 @@ def save_bundle(path: Path, model: FSVAENetwork, dataset: Dataset, info: dict[st
     )
 
 
-def _save_memory(path: Path, dataset: Dataset) -> None:
-    """Write what each user has heard, and everybody's counts, both after all listens."""
+def _save_heard(path: Path, dataset: Dataset, has_memory: bool) -> None:
+    """Write what each user has heard and, for a model with a memory, everybody's counts, both after all listens."""
     listens, end = dataset.listens, int(dataset.listens.played_at.max()) + 1
-    remembered = remember(dataset, [end])
-    write_tables(path / "memory.safetensors", remembered.tables[-1][1])
-    sums = remembered.records_U.reshape(len(dataset.user_ids), -1)
+    sums = np.zeros((len(dataset.user_ids), NOTHING.records.size))
+    if has_memory:
+        remembered = remember(dataset, [end])
+        write_tables(path / "memory.safetensors", remembered.tables[-1][1])
+        sums = remembered.records_U.reshape(sums.shape)
     pl.DataFrame(
         {
             "track": _lists(listens.offsets, listens.track),
@@ -214,7 +260,7 @@ def _save_memory(path: Path, dataset: Dataset) -> None:
     ).write_parquet(path / "heard.parquet")
 
 
-def _load_memory(path: Path) -> list[Heard]:
+def _load_heard(path: Path) -> list[Heard]:
     table = pl.read_parquet(path / "heard.parquet")
     offsets = offsets_of(table["track"].list.len().to_numpy())
     track, played_at = _flat(table["track"]), _flat(table["played_at_us"])
@@ -278,7 +324,7 @@ def load_bundle(path: Path) -> Bundle:
         _recent_track=_flat(users["recent_track"]),
         _recent_offsets=offsets_of(recent.listens),
         _states=list_matrix(users["states"]).reshape(len(users), 4, lstm.num_layers, lstm.hidden_size),
-        _heard=_load_memory(path) if model.has_memory else [],
+        _heard=_load_heard(path),
         shared=read_tables(path / "memory.safetensors") if model.has_memory else None,
     )
 

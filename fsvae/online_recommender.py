@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US, PAUSE_US
+from fsvae.live_users import LiveListen, LiveUsers
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 from fsvae.models.fsvae import Prediction
@@ -74,8 +76,19 @@ def check_servable(bundle: Bundle) -> None:
 class OnlineRecommender:
     """Answers single requests from a bundle."""
 
-    def __init__(self, bundle: Bundle, approximate_from: int | None = None) -> None:
-        """Keep the bundle's model, catalogue and users in memory; see `TrackIndex` for `approximate_from`.
+    def __init__(
+        self,
+        bundle: Bundle,
+        approximate_from: int | None = None,
+        came: Callable[[str, int], Sequence[LiveListen]] = lambda user_id, after: (),
+    ) -> None:
+        """Keep the bundle's model, catalogue and users in memory; one thread at a time may ask.
+
+        Args:
+            bundle: the bundle.
+            approximate_from: see `TrackIndex`.
+            came: function from a user and a sequence number to the user's listens that came after it, since the bundle
+                was made; by default there are none.
 
         Raises:
             UserError: the model is one for comparisons only.
@@ -88,14 +101,16 @@ class OnlineRecommender:
             self._tracks = TrackIndex(bundle.model.search_table.detach().numpy(), approximate_from)
         self._track_ids = bundle.track_ids
         self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
+        self._users = LiveUsers(bundle, self._index, came)
         self._titles = bundle.tracks["title"].to_list()
         self._artists = bundle.tracks["artist_name"].to_list()
         if bundle.model.has_memory:  # compiles what a request runs, which takes seconds the first time on a machine
             self.next_tracks(None, [RecentListen(self._track_ids[0])], 1, DAY_US)
 
     def last_heard(self, user_id: str) -> int | None:
-        """Return the time [us] of a user's last listen in the bundle, or None for an unknown user."""
-        return self._bundle.last_played_at(user_id)
+        """Return the time [us] of a user's last listen, or None for an unknown user."""
+        user = self._users.user(user_id)
+        return None if user is None else user.state.last_played_at
 
     def now(self, user_id: str | None) -> int:
         """Return the time [us] of a request without one: now, but no earlier than the user's last listen.
@@ -162,8 +177,8 @@ class OnlineRecommender:
 
     def _predict(self, user_id: str | None, recent: list[RecentListen], at: int) -> tuple[Found, bool, int, list[str]]:
         """Return what is predicted, whether the user is known, the number of recent listens read, unknown tracks."""
-        known = self._bundle.user(user_id, at) if user_id is not None else None
-        state, slow = known if known is not None else (new_user(self._model), None)
+        known = self._users.user(user_id) if user_id is not None else None
+        state = new_user(self._model) if known is None else known.state
         covered = state.last_played_at
         if at < covered:
             last = datetime.fromtimestamp(covered / 1e6, UTC).isoformat(timespec="microseconds")
@@ -180,6 +195,7 @@ class OnlineRecommender:
                 state = update(self._model, state, track, played_at, listen.played_fraction, self._bundle.shared)
                 used += 1
         slow_encoding = torch.zeros(1, self._model.config.slow_dim)
+        slow = self._users.slow(user_id, at) if user_id is not None else None
         if slow is not None:
             slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
         found = predict(self._model, state, slow_encoding, at, self._bundle.shared)

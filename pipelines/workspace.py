@@ -42,6 +42,11 @@ class Workspace:
         return Folder.at(self.config.datasets or self.root / "datasets")
 
     @property
+    def live(self) -> Path:
+        """Return the file of the listens that were posted to the endpoint."""
+        return self.root / "live" / "listens.sqlite"
+
+    @property
     def runs(self) -> Path:
         """Return the folder of training runs."""
         return self.root / "runs"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
 from email.message import Message
@@ -18,9 +21,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from fsvae.errors import UserError
 from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
+from serving.listen_store import ListenStore, Posted
 from serving.serve_config import MAX_K
 
 MAX_RECENT = 500
+MAX_POSTED = 500
 MAX_BODY_BYTES = 1 << 20
 
 
@@ -81,6 +86,45 @@ class NextTracksRequest(BaseModel):
         return self
 
 
+class PostedListen(BaseModel):
+    """A listen that has just happened."""
+
+    model_config = ConfigDict(extra="forbid")
+    event_id: Id = Field(description="id of the event, your own: the same one is stored once, however often it is sent")
+    user_id: Id
+    track_id: Id
+    played_at: Time | None = Field(
+        None, description="ISO 8601 with a time zone, or seconds since 1970; now if it is not given"
+    )
+    played_fraction: float = Field(
+        1.0, ge=0.0, le=1.0, allow_inf_nan=False, description="share of the track that was heard; little for a skip"
+    )
+
+
+class ListensRequest(BaseModel):
+    """Listens, of any users."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "listens": [
+                    {"event_id": "e1", "user_id": "u00042", "track_id": "t000017"},
+                    {"event_id": "e2", "user_id": "u00042", "track_id": "t000018", "played_fraction": 0.1},
+                ]
+            }
+        },
+    )
+    listens: list[PostedListen] = Field(min_length=1, max_length=MAX_POSTED)
+
+
+class ListensAnswer(BaseModel):
+    """What became of posted listens: when it is given, they are on disk."""
+
+    stored: int = Field(description="listens that were not there before")
+    known_already: int = Field(description="listens whose event id was there before")
+
+
 class Track(BaseModel):
     """A recommended track."""
 
@@ -106,16 +150,24 @@ class NextTracksAnswer(BaseModel):
 
 
 def create_app(
-    recommender: Callable[[], OnlineRecommender], model_version: str, token: str | None, clock_skew_s: float
+    recommender: Callable[[], OnlineRecommender],
+    store: ListenStore,
+    model_version: str,
+    token: str | None,
+    clock_skew_s: float,
 ) -> FastAPI:
     """Return the routes.
 
     Args:
-        recommender: function that returns the recommender; called at each request.
+        recommender: function that returns the recommender; called at each request, in one thread: threads that take
+            turns at the interpreter answer fewer requests than one.
+        store: the store of posted listens, which the recommender reads.
         model_version: version named in every answer.
         token: bearer token that requests to /v1 must carry; None: none is required.
-        clock_skew_s: largest time by which a recent listen may be later than its request [s].
+        clock_skew_s: largest time by which a recent listen may be later than its request, and a posted one than this
+            machine's clock [s].
     """
+    one_thread = ThreadPoolExecutor(1, "recommender")
     app = FastAPI(title="FS-VAE", description="Next tracks from slow taste and fast mood.", version=model_version)
 
     @app.middleware("http")
@@ -151,9 +203,7 @@ def create_app(
     async def refuse_time(_: Request, error: UserError) -> JSONResponse:
         return JSONResponse({"detail": [{"loc": ["body", "at"], "msg": str(error), "type": "value_error"}]}, 422)
 
-    @app.post("/v1/next-tracks")
-    def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:
-        """Recommend the tracks to play next."""
+    def recommended(body: NextTracksRequest) -> NextTracksAnswer:
         recent = [
             RecentListen(
                 listen.track_id,
@@ -170,6 +220,33 @@ def create_app(
             raise RequestValidationError([{"loc": ("body", "recent"), "msg": message, "type": "value_error"}])
         answer = recommender().next_tracks(body.user_id, recent, body.k, at)
         return NextTracksAnswer(user_id=body.user_id, model_version=model_version, **asdict(answer))
+
+    @app.post("/v1/next-tracks")
+    async def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:
+        """Recommend the tracks to play next."""
+        return await asyncio.get_running_loop().run_in_executor(one_thread, recommended, body)
+
+    @app.post("/v1/listens")
+    async def listens(body: ListensRequest) -> ListensAnswer:
+        """Take listens: the next recommendation knows them."""
+        now = time.time_ns() // 1000
+        posted = [
+            Posted(
+                listen.event_id,
+                listen.user_id,
+                listen.track_id,
+                now if listen.played_at is None else _microseconds(listen.played_at),
+                listen.played_fraction,
+            )
+            for listen in body.listens
+        ]
+        for place, listen in enumerate(posted):
+            if listen.played_at - now > clock_skew_s * 1e6:
+                message = f"more than {clock_skew_s:g} s later than the clock of this machine"
+                where = ("body", "listens", place, "played_at")
+                raise RequestValidationError([{"loc": where, "msg": message, "type": "value_error"}])
+        new = await asyncio.wrap_future(store.add(posted))
+        return ListensAnswer(stored=sum(new), known_already=len(new) - sum(new))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

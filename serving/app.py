@@ -26,12 +26,13 @@ _PORTS = range(20_000, 30_000)
 
 
 @contextmanager
-def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[str]:
+def running(config: ServeConfig, bundle: Path, live: Path, model_version: str) -> Iterator[str]:
     """Serve a bundle while the context is open; yields the base URL once the endpoint answers.
 
     Args:
         config: address, replicas, CPUs.
         bundle: folder of the bundle.
+        live: file of the posted listens, made if it is missing.
         model_version: version named in every answer.
 
     Raises:
@@ -79,7 +80,7 @@ def running(config: ServeConfig, bundle: Path, model_version: str) -> Iterator[s
     )
     try:
         serve.start(http_options={"host": config.host, "port": port}, logging_config={"log_level": "WARNING"})
-        app = next_track_app(str(bundle.resolve()), model_version, token, config)
+        app = next_track_app(str(bundle.resolve()), str(live.resolve()), model_version, token, config)
         serve.run(app, name="fsvae", route_prefix="/")
         yield f"http://{config.host}:{port}"
     finally:

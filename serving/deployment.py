@@ -11,8 +11,8 @@ from ray.serve.config import BackpressureConfig
 from serving.serve_config import ServeConfig
 
 
-def next_track_app(bundle: str, model_version: str, token: str | None, config: ServeConfig) -> Any:
-    """Return the application to run: the routes of `serving.api` over the bundle in a folder."""
+def next_track_app(bundle: str, live: str, model_version: str, token: str | None, config: ServeConfig) -> Any:
+    """Return the application to run: the routes of `serving.api` over a bundle's folder and a file of listens."""
 
     def build() -> Any:
         import torch
@@ -20,10 +20,12 @@ def next_track_app(bundle: str, model_version: str, token: str | None, config: S
         from fsvae.bundle import load_bundle
         from fsvae.online_recommender import OnlineRecommender
         from serving.api import create_app
+        from serving.listen_store import SqliteStore
 
         torch.set_num_threads(1)  # requests run in parallel; one model step is too small for several threads
-        recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from)
-        return create_app(lambda: recommender, model_version, token, config.clock_skew_s)
+        store = SqliteStore(Path(live))
+        recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from, store.of_user)
+        return create_app(lambda: recommender, store, model_version, token, config.clock_skew_s)
 
     @serve.deployment(
         name="next-tracks",

@@ -118,4 +118,5 @@ def serving(workspace: Workspace) -> AbstractContextManager[str]:
 
     tracker, settings = workspace.tracker, workspace.config.serve
     version = tracker.resolve(settings.version or None)
-    return running(settings, tracker.bundle(version), f"{workspace.config.tracking.model}/{version}")
+    model_version = f"{workspace.config.tracking.model}/{version}"
+    return running(settings, tracker.bundle(version), workspace.live, model_version)

@@ -25,6 +25,7 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
+from fsvae.live_users import LiveListen
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Remembered, Supports, remember
@@ -270,6 +271,76 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
             assert [track.score for track in given.tracks] == sorted((t.score for t in given.tracks), reverse=True)
             for track in given.tracks:
                 assert track.score == pytest.approx(expected[track.track_id], abs=TOLERANCE)
+
+
+def halves() -> tuple[Dataset, Dataset]:
+    """The listens of some users before a time, and all of them, on many days; one user is born after that time."""
+    histories = random_histories([40, 3, 60, 25], CATALOGUE + OUTSIDE, seed=3) | {
+        "late": random_histories([9], CATALOGUE, seed=4)["u0"]
+    }
+    until = int(np.median([played_at for heard in histories.values() for _, played_at, *_ in heard]))
+    shift = until - histories["late"][0][1] + 5 * HOUR_US
+    histories["late"] = [(track, played_at + shift, *rest) for track, played_at, *rest in histories["late"]]
+    early = {user: [one for one in heard if one[1] < until] for user, heard in histories.items() if user != "late"}
+    assert all(early.values())
+    cut = max(one[1] for heard in early.values() for one in heard) + 1
+    vectors = unit_vectors(CATALOGUE, DIM)
+    first, whole = (dataset_of(of, vectors, cut, cut + 1, outside=OUTSIDE) for of in (early, histories))
+    return first, whole
+
+
+@pytest.mark.parametrize("name", ["two outputs", "memory, ranked again", "all"])
+def test_posted_listens_count_at_once_and_on_every_later_day_as_in_evaluation(name: str, tmp_path: Path) -> None:
+    early, whole = halves()
+    model = random_model(early, small_config(**MODELS[name]))
+    save_bundle(tmp_path, model, early, {})
+    came: dict[str, list[LiveListen]] = {user_id: [] for user_id in whole.user_ids}
+    endpoint = OnlineRecommender(
+        load_bundle(tmp_path), 1_000, lambda user_id, after: [one for one in came[user_id] if one.sequence > after]
+    )
+    evaluated = one_pass_path(model, whole)
+    listens, ids = whole.listens, whole.tracks["track_id"].to_list()
+    later = np.flatnonzero(listens.played_at >= whole.manifest["train_until_us"])
+    later = later[np.argsort(listens.played_at[later], kind="stable")]
+    days, asked_on = {user_id: set[int]() for user_id in whole.user_ids}, 0
+    for sequence, flat in enumerate(later.tolist(), start=1):
+        user_id, at = whole.user_ids[listens.user[flat]], int(listens.played_at[flat])
+        given = endpoint.next_tracks(user_id, [], k=CATALOGUE, at=at)
+        asked_on += bool(days[user_id]) and at // DAY_US not in days[user_id]
+        days[user_id].add(at // DAY_US)
+        expected = evaluated[flat][DIM:]
+        for track in given.tracks:
+            assert track.score == pytest.approx(expected[ids.index(track.track_id)], abs=TOLERANCE)
+        came[user_id].append(LiveListen(sequence, ids[listens.track[flat]], at, float(listens.played_fraction[flat])))
+    assert asked_on > 10, "the slow snapshots must hold posted listens, too"
+
+
+def test_a_listen_that_is_posted_late_counts_in_its_place(tmp_path: Path) -> None:
+    early, whole = halves()
+    model = random_model(early, small_config(**MODELS["all"]))
+    save_bundle(tmp_path, model, early, {})
+    bundle, user_id = load_bundle(tmp_path), "u2"
+    user = whole.user_ids.index(user_id)
+    known, ids = bundle.last_played_at(user_id), whole.tracks["track_id"].to_list()
+    assert known is not None
+    flats = [n for n in range(*whole.listens.offsets[user : user + 2]) if whole.listens.played_at[n] > known][:12]
+    posted = [
+        LiveListen(n, ids[whole.listens.track[flat]], int(whole.listens.played_at[flat]), 1.0)
+        for n, flat in enumerate(flats, start=1)
+    ]
+    late = [
+        posted[n]._replace(sequence=place) for place, n in enumerate([0, 2, 1, 11, 5, *range(6, 11), 3, 4], start=1)
+    ]
+    before = LiveListen(99, ids[0], known, 1.0)  # the bundle's state holds this time already
+    answers = []
+    for order in (posted, late, [*late, before]):
+        seen: list[LiveListen] = []
+        endpoint = OnlineRecommender(bundle, came=lambda _, after: [one for one in seen if one.sequence > after])  # noqa: B023
+        for listen in order:  # asked in between, so that states are kept and go on
+            seen.append(listen)
+            answer = endpoint.next_tracks(user_id, [], k=CATALOGUE, at=posted[-1].played_at + DAY_US)
+        answers.append([(track.track_id, pytest.approx(track.score, abs=1e-6)) for track in answer.tracks])
+    assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.parametrize("days_later", [0, 1, 8, 9, 10, 28, 29, 40])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,9 +17,11 @@ from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import cosine_distance
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
+from fsvae.models.online_state import UserState, new_user
 from fsvae.models.predict import NetworkPredictor
 from fsvae.online_recommender import OnlineRecommender, RecentListen
-from serving.api import MAX_BODY_BYTES, MAX_K, MAX_RECENT, create_app
+from serving.api import MAX_BODY_BYTES, MAX_K, MAX_POSTED, MAX_RECENT, create_app
+from serving.listen_store import SqliteStore
 
 EXACT = 1_000_000
 
@@ -35,9 +38,16 @@ def bundle(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def client(bundle: Bundle) -> TestClient:
-    recommender = OnlineRecommender(bundle, EXACT)
-    return TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path_factory.mktemp("live") / "listens.sqlite")
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def client(bundle: Bundle, store: SqliteStore) -> TestClient:
+    recommender = OnlineRecommender(bundle, EXACT, store.of_user)
+    return TestClient(create_app(lambda: recommender, store, "fsvae/7", token=None, clock_skew_s=300))
 
 
 def ask(client: TestClient, **question: Any) -> dict[str, Any]:
@@ -89,10 +99,14 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
 
         model, tracks, track_ids, shared = bundle.model, bundle.tracks, bundle.track_ids, bundle.shared
 
-        def user(self, user_id: str, at: int) -> Any:
-            from fsvae.models.online_state import new_user
+        def state(self, user_id: str) -> UserState:
+            return new_user(bundle.model)
 
-            return new_user(bundle.model), slow
+        def user(self, user_id: str, at: int) -> Any:
+            return self.state(user_id), slow
+
+        def __contains__(self, user_id: str) -> bool:
+            return True
 
     answer = OnlineRecommender(AsOfLastDay(), EXACT).next_tracks("anyone", history, k=5, at=at)  # type: ignore[arg-type]
     assert [track.score for track in answer.tracks] == pytest.approx(np.sort(scores)[::-1][:5].tolist(), abs=1e-4)
@@ -179,9 +193,9 @@ def test_bodies_are_bounded(client: TestClient) -> None:
     assert client.post("/v1/next-tracks", content=iter([b"{}"])).status_code == 411  # chunked: no length
 
 
-def test_token_is_asked_for_where_one_is_set(bundle: Bundle) -> None:
+def test_token_is_asked_for_where_one_is_set(bundle: Bundle, store: SqliteStore) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
-    client = TestClient(create_app(lambda: recommender, "fsvae/7", token="s3cret", clock_skew_s=300))
+    client = TestClient(create_app(lambda: recommender, store, "fsvae/7", token="s3cret", clock_skew_s=300))
     question = {"user_id": "nobody"}
     assert client.post("/v1/next-tracks", json=question).status_code == 401
     wrong = {"Authorization": "Bearer guess"}
@@ -242,9 +256,9 @@ def test_a_listen_ahead_of_the_time_that_is_given_is_within_the_skew(client: Tes
     assert response.status_code == 422 and fault["loc"] == ["body", "recent"]
 
 
-def test_without_a_skew_no_listen_may_be_later_than_the_request(bundle: Bundle) -> None:
+def test_without_a_skew_no_listen_may_be_later_than_the_request(bundle: Bundle, store: SqliteStore) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
-    strict = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=0))
+    strict = TestClient(create_app(lambda: recommender, store, "fsvae/7", token=None, clock_skew_s=0))
     at = datetime(2026, 1, 1, tzinfo=UTC)
     assert ask(strict, recent=[listen_at(bundle, at)], at=at.isoformat())["recent_used"] == 1
     later = listen_at(bundle, at + timedelta(microseconds=1))
@@ -293,13 +307,15 @@ def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, 
     assert ask(client, user_id="nobody", at=at(last - 1))["known_user"] is False
 
 
-def test_now_is_not_before_what_is_known_of_the_user(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_now_is_not_before_what_is_known_of_the_user(
+    bundle: Bundle, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a machine whose clock is behind the log."""
     monkeypatch.setattr("fsvae.online_recommender.time.time_ns", lambda: 5_000)
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
-    client = TestClient(create_app(lambda: recommender, "fsvae/7", token=None, clock_skew_s=300))
+    client = TestClient(create_app(lambda: recommender, store, "fsvae/7", token=None, clock_skew_s=300))
     assert ask(client, user_id=user)["known_user"]
 
 
@@ -325,3 +341,84 @@ def test_the_page_of_the_api_says_that_a_recent_listen_may_be_a_bare_id(client: 
 def test_what_json_cannot_say_is_a_422_too(client: TestClient, body: str) -> None:
     response = client.post("/v1/next-tracks", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422, response.text
+
+
+def post(client: TestClient, *listens: dict[str, Any]) -> dict[str, Any]:
+    response = client.post("/v1/listens", json={"listens": listens})
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+def scores(answer: dict[str, Any]) -> dict[str, float]:
+    return {track["track_id"]: track["score"] for track in answer["tracks"]}
+
+
+def test_a_posted_listen_changes_the_next_answer_as_a_recent_one_does(client: TestClient, bundle: Bundle) -> None:
+    user, tracks = bundle.user_ids[1], bundle.track_ids
+    last = bundle.last_played_at(user)
+    assert last is not None
+    times = [datetime.fromtimestamp(last / 1e6, UTC) + timedelta(minutes=minutes) for minutes in (3, 6, 9)]
+    listens = [
+        {"track_id": tracks[place], "played_at": at.isoformat(), "played_fraction": fraction}
+        for place, at, fraction in zip((5, 9), times, (1.0, 0.25), strict=False)
+    ]
+    before = scores(ask(client, user_id=user, at=times[2].isoformat(), k=50))
+    recent = scores(ask(client, user_id=user, at=times[2].isoformat(), k=50, recent=listens))
+    assert before != pytest.approx(recent, abs=1e-3)
+    posted = [{"event_id": f"{user}-{n}", "user_id": user, **listen} for n, listen in enumerate(listens)]
+    assert post(client, *posted) == {"stored": 2, "known_already": 0}
+    after = ask(client, user_id=user, at=times[2].isoformat(), k=50)
+    assert scores(after) == pytest.approx(recent, abs=1e-6)
+    assert post(client, *posted) == {"stored": 0, "known_already": 2}
+    told_again = ask(client, user_id=user, at=times[2].isoformat(), k=50, recent=listens)
+    assert told_again["recent_used"] == 0 and scores(told_again) == scores(after)
+
+
+def test_a_user_is_born_on_the_first_listen(client: TestClient, bundle: Bundle) -> None:
+    assert not ask(client, user_id="newborn")["known_user"]
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    post(client, {"event_id": "b1", "user_id": "newborn", "track_id": bundle.track_ids[3], "played_at": at.isoformat()})
+    next_day = (at + timedelta(days=1)).isoformat()
+    answer = ask(client, user_id="newborn", at=next_day, k=50)
+    assert answer["known_user"] and answer["recent_used"] == 0
+    stranger = ask(client, recent=[{"track_id": bundle.track_ids[3], "played_at": at.isoformat()}], at=next_day, k=50)
+    assert scores(answer) != pytest.approx(scores(stranger), abs=1e-4)  # yesterday is in the slow features now
+
+
+def test_a_listen_without_a_time_is_now(client: TestClient, bundle: Bundle, store: SqliteStore) -> None:
+    post(client, {"event_id": "n1", "user_id": "hasty", "track_id": bundle.track_ids[0]})
+    (listen,) = store.of_user("hasty", 0)
+    assert abs(listen.played_at / 1e6 - datetime.now(UTC).timestamp()) < 60 and listen.played_fraction == 1.0
+
+
+@pytest.mark.parametrize(
+    ("listen", "loc", "says"),
+    [
+        ({}, ["event_id"], "Field required"),
+        ({"event_id": "x", "user_id": "", "track_id": "t"}, ["user_id"], "at least 1 character"),
+        ({"event_id": "x", "user_id": "u", "track_id": "t", "played_fraction": 2}, ["played_fraction"], "less than"),
+        ({"event_id": "x", "user_id": "u", "track_id": "t", "skipped": True}, ["skipped"], "not permitted"),
+        (
+            {"event_id": "x", "user_id": "u", "track_id": "t", "played_at": "2099-01-01T00:00:00Z"},
+            ["played_at"],
+            "more than 300 s later than the clock of this machine",
+        ),
+    ],
+)
+def test_a_bad_listen_is_named_by_its_place_and_nothing_is_stored(
+    client: TestClient, store: SqliteStore, listen: dict[str, Any], loc: list[str], says: str
+) -> None:
+    good = {"event_id": "good", "user_id": "refused", "track_id": "t"}
+    response = client.post("/v1/listens", json={"listens": [good, listen]})
+    assert response.status_code == 422
+    assert any(
+        fault["loc"] == ["body", "listens", 1, *loc] and says in fault["msg"] for fault in response.json()["detail"]
+    )
+    assert store.of_user("refused", 0) == []
+
+
+def test_posted_listens_are_bounded(client: TestClient) -> None:
+    listens = [{"event_id": str(n), "user_id": "many", "track_id": "t"} for n in range(MAX_POSTED + 1)]
+    response = client.post("/v1/listens", json={"listens": listens})
+    assert response.status_code == 422 and f"at most {MAX_POSTED}" in response.text
+    assert client.post("/v1/listens", json={"listens": []}).status_code == 422

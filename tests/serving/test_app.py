@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,24 @@ from serving.app import running
 from serving.serve_config import ServeConfig
 
 
+def served(bundle: Path, **settings: str) -> AbstractContextManager[str]:
+    return running(ServeConfig(port=0, **settings), bundle, bundle / "listens.sqlite", "fsvae/1")  # type: ignore[arg-type]
+
+
 def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FSVAE_TOKEN", raising=False)
     with (
         pytest.raises(UserError, match=r"serve\.host=0\.0\.0\.0 .* FSVAE_TOKEN"),
-        running(ServeConfig(host="0.0.0.0"), tmp_path, "fsvae/1"),
+        served(tmp_path, host="0.0.0.0"),
     ):
         pass
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no bundle there"), running(ServeConfig(port=0), tmp_path, "fsvae/1"):
+    with (
+        pytest.raises(UserError, match="no bundle there"),
+        served(tmp_path),
+    ):
         pass
 
 
@@ -40,7 +48,10 @@ def test_a_model_for_comparisons_only_is_refused(small_dataset: Dataset, tmp_pat
     save_bundle(tmp_path, model, small_dataset, {})
     with pytest.raises(UserError, match=r"fast=shuffled, which is for comparisons only: serve another version"):
         OnlineRecommender(load_bundle(tmp_path), approximate_from=10_000)
-    with pytest.raises(UserError, match="for comparisons only"), running(ServeConfig(port=0), tmp_path, "fsvae/1"):
+    with (
+        pytest.raises(UserError, match="for comparisons only"),
+        served(tmp_path),
+    ):
         pass
 
 

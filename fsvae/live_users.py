@@ -1,0 +1,113 @@
+"""Users as they are now: the bundle's states, and one model step for each listen that came since.
+
+A user's state is kept and goes on from the last listen that it has read. One that comes late, before a listen that was
+read, makes it anew from the bundle's, in order of time: so the state is that of an evaluation of the same listens.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsvae.bundle import Bundle
+from fsvae.features.clock import DAY_US
+from fsvae.models.online_state import UserState, new_user, update
+
+_MOST_USERS = 100_000
+"""Number of users whose states are kept, those asked for last."""
+
+
+class LiveListen(NamedTuple):
+    """A listen that came after the bundle was made."""
+
+    sequence: int
+    """Number in the order in which they came; ascending."""
+    track_id: str
+    played_at: int
+    """Time of the listen [us since 1970 UTC]."""
+    played_fraction: float
+
+
+@dataclass(frozen=True)
+class LiveUser:
+    """A user as of the last listen that came."""
+
+    state: UserState
+    listens: tuple[LiveListen, ...]
+    """Those later than the bundle's last listen of the user, in order of time."""
+    sequence: int
+    """Number of the last listen that was read, even one that is not later than the bundle's."""
+
+
+class LiveUsers:
+    """The users of a bundle and those who came since."""
+
+    def __init__(
+        self, bundle: Bundle, index: Mapping[str, int], came: Callable[[str, int], Sequence[LiveListen]]
+    ) -> None:
+        """Take the bundle.
+
+        Args:
+            bundle: model, and states of its users.
+            index: track index of each id of the bundle.
+            came: function from a user and a sequence number to the user's listens that came after it.
+        """
+        self._bundle, self._index, self._came = bundle, index, came
+        self._users: OrderedDict[str, LiveUser] = OrderedDict()
+
+    def user(self, user_id: str) -> LiveUser | None:
+        """Return a user after all listens that have come, or None where neither bundle nor listens know the user."""
+        found = self._users.pop(user_id, None)
+        came = self._came(user_id, 0 if found is None else found.sequence)
+        if found is None:
+            found = LiveUser(self._base(user_id), (), 0)
+        if came:
+            found = self._after(user_id, found, came)
+        if not found.sequence and user_id not in self._bundle:
+            return None
+        self._users[user_id] = found
+        if len(self._users) > _MOST_USERS:
+            self._users.popitem(last=False)
+        return found
+
+    def slow(self, user_id: str, at: int) -> NDArray[np.float32] | None:
+        """Return the slow snapshot of a user, after `user`, for a request at a time [us]; None: nothing was heard yet.
+
+        It is the one that an evaluation would read for a listen at that time: that as of 00:00 UTC of its day.
+        """
+        found, day = self._users.get(user_id), at // DAY_US
+        if found is None or not found.listens or found.listens[0].played_at >= day * DAY_US:
+            known = self._bundle.user(user_id, at)
+            return None if known is None else known[1]
+        played_at = np.array([listen.played_at for listen in found.listens])
+        return self._bundle.live_snapshot(user_id, self.tracks(found.listens), played_at, day)
+
+    def tracks(self, listens: Sequence[LiveListen]) -> NDArray[np.int32]:
+        """Return the track index of each listen; the number of known tracks for others."""
+        return np.array([self._index.get(listen.track_id, len(self._index)) for listen in listens], dtype=np.int32)
+
+    def _base(self, user_id: str) -> UserState:
+        return self._bundle.state(user_id) or new_user(self._bundle.model)
+
+    def _after(self, user_id: str, found: LiveUser, came: Sequence[LiveListen]) -> LiveUser:
+        base = self._base(user_id)
+        # the bundle's state cannot be told of listens before its last one: the next training reads them
+        later = sorted((one for one in came if one.played_at > base.last_played_at), key=_time)
+        state, listens = found.state, (*found.listens, *later)
+        if later and later[0].played_at < state.last_played_at:
+            listens = tuple(sorted(listens, key=_time))
+            state, later = base, list(listens)
+        for listen, track in zip(later, self.tracks(later).tolist(), strict=True):
+            state = update(
+                self._bundle.model, state, track, listen.played_at, listen.played_fraction, self._bundle.shared
+            )
+        return LiveUser(state, listens, came[-1].sequence)
+
+
+def _time(listen: LiveListen) -> tuple[int, int]:
+    return listen.played_at, listen.sequence
