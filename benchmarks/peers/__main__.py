@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = Path(".peers")
 MODELS = [
     ("FS-VAE", "ours", "fsvae"),
-    ("FS-VAE, one epoch", "ours", "fsvae:1"),
+    ("FS-VAE, one epoch, not ranked again", "ours", "fsvae:1"),
     ("GRU4Rec (ours)", "ours", "gru4rec"),
     ("SASRec (ours)", "ours", "sasrec"),
     ("RecTools SASRec", "rectools", "SASRec"),

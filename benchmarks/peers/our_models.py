@@ -23,7 +23,8 @@ from pipelines.config.compose import load_config
 def main(folder: Path, name: str, seed: int) -> None:
     """Train a model and write the rank of each test position's target among the trained catalogue, as the others do.
 
-    It learns from the training period alone, as the others do.
+    It learns from the training period alone, as the others do. With a number of epochs FS-VAE has no ranker, which
+    takes as long as some epochs.
     """
     name, _, epochs = name.partition(":")
     config = load_config()
@@ -31,6 +32,8 @@ def main(folder: Path, name: str, seed: int) -> None:
     dataset = open_dataset(folder / "datasets")
     entry = MODELS[name]
     network_config = replace(config.model if name == "fsvae" else entry.settings(), history=HISTORY)
+    if epochs:
+        network_config = replace(network_config, ranked=0)
     began = time.perf_counter()
     found = trained(entry.load(), dataset, network_config, train, seed, folder / "checkpoints" / f"{name}{epochs}")
     seconds = time.perf_counter() - began
