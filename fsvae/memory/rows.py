@@ -35,6 +35,7 @@ class Memory:
         self._histories = Histories.of(listens, tables.artist_T)
         longest = int(np.diff(listens.offsets).max(initial=1))
         self._work = Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
+        self._found: tuple[NDArray[np.int64], list[NDArray[np.int64]]] | None = None
 
     def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track) before the listens at some flat positions, [N, T], given their gates."""
@@ -42,8 +43,14 @@ class Memory:
         weight, less, of_age = gates.weight_NE.numpy(), gates.less_NE.numpy(), gates.age_weight_NB.numpy()
         own_weight, own_less = weight[:, :N_OWN], less[:, :N_OWN]
         add_own_rows(self._histories, rows, own_weight, own_less, of_age, OWN_TABLE, self._work, out)
-        self.tables.add_rows(self._listens, rows, weight[:, N_OWN:], less[:, N_OWN:], out)
+        self.tables.add_rows(self._listens, rows, self._places(rows), weight[:, N_OWN:], less[:, N_OWN:], out)
         return out
+
+    def _places(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return `SharedTables.places` of some listens, looked up once for all that is asked of them in a row."""
+        if self._found is None or not np.array_equal(self._found[0], rows):
+            self._found = rows, self.tables.places(self._listens, rows)
+        return self._found[1]
 
     def latest(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
         """Return the latest tracks before some listens, the last one first, [N, number]; else NO_KEY."""
@@ -59,7 +66,9 @@ class Memory:
             [N, K, 2] (`look_back.count_candidates`).
         """
         own, ago = count_candidates(self._histories, rows, candidate_NK, OWN_TABLE, self._work)
-        return np.concatenate([own, self.tables.candidates(self._listens, rows, candidate_NK)], axis=2), ago
+        return np.concatenate(
+            [own, self.tables.candidates(self._listens, rows, self._places(rows), candidate_NK)], axis=2
+        ), ago
 
     def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
         """Return what the memory held before one listen: the same as `remember` gives for all, for a batch of one.
@@ -73,7 +82,7 @@ class Memory:
         track, counts, times = work.track_M[:found], work.count_ME[:found], work.times_MX[:found]
         own = track == listens.track[row]
         age = work.age_M[:found]
-        shared = self.tables.supports(listens, np.array([row]))
+        shared = self.tables.supports(listens, np.array([row]), self._places(np.array([row])))
         heard = times.sum(axis=0)
         joined = (
             (counts.sum(axis=0), shared[0]),

@@ -9,6 +9,7 @@ Legend: N listens, X contexts, T tracks, P popularity experts.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,9 +160,14 @@ class SharedTables:
         return np.asarray(self.popular_PT[0] > 0)
 
     def supports(
-        self, listens: Listens, rows: NDArray[np.int64]
+        self, listens: Listens, rows: NDArray[np.int64], places: Sequence[NDArray[np.int64]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return what everybody's memory held for the listens at some flat positions, [N, X] each.
+
+        Args:
+            listens: all listens.
+            rows: [N] flat positions.
+            places: `places` of them.
 
         Returns:
             Total count of all followers, count of the listen's own track, number of distinct followers, and share of
@@ -170,7 +176,7 @@ class SharedTables:
         n, contexts = len(rows), len(SHARED) + len(NEIGHBOURS) + len(self.popular_PT)
         total, count, distinct, top = (np.zeros((n, contexts), dtype=np.float32) for _ in range(4))
         track = listens.track[rows].astype(np.int64)
-        for x, place in enumerate(self.places(listens, rows)):
+        for x, place in enumerate(places):
             table = self.tables[SHARED[x].table]
             has = place >= 0
             found = place[has]
@@ -199,6 +205,7 @@ class SharedTables:
         self,
         listens: Listens,
         rows: NDArray[np.int64],
+        places: Sequence[NDArray[np.int64]],
         weight_NX: NDArray[np.float32],
         less_NX: NDArray[np.float32],
         out_NT: NDArray[np.float32],
@@ -208,26 +215,31 @@ class SharedTables:
         Args:
             listens: all listens.
             rows: [N] flat positions.
+            places: `places` of them.
             weight_NX: weight of a count: the expert's gate over its total; each context has one expert.
             less_NX: what each counted track of a context loses: the gate times the discount over the total.
             out_NT: probabilities, added to.
         """
-        for x, place in enumerate(self.places(listens, rows)):
+        for x, place in enumerate(places):
             self.tables[SHARED[x].table].add_rows(place, weight_NX[:, x], less_NX[:, x], out_NT)
         of_neighbours, of_popularity = np.split(weight_NX[:, len(SHARED) :], [len(NEIGHBOURS)], axis=1)
         self.sessions.add_rows(listens, rows, of_neighbours, out_NT)
         out_NT += of_popularity @ self.popular_PT
 
     def candidates(
-        self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
+        self,
+        listens: Listens,
+        rows: NDArray[np.int64],
+        places: Sequence[NDArray[np.int64]],
+        candidate_NK: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Return everybody's counts of some candidates before some listens, [N, K, X].
 
-        Contexts are those of SHARED, of NEIGHBOURS, and of POPULARITY, as in `supports`.
+        Contexts are those of SHARED, of NEIGHBOURS, and of POPULARITY; arguments as in `supports`.
         """
         n, k = candidate_NK.shape
         count = np.zeros((len(SHARED), n * k), dtype=np.float32)
-        for x, place in enumerate(self.places(listens, rows)):
+        for x, place in enumerate(places):
             self.tables[SHARED[x].table].look_up(np.repeat(place, k), candidate_NK.ravel(), count[x])
         of_shared = np.moveaxis(count.reshape(len(SHARED), n, k), 0, 2)
         of_neighbours = self.sessions.candidates(listens, rows, candidate_NK)

@@ -116,7 +116,7 @@ def remember(
         if end > tables_from or end == np.iinfo(np.int64).max:
             kept.append((begin, tables))
         rows = listens.between(begin, end)
-        for whole, part in zip(shared, tables.supports(listens, rows), strict=True):
+        for whole, part in zip(shared, tables.supports(listens, rows, tables.places(listens, rows)), strict=True):
             whole[rows] = part
         if end in times:
             memory.add(rows, end)

@@ -15,7 +15,7 @@ from fsvae.features.clock import DAY_US, SECOND_US
 from fsvae.memory.contexts import AGES, EXPERTS, N_OWN, OWN, OWN_TABLE, SHARED
 from fsvae.memory.look_back import Histories, Workspace, look_back
 from fsvae.memory.own import own_supports
-from fsvae.memory.shared import SharedMemory, read_tables, write_tables
+from fsvae.memory.shared import SharedMemory, SharedTables, read_tables, write_tables
 from fsvae.memory.supports import BLOCKS, RECORD_HALF_LIVES, remember
 
 A, B, C = 0, 1, 2
@@ -42,6 +42,10 @@ def random_dataset(train_until: int = 0) -> Dataset:
 
 def middle(data: Dataset) -> int:
     return int(np.median(data.listens.played_at))
+
+
+def supports_of(tables: SharedTables, data: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
+    return tables.supports(data.listens, rows, tables.places(data.listens, rows))
 
 
 def test_own_counts_by_hand() -> None:
@@ -76,7 +80,7 @@ def test_artists_by_hand() -> None:
 
     memory = SharedMemory(data.listens, np.array([5, 5, 8], dtype=np.int32))
     memory.add(np.arange(6), START + DAY_US)
-    total, count, *_ = memory.tables().supports(data.listens, np.array([6]))
+    total, count, *_ = supports_of(memory.tables(), data, np.array([6]))
     names = [shared.name for shared in SHARED]
     assert (total[0, names.index("all: same artist")], count[0, names.index("all: same artist")]) == (4, 2)
     assert (total[0, names.index("all: after artist")], count[0, names.index("all: after artist")]) == (3, 0)
@@ -104,7 +108,7 @@ def test_what_followed_a_track_after_a_short_and_after_a_long_pause() -> None:
         assert (found.total_NE[5, x], found.count_NE[5, x]) == expected
         memory = SharedMemory(data.listens, UNKNOWN[:3])
         memory.add(np.arange(5), START + DAY_US)
-        total, count, *_ = memory.tables().supports(data.listens, np.array([5]))
+        total, count, *_ = supports_of(memory.tables(), data, np.array([5]))
         x = [shared.name for shared in SHARED].index("all: after 1 and pause")
         assert (total[0, x], count[0, x]) == expected
 
@@ -178,7 +182,7 @@ def test_shared_counts_by_hand() -> None:
     memory = SharedMemory(data.listens, UNKNOWN[:3])
     memory.add(np.arange(6), START + 14 * DAY_US)
     tables = memory.tables()
-    total, count, distinct, top = tables.supports(data.listens, np.array([2, 5]))  # A after B, C after B
+    total, count, distinct, top = supports_of(tables, data, np.array([2, 5]))  # A after B, C after B
     x = [shared.name for shared in SHARED].index("all: after 1")
     assert total[:, x].tolist() == [2, 2] and count[:, x].tolist() == [1, 1]
     assert distinct[:, x].tolist() == [2, 2] and top[:, x].tolist() == [0.5, 0.5]
@@ -202,8 +206,8 @@ def test_shared_counts_do_not_depend_on_the_parts_they_are_added_in(tmp_path_fac
     path = tmp_path_factory.mktemp("tables") / "memory.safetensors"
     write_tables(path, parts.tables())
     rows = np.arange(len(data.listens))
-    expected = whole.tables().supports(data.listens, rows)
-    for ours, theirs in zip(read_tables(path).supports(data.listens, rows), expected, strict=True):
+    expected = supports_of(whole.tables(), data, rows)
+    for ours, theirs in zip(supports_of(read_tables(path), data, rows), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
@@ -215,14 +219,15 @@ def test_the_counts_of_a_candidate_are_those_of_a_listen_to_it() -> None:
     rows = np.arange(len(data.listens))
     candidates = np.tile(np.arange(8), (len(rows), 1))
     tables = memory.tables()
-    found = tables.candidates(data.listens, rows, candidates)
+    places = tables.places(data.listens, rows)
+    found = tables.candidates(data.listens, rows, places, candidates)
     own = np.minimum(data.listens.track, 7)
     known = data.listens.track < 8
-    expected = tables.supports(data.listens, rows)[1]
+    expected = supports_of(tables, data, rows)[1]
     np.testing.assert_allclose(found[rows, own][known], expected[known], rtol=1e-5)
     assert (found[known].max(axis=(0, 1)) > 0).all()
     order = np.argsort(np.random.default_rng(1).random(candidates.shape), axis=1)
-    mixed = tables.candidates(data.listens, rows, order)
+    mixed = tables.candidates(data.listens, rows, places, order)
     np.testing.assert_array_equal(mixed, np.take_along_axis(found, order[:, :, None], axis=1))
 
 
