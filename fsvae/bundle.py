@@ -145,7 +145,9 @@ class Bundle:
         if not len(played_at) or played_at[0] >= day * DAY_US:
             return None
         artist = np.append(self._artists, -1)[np.minimum(track, len(self._artists))]
-        sums = DaySums.of(np.zeros(len(track), dtype=np.int64), track, played_at, self.vectors)
+        window = slice(int(np.searchsorted(played_at, (day - WINDOW_DAYS) * DAY_US)), None)
+        heard_in = track[window], played_at[window]
+        sums = DaySums.of(np.zeros(len(heard_in[0]), dtype=np.int64), *heard_in, self.vectors)
         return np.concatenate([live_habits(track, artist, played_at, others, day), sums.taste_of(0, day)])
 
     def _others(self, row: int, day: int) -> NDArray[np.int32]:

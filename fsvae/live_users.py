@@ -59,6 +59,8 @@ class LiveUsers:
         """
         self._bundle, self._index, self._came = bundle, index, came
         self._users: OrderedDict[str, LiveUser] = OrderedDict()
+        self._snapshots: dict[str, tuple[tuple[int, int], NDArray[np.float32] | None]] = {}
+        """User → day, number of listens before it, and the slow snapshot that was made of them last."""
 
     def user(self, user_id: str) -> LiveUser | None:
         """Return a user after all listens that have come, or None where neither bundle nor listens know the user."""
@@ -68,11 +70,11 @@ class LiveUsers:
             found = LiveUser(self._base(user_id), (), 0)
         if came:
             found = self._after(user_id, found, came)
-        if not found.sequence and user_id not in self._bundle:
-            return None
+        if not found.sequence:
+            return found if user_id in self._bundle else None
         self._users[user_id] = found
         if len(self._users) > _MOST_USERS:
-            self._users.popitem(last=False)
+            self._snapshots.pop(self._users.popitem(last=False)[0], None)
         return found
 
     def slow(self, user_id: str, at: int) -> NDArray[np.float32] | None:
@@ -85,24 +87,33 @@ class LiveUsers:
             known = self._bundle.user(user_id, at)
             return None if known is None else known[1]
         played_at = np.array([listen.played_at for listen in found.listens])
-        return self._bundle.live_snapshot(user_id, self.tracks(found.listens), played_at, day)
+        made_of = day, int(np.searchsorted(played_at, day * DAY_US))
+        kept = self._snapshots.get(user_id)
+        if kept is None or kept[0] != made_of:
+            tracks = self.tracks([listen.track_id for listen in found.listens])
+            made = self._bundle.live_snapshot(user_id, tracks, played_at, day)
+            kept = self._snapshots[user_id] = made_of, made
+        return kept[1]
 
-    def tracks(self, listens: Sequence[LiveListen]) -> NDArray[np.int32]:
-        """Return the track index of each listen; the number of known tracks for others."""
-        return np.array([self._index.get(listen.track_id, len(self._index)) for listen in listens], dtype=np.int32)
+    def tracks(self, track_ids: Sequence[str]) -> NDArray[np.int32]:
+        """Return the index of each of a user's tracks; those that are not known are numbered on, as they come."""
+        unknown = dict.fromkeys(track_id for track_id in track_ids if track_id not in self._index)
+        index = {track_id: len(self._index) + place for place, track_id in enumerate(unknown)}
+        return np.array([self._index.get(one, index.get(one, -1)) for one in track_ids], dtype=np.int32)
 
     def _base(self, user_id: str) -> UserState:
         return self._bundle.state(user_id) or new_user(self._bundle.model)
 
     def _after(self, user_id: str, found: LiveUser, came: Sequence[LiveListen]) -> LiveUser:
         base = self._base(user_id)
-        # the bundle's state cannot be told of listens before its last one: the next training reads them
+        # the bundle's state cannot be told of listens before its last one
         later = sorted((one for one in came if one.played_at > base.last_played_at), key=_time)
         state, listens = found.state, (*found.listens, *later)
         if later and later[0].played_at < state.last_played_at:
             listens = tuple(sorted(listens, key=_time))
             state, later = base, list(listens)
-        for listen, track in zip(later, self.tracks(later).tolist(), strict=True):
+        tracks = self.tracks([listen.track_id for listen in listens])[len(listens) - len(later) :]
+        for listen, track in zip(later, tracks.tolist(), strict=True):
             state = update(
                 self._bundle.model, state, track, listen.played_at, listen.played_fraction, self._bundle.shared
             )

@@ -121,7 +121,7 @@ class OnlineRecommender:
         return max(time.time_ns() // 1000, last or 0)
 
     @torch.inference_mode()
-    def next_tracks(self, user_id: str | None, recent: list[RecentListen], k: int, at: int) -> Answer:
+    def next_tracks(self, user_id: str | None, recent: list[RecentListen], k: int, at: int, skew_us: int = 0) -> Answer:
         """Recommend k tracks to follow a user's history and the recent listens.
 
         Args:
@@ -129,11 +129,13 @@ class OnlineRecommender:
             recent: listens in order of time; those no later than the stored history are in it already.
             k: number of tracks.
             at: time of the request [us since 1970 UTC].
+            skew_us: largest time by which the user's last stored listen may be later than the request, as clocks
+                differ [us]; the request then counts as made at the time of that listen.
 
         Raises:
             UserError: the user's stored history goes beyond the time of the request; earlier states are not stored.
         """
-        found, known, used, unknown = self._predict(user_id, recent, at)
+        found, known, used, unknown = self._predict(user_id, recent, at, skew_us)
         prediction = found[0]
         best, scores = self._search(found, k)
         spread = prediction.posterior.log_variance
@@ -175,11 +177,15 @@ class OnlineRecommender:
         # Every track has a probability, so none is skipped.
         return highest(self._model.scores(*found)[0][0].numpy(), k)
 
-    def _predict(self, user_id: str | None, recent: list[RecentListen], at: int) -> tuple[Found, bool, int, list[str]]:
+    def _predict(
+        self, user_id: str | None, recent: list[RecentListen], at: int, skew_us: int = 0
+    ) -> tuple[Found, bool, int, list[str]]:
         """Return what is predicted, whether the user is known, the number of recent listens read, unknown tracks."""
         known = self._users.user(user_id) if user_id is not None else None
         state = new_user(self._model) if known is None else known.state
         covered = state.last_played_at
+        if at < covered <= at + skew_us:
+            at = covered
         if at < covered:
             last = datetime.fromtimestamp(covered / 1e6, UTC).isoformat(timespec="microseconds")
             raise UserError(
@@ -187,9 +193,10 @@ class OnlineRecommender:
             )
         times = _times(recent, covered, at)
         used, unknown = 0, []
-        for listen, played_at in zip(recent, times, strict=True):
-            track = self._index.get(listen.track_id, len(self._track_ids))
-            if track == len(self._track_ids):
+        before = [] if known is None else [listen.track_id for listen in known.listens]
+        tracks = self._users.tracks([*before, *(listen.track_id for listen in recent)])[len(before) :].tolist()
+        for listen, played_at, track in zip(recent, times, tracks, strict=True):
+            if track >= len(self._track_ids):
                 unknown.append(listen.track_id)
             if listen.played_at is None or played_at > covered:
                 state = update(self._model, state, track, played_at, listen.played_fraction, self._bundle.shared)

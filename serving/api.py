@@ -21,7 +21,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from fsvae.errors import UserError
 from fsvae.online_recommender import OnlineRecommender, RecentListen
 from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
-from serving.listen_store import ListenStore, Posted
+from serving.listen_store import ListenStore, Posted, StoreError
 from serving.serve_config import MAX_K
 
 MAX_RECENT = 500
@@ -90,7 +90,9 @@ class PostedListen(BaseModel):
     """A listen that has just happened."""
 
     model_config = ConfigDict(extra="forbid")
-    event_id: Id = Field(description="id of the event, your own: the same one is stored once, however often it is sent")
+    event_id: Id = Field(
+        description="id of the event, your own: the same one of a user is stored once, however often it is sent"
+    )
     user_id: Id
     track_id: Id
     played_at: Time | None = Field(
@@ -109,8 +111,8 @@ class ListensRequest(BaseModel):
         json_schema_extra={
             "example": {
                 "listens": [
-                    {"event_id": "e1", "user_id": "u00042", "track_id": "t000017"},
-                    {"event_id": "e2", "user_id": "u00042", "track_id": "t000018", "played_fraction": 0.1},
+                    {"event_id": "3b9e", "user_id": "u00042", "track_id": "t000017"},
+                    {"event_id": "3b9f", "user_id": "u00042", "track_id": "t000018", "played_fraction": 0.1},
                 ]
             }
         },
@@ -199,6 +201,10 @@ def create_app(
             422,
         )
 
+    @app.exception_handler(StoreError)
+    async def try_again(_: Request, error: StoreError) -> JSONResponse:
+        return JSONResponse({"detail": f"the store of listens does not answer: {error}"}, 503, {"Retry-After": "1"})
+
     @app.exception_handler(UserError)
     async def refuse_time(_: Request, error: UserError) -> JSONResponse:
         return JSONResponse({"detail": [{"loc": ["body", "at"], "msg": str(error), "type": "value_error"}]}, 422)
@@ -218,7 +224,9 @@ def create_app(
             limit = f"more than {clock_skew_s:g} s " if clock_skew_s else ""
             message = f"recent holds a listen that is {limit}later than the request"
             raise RequestValidationError([{"loc": ("body", "recent"), "msg": message, "type": "value_error"}])
-        answer = recommender().next_tracks(body.user_id, recent, body.k, at)
+        # without a time of its own a request is as late as it must be for what was posted meanwhile
+        skew_us = round(clock_skew_s * 1e6) if body.at is not None else _microseconds(LATEST)
+        answer = recommender().next_tracks(body.user_id, recent, body.k, at, skew_us)
         return NextTracksAnswer(user_id=body.user_id, model_version=model_version, **asdict(answer))
 
     @app.post("/v1/next-tracks")

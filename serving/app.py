@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from fsvae.online_recommender import check_servable
+from serving.listen_store import SqliteStore
 from serving.serve_config import ServeConfig
 
 TOKEN_VARIABLE = "FSVAE_TOKEN"
@@ -36,8 +38,8 @@ def running(config: ServeConfig, bundle: Path, live: Path, model_version: str) -
         model_version: version named in every answer.
 
     Raises:
-        UserError: the address is not loopback and no token is set, the port is taken, or the bundle cannot be
-            opened or served.
+        UserError: the address is not loopback and no token is set, the port is taken, or the bundle or the file of
+            posted listens cannot be opened.
     """
     token = os.environ.get(TOKEN_VARIABLE) or None
     if not _is_loopback(config.host) and token is None:
@@ -50,6 +52,10 @@ def running(config: ServeConfig, bundle: Path, live: Path, model_version: str) -
     if config.replicas > config.num_cpus:
         raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
     check_servable(load_bundle(bundle))  # raise its errors here, not in a replica that fails to start
+    try:
+        SqliteStore(live).close()
+    except (sqlite3.Error, OSError) as error:
+        raise UserError(f"{live}: posted listens cannot be kept there: {error}") from error
     port = config.port or _free_port(config.host)
     _check_free(config.host, port)
     # Ray reads these on import; with them a request takes a tenth of the time (docs/decisions.md).

@@ -28,7 +28,7 @@ class ServeConfig:
     approximate_from: Annotated[int, Interval(ge=1, le=10**12)] = 1_000_000
     """Size of the catalogue from which on it is searched approximately, with faiss."""
     clock_skew_s: Annotated[float, Interval(ge=0, le=86_400)] = 300.0
-    """Largest time by which a recent listen may be later than its request, as clocks differ, in seconds; the request
-    then counts as made at the time of that listen. 0: later listens are refused."""
+    """Largest time by which a listen, recent or posted, may be later than its request, as clocks differ, in seconds;
+    the request then counts as made at the time of that listen. 0: later listens are refused."""
     version: Annotated[int, Interval(ge=0, le=10**9)] = 0
     """Version of the registered model; 0: the champion."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,14 @@ from plain_model import PLAIN
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import cosine_distance
+from fsvae.live_users import LiveListen
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.online_state import UserState, new_user
 from fsvae.models.predict import NetworkPredictor
 from fsvae.online_recommender import OnlineRecommender, RecentListen
 from serving.api import MAX_BODY_BYTES, MAX_K, MAX_POSTED, MAX_RECENT, create_app
-from serving.listen_store import SqliteStore
+from serving.listen_store import SqliteStore, StoreError
 
 EXACT = 1_000_000
 
@@ -300,7 +302,7 @@ def test_a_request_before_the_last_stored_listen_is_refused(client: TestClient, 
         return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat()
 
     assert ask(client, user_id=user, at=at(last))["known_user"]
-    response = client.post("/v1/next-tracks", json={"user_id": user, "at": at(last - 1)})
+    response = client.post("/v1/next-tracks", json={"user_id": user, "at": at(last - 301_000_000)})
     assert response.status_code == 422
     assert [fault["loc"] for fault in response.json()["detail"]] == [["body", "at"]]
     assert f"before the last listen that the model knows of {user}, at {at(last)}" in response.text
@@ -422,3 +424,52 @@ def test_posted_listens_are_bounded(client: TestClient) -> None:
     response = client.post("/v1/listens", json={"listens": listens})
     assert response.status_code == 422 and f"at most {MAX_POSTED}" in response.text
     assert client.post("/v1/listens", json={"listens": []}).status_code == 422
+
+
+def test_a_store_that_does_not_answer_is_a_503_and_to_be_asked_again(bundle: Bundle) -> None:
+    class Silent:
+        def add(self, listens: object) -> Future[list[bool]]:
+            done: Future[list[bool]] = Future()
+            done.set_exception(StoreError("locked"))
+            return done
+
+        def of_user(self, user_id: str, after: int) -> list[LiveListen]:
+            raise StoreError("locked")
+
+        def close(self) -> None: ...
+
+    recommender = OnlineRecommender(bundle, EXACT, Silent().of_user)
+    client = TestClient(create_app(lambda: recommender, Silent(), "fsvae/7", token=None, clock_skew_s=300))
+    listen = {"event_id": "a", "user_id": "u", "track_id": "t"}
+    for where, body in (("listens", {"listens": [listen]}), ("next-tracks", {"user_id": "u"})):
+        response = client.post(f"/v1/{where}", json=body)
+        assert response.status_code == 503 and response.headers["Retry-After"] == "1"
+        assert response.json() == {"detail": "the store of listens does not answer: locked"}
+
+
+def test_a_request_a_little_before_a_posted_listen_is_made_at_its_time(client: TestClient, bundle: Bundle) -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    post(client, {"event_id": "s", "user_id": "ahead", "track_id": bundle.track_ids[2], "played_at": at.isoformat()})
+    then = ask(client, user_id="ahead", at=at.isoformat(), k=50)
+    behind = ask(client, user_id="ahead", at=(at - timedelta(seconds=299)).isoformat(), k=50)
+    assert scores(behind) == scores(then)
+    response = client.post(
+        "/v1/next-tracks", json={"user_id": "ahead", "at": (at - timedelta(seconds=301)).isoformat()}
+    )
+    assert response.status_code == 422 and "before the last listen" in response.text
+
+
+def test_tracks_that_are_not_known_are_told_apart_in_the_slow_features(client: TestClient) -> None:
+    """Ten new tracks are ten tracks, and one of them heard ten times is one."""
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for user, tracks in (("explorer", [f"new{n}" for n in range(10)]), ("fan", ["new0"] * 10)):
+        post(
+            client,
+            *(
+                {"event_id": str(n), "user_id": user, "track_id": track, "played_at": at.isoformat()}
+                for n, track in enumerate(tracks)
+            ),
+        )
+    next_day = (at + timedelta(days=1)).isoformat()
+    explorer, fan = (scores(ask(client, user_id=user, at=next_day, k=50)) for user in ("explorer", "fan"))
+    assert explorer != pytest.approx(fan, abs=1e-4)

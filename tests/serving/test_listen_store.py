@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fsvae.live_users import LiveListen
-from serving.listen_store import Posted, SqliteStore
+from serving.listen_store import Posted, SqliteStore, StoreError
 
 
 @pytest.fixture
@@ -34,6 +37,7 @@ def test_an_event_is_stored_once_however_often_it_is_sent(store: SqliteStore) ->
     assert store.add([listen("a"), listen("b"), listen("a", track_id="other")]).result() == [True, True, False]
     assert store.add([listen("b"), listen("c")]).result() == [False, True]
     assert [one.track_id for one in store.of_user("ann", 0)] == ["t", "t", "t"]
+    assert store.add([listen("a", user_id="ben")]).result() == [True]  # ids are each user's own
 
 
 def test_a_users_listens_come_in_the_order_in_which_they_were_stored(store: SqliteStore) -> None:
@@ -87,3 +91,34 @@ for n in range(1_000_000):
     store = SqliteStore(path)
     assert [one.played_at for one in store.of_user("ann", 0)][: acknowledged + 1] == list(range(acknowledged + 1))
     store.close()
+
+
+def test_who_gives_up_waiting_stops_nobody_else(store: SqliteStore, path: Path) -> None:
+    """The writer is held up by another connection while one of two requests that wait is cancelled."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = store.add([listen("first")])  # the writer waits with it
+        while not first.running():
+            time.sleep(0.001)
+        gone, there = store.add([listen("gone")]), store.add([listen("there")])
+        assert not first.cancel() and gone.cancel()
+        other.execute("ROLLBACK")
+    assert first.result(20) == there.result(20) == [True]
+    assert store.add([listen("later")]).result(20) == [True]
+    assert len(store.of_user("ann", 0)) == 3
+
+
+def test_a_store_that_is_held_by_another_says_so_to_all_who_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.listen_store._TIMEOUT_S", 0.05)
+    store = SqliteStore(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = [store.add([listen(str(n))]) for n in range(3)]
+        for one in waiting:
+            with pytest.raises(StoreError, match="locked"):
+                one.result(20)
+        other.execute("ROLLBACK")
+    assert store.add([listen("0")]).result(20) == [True]
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.add([listen("1")])
