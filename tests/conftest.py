@@ -18,14 +18,6 @@ from pipelines.simulation.simulate import SimulateConfig, simulate
 SMALL_DATASET = DatasetConfig(min_count=2, track2vec=Track2VecConfig(epochs=2))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in real processes share what they set up, and two cores: they run one behind the other."""
-    for item in items:
-        if item.get_closest_marker("e2e"):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
-
-
 @pytest.fixture(scope="session")
 def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a simulated log: 60 users, 28 days, 200 tracks; one Parquet file a day."""
