@@ -1,14 +1,15 @@
 """Users as they are now: the bundle's states, and one model step for each listen that came since.
 
 A user's state is kept and goes on from the last listen that it has read. One that comes late, before a listen that was
-read, makes it anew from the bundle's, in order of time: so the state is that of an evaluation of the same listens.
+read, makes it anew in order of time, from an earlier state or the bundle's: so it is that of an evaluation of the same
+listens.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from fsvae.bundle import Bundle
 from fsvae.features.clock import DAY_US
 from fsvae.models.online_state import UserState, new_user, update
 
+_CHECKPOINT = 64
+"""Number of listens after which a state is kept for one that comes late; the last two such states are."""
 _MOST_USERS = 100_000
 """Number of users whose states are kept, those asked for last."""
 
@@ -42,6 +45,8 @@ class LiveUser:
     """Those later than the bundle's last listen of the user, in order of time."""
     sequence: int
     """Number of the last listen that was read, even one that is not later than the bundle's."""
+    checkpoints: tuple[tuple[int, UserState], ...] = ()
+    """Numbers of the first of these listens and the states after them."""
 
 
 class LiveUsers:
@@ -108,16 +113,22 @@ class LiveUsers:
         base = self._base(user_id)
         # the bundle's state cannot be told of listens before its last one
         later = sorted((one for one in came if one.played_at > base.last_played_at), key=_time)
-        state, listens = found.state, (*found.listens, *later)
-        if later and later[0].played_at < state.last_played_at:
-            listens = tuple(sorted(listens, key=_time))
-            state, later = base, list(listens)
-        tracks = self.tracks([listen.track_id for listen in listens])[len(listens) - len(later) :]
-        for listen, track in zip(later, tracks.tolist(), strict=True):
+        if not later:
+            return replace(found, sequence=came[-1].sequence)
+        states = [(0, base), *found.checkpoints, (len(found.listens), found.state)]
+        before = [one for one in states if one[1].last_played_at <= later[0].played_at]
+        read, state = before[-1]
+        listens = sorted((*found.listens, *later), key=_time)
+        kept = before[1 : len(before) - (len(before) == len(states))]
+        tracks = self.tracks([listen.track_id for listen in listens]).tolist()
+        for place in range(read, len(listens)):
+            listen = listens[place]
             state = update(
-                self._bundle.model, state, track, listen.played_at, listen.played_fraction, self._bundle.shared
+                self._bundle.model, state, tracks[place], listen.played_at, listen.played_fraction, self._bundle.shared
             )
-        return LiveUser(state, listens, came[-1].sequence)
+            if (place + 1) % _CHECKPOINT == 0:
+                kept = [*kept[-1:], (place + 1, state)]
+        return LiveUser(state, tuple(listens), came[-1].sequence, tuple(kept))
 
 
 def _time(listen: LiveListen) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
-from fsvae.live_users import LiveListen
+from fsvae.live_users import LiveListen, LiveUsers
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Remembered, Supports, remember
@@ -341,6 +341,39 @@ def test_a_listen_that_is_posted_late_counts_in_its_place(tmp_path: Path) -> Non
             answer = endpoint.next_tracks(user_id, [], k=CATALOGUE, at=posted[-1].played_at + DAY_US)
         answers.append([(track.track_id, pytest.approx(track.score, abs=1e-6)) for track in answer.tracks])
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_late_listen_replays_the_latest_ones_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 listens a minute apart, the last but ten posted last: the state after 256 goes on with 44 steps."""
+    early, _ = halves()
+    model = random_model(early, small_config(**MODELS["two outputs"]))
+    save_bundle(tmp_path, model, early, {})
+    begin, ids = int(early.listens.played_at.max()) + DAY_US, early.tracks["track_id"].to_list()
+    order = [*range(290), *range(291, 300), 290]
+    posted = [LiveListen(n, ids[n % 7], begin + place * 60_000_000, 1.0) for n, place in enumerate(order, start=1)]
+    steps_made: list[int] = []
+
+    def counted(*arguments: object) -> UserState:
+        steps_made.append(1)
+        return update(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fsvae.live_users.update", counted)
+    seen: list[LiveListen] = []
+    index = {track_id: place for place, track_id in enumerate(ids)}
+    bundle = load_bundle(tmp_path)
+    users, afresh = (
+        LiveUsers(bundle, index, lambda _, after: [one for one in seen if one.sequence > after]) for _ in range(2)
+    )
+    for some in (posted[:100], posted[100:-1], posted[-1:]):
+        seen += some
+        steps_made.clear()
+        found = users.user("u0")
+    assert len(steps_made) == 300 - 256
+    expected = afresh.user("u0")
+    assert found is not None and expected is not None
+    assert [listen.played_at for listen in found.listens] == [begin + n * 60_000_000 for n in range(300)]
+    for ours, theirs in zip(found.state.current, expected.state.current, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("days_later", [0, 1, 8, 9, 10, 28, 29, 40])
