@@ -160,11 +160,11 @@ def test_the_first_version_is_the_champion_and_its_files_are_the_bundle(
 
 def test_no_file_of_a_bundle_is_a_pickle(run: Run) -> None:
     files = {path.name: path.read_bytes() for path in run.bundle.iterdir()}
-    assert set(files) == {"model.safetensors", "tracks.parquet", "users.parquet", "bundle.json"}
+    assert set(files) == {"model.safetensors", "tracks.parquet", "users.parquet", "heard.parquet", "bundle.json"}
     json.loads(files["bundle.json"])
     header = int.from_bytes(files["model.safetensors"][:8], "little")
     assert json.loads(files["model.safetensors"][8 : 8 + header])
-    for name in ("tracks.parquet", "users.parquet"):
+    for name in ("tracks.parquet", "users.parquet", "heard.parquet"):
         assert files[name][:4] == files[name][-4:] == b"PAR1"
 
 
@@ -175,7 +175,7 @@ def test_the_same_config_and_seed_give_the_same_weights_elsewhere(
     other = train(small_dataset, MODEL, TRAIN, SEED, tmp_path / "runs", tracker, Told(), show_progress=False)
     assert other.folder.name == run.folder.name and other.folder != run.folder
     assert same(weights(other), weights(run))
-    for name in ("tracks.parquet", "users.parquet"):
+    for name in ("tracks.parquet", "users.parquet", "heard.parquet"):
         assert (other.bundle / name).read_bytes() == (run.bundle / name).read_bytes()
 
 
