@@ -19,11 +19,12 @@ from safetensors.torch import load_file, save_file
 from fsvae.data.dataset import Dataset, list_matrix
 from fsvae.data.listens import in_runs, offsets_of
 from fsvae.errors import UserError
+from fsvae.features.artists import artist_id_codes, artists_of
 from fsvae.features.clock import DAY_US
 from fsvae.features.fast import LISTEN_FEATURES, REQUEST_FEATURES
-from fsvae.features.live_habits import OTHER_EVENTS, live_habits
+from fsvae.features.habits import OTHER_KINDS, habits
 from fsvae.features.recent_days import RECENT_COUNTS, RecentDays
-from fsvae.features.slow import HABITS, HALF_LIVES_DAYS, WINDOW_DAYS
+from fsvae.features.slow import HABITS, HALF_LIVES_DAYS, WINDOW_DAYS, Events
 from fsvae.features.taste import DaySums
 from fsvae.memory.shared import SharedTables, read_tables, write_tables
 from fsvae.memory.supports import remember
@@ -31,7 +32,7 @@ from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.online_state import NOTHING, Heard, UserState
 from fsvae.models.predict import user_states
-from fsvae.schema import SCHEMA_VERSION
+from fsvae.schema import KINDS, SCHEMA_VERSION
 
 _FEATURES = {
     "listen": list(LISTEN_FEATURES),
@@ -102,16 +103,20 @@ class Bundle:
         The snapshot is the one that evaluation would read for a listen at `at` [us]: that as of 00:00 UTC of its day.
         Before the day of the last listen it is the snapshot of that day, as no older one is kept.
         """
-        state = self.state(user_id)
-        if state is None:
+        state, slow = self.state(user_id), self.slow(user_id, at)
+        return None if state is None or slow is None else (state, slow)
+
+    def slow(self, user_id: str, at: int) -> NDArray[np.float32] | None:
+        """Return the slow snapshot of `user`, [slow features], or None for a user that is not known."""
+        row, day = self._users.get(user_id), at // DAY_US
+        if row is None:
             return None
-        row, day = self._users[user_id], at // DAY_US
-        if day <= state.last_played_at // DAY_US:
-            return state, self._slow_last_day[row].copy()
+        if day <= self._last_played_at[row] // DAY_US:
+            return np.asarray(self._slow_last_day[row].copy())
         made = self._snapshots.get(row)
         if made is None or made[0] != day:
             made = self._snapshots[row] = day, self._snapshot(row, day)
-        return state, made[1].copy()
+        return made[1].copy()
 
     def state(self, user_id: str) -> UserState | None:
         """Return a user's fast state after the last listen, or None for a user that is not known."""
@@ -138,30 +143,39 @@ class Bundle:
             None where no listen is before the day.
         """
         row = self._users.get(user_id)
-        heard, others = NOTHING, np.zeros(3, dtype=np.int32)
-        if row is not None:
-            heard, others = self._heard[row], self._others(row, day)
+        heard = NOTHING if row is None else self._heard[row]
         track, played_at = np.append(heard.track, track), np.append(heard.played_at, played_at)
-        if not len(played_at) or played_at[0] >= day * DAY_US:
+        before = int(np.searchsorted(played_at, day * DAY_US))
+        track, played_at = track[:before], played_at[:before]
+        if not before:
             return None
-        artist = np.append(self._artists, -1)[np.minimum(track, len(self._artists))]
+        other_kind, other_at = self._others(row)
+        order = np.argsort(np.append(played_at, other_at), kind="stable")
+        events = Events(
+            user=np.zeros(before + len(other_at), dtype=np.int64),
+            track=np.append(track.astype(np.int64), np.zeros_like(other_at))[order],
+            artist=np.append(artists_of(self._artists, track.astype(np.int64)), np.full_like(other_at, -1))[order],
+            kind=np.append(np.full(before, KINDS.index("listen"), dtype=np.int8), other_kind)[order],
+            played_at=np.append(played_at, other_at)[order],
+        )
+        one, on = np.zeros(1, dtype=np.int64), np.array([day])
         window = slice(int(np.searchsorted(played_at, (day - WINDOW_DAYS) * DAY_US)), None)
-        heard_in = track[window], played_at[window]
-        sums = DaySums.of(np.zeros(len(heard_in[0]), dtype=np.int64), *heard_in, self.vectors)
-        return np.concatenate([live_habits(track, artist, played_at, others, day), sums.taste_of(0, day)])
+        sums = DaySums.of(events.user[:before][window], track[window], played_at[window], self.vectors)
+        return np.concatenate([habits(events, one, on)[0], sums.taste_of(0, day)])
 
-    def _others(self, row: int, day: int) -> NDArray[np.int32]:
-        """Return how many skips, likes and saves a user has in the window before a day, [3]."""
-        rows = self._recent.rows(row)
-        day_G = self._recent.day_G[rows]
-        inside = (day_G >= day - WINDOW_DAYS) & (day_G < day)
-        return np.asarray(self._recent.counts_GC[rows, OTHER_EVENTS][inside].sum(axis=0, dtype=np.int32))
+    def _others(self, row: int | None) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """Return the kinds and the days [us] of a user's recent events that are no listens."""
+        rows = slice(0) if row is None else self._recent.rows(row)
+        counts_GK = self._recent.counts_GC[rows][:, [RECENT_COUNTS.index(kind) for kind in OTHER_KINDS]]
+        day_GK, kind_GK = np.broadcast_arrays(
+            self._recent.day_G[rows, None], np.array([KINDS.index(kind) for kind in OTHER_KINDS], dtype=np.int8)
+        )
+        return np.repeat(kind_GK.ravel(), counts_GK.ravel()), np.repeat(day_GK.ravel(), counts_GK.ravel()) * DAY_US
 
     @cached_property
-    def _artists(self) -> NDArray[np.int64]:
-        """Return the artist of each track by its id, which is what events name, [T]; -1 without one."""
-        codes = self.tracks["artist_id"].rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
-        return np.asarray(codes)
+    def _artists(self) -> NDArray[np.int32]:
+        """Return the artist of each track as events name it, [T]; -1 without one."""
+        return artist_id_codes(self.tracks)
 
     def _snapshot(self, row: int, day: int) -> NDArray[np.float32]:
         """Return the slow snapshot of a user, by row, as of a day after that of the last listen."""

@@ -89,8 +89,7 @@ class LiveUsers:
         """
         found, day = self._users.get(user_id), at // DAY_US
         if found is None or not found.listens or found.listens[0].played_at >= day * DAY_US:
-            known = self._bundle.user(user_id, at)
-            return None if known is None else known[1]
+            return self._bundle.slow(user_id, at)
         played_at = np.array([listen.played_at for listen in found.listens])
         made_of = day, int(np.searchsorted(played_at, day * DAY_US))
         kept = self._snapshots.get(user_id)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens, in_runs, offsets_of
 from fsvae.errors import UserError
+from fsvae.features.artists import artist_id_codes, artists_of
 from fsvae.features.clock import DAY_US, PAUSE_US
 from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.recent_days import RecentDays
@@ -142,9 +143,7 @@ def request_of_listener(dataset: Dataset, tracks: Sequence[str], played_at: NDAr
     track = np.array([index.get(track_id, len(index)) for track_id in tracks], dtype=np.int32)
     listens = Listens(np.array([0, len(track)]), track, played_at, np.ones(len(track), dtype=np.float32))
     asked = _with_requests(listens, len(index), at)
-    artists = dataset.tracks["artist_id"].cast(str).fill_null("").to_list()
-    code = {artist: number for number, artist in enumerate(dict.fromkeys(filter(None, artists)))}
-    artist = np.array([code.get(artists[t], -1) if t < len(index) else -1 for t in track], dtype=np.int64)
+    artist = artists_of(artist_id_codes(dataset.tracks), track.astype(np.int64))
     user = np.zeros(len(track), dtype=np.int64)
     events = Events(user, track.astype(np.int64), artist, np.zeros(len(track), dtype=np.int8), played_at)
     user_S, day_S = snapshot_days(np.zeros(len(asked), dtype=np.int64), asked.played_at)

@@ -18,6 +18,12 @@ def artist_codes(tracks: pl.DataFrame) -> NDArray[np.int32]:
     return tracks.select(code.cast(pl.Int32).alias("artist"))["artist"].to_numpy()
 
 
+def artist_id_codes(tracks: pl.DataFrame) -> NDArray[np.int32]:
+    """Return the artist of each track as events name it, by its id alone, numbered from 0, [T]; -1 without an id."""
+    ids = tracks["artist_id"].cast(pl.String).replace("", None)
+    return np.asarray(ids.rank("dense").cast(pl.Int32).fill_null(0).to_numpy() - 1)
+
+
 def artists_of(artist_T: NDArray[np.int32], track: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the artists of some tracks: -1 where it is not known, or the track is none of [0, T)."""
     inside = (track >= 0) & (track < len(artist_T))

@@ -21,7 +21,9 @@ from fsvae.schema import KINDS
 
 Ints = NDArray[np.int64]
 
-_COUNTED = ("listen", "skip", "like", "save")
+OTHER_KINDS = ("skip", "like", "save")
+"""Kinds of events that are counted beside listens."""
+_COUNTED = ("listen", *OTHER_KINDS)
 _REPEATS = len(_COUNTED)
 _HOURS = slice(_REPEATS + 1, _REPEATS + 25)
 DAY_COUNTS = (*_COUNTED, "repeat", *(f"hour_{hour:02d}" for hour in range(24)))
