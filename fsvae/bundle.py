@@ -128,28 +128,40 @@ class Bundle:
         heard = self._heard[row] if self.model.has_memory else NOTHING
         return UserState(int(self._n_listens[row]), int(self._last_played_at[row]), current, following, heard)
 
+    def heard(self, user_id: str) -> NDArray[np.int32]:
+        """Return the tracks that a user has heard, in order of time; none for a user that is not known."""
+        row = self._users.get(user_id)
+        return NOTHING.track if row is None else self._heard[row].track
+
     def live_snapshot(
-        self, user_id: str, track: NDArray[np.int32], played_at: NDArray[np.int64], day: int
+        self,
+        user_id: str | None,
+        track: NDArray[np.int32],
+        played_at: NDArray[np.int64],
+        day: int,
+        others: tuple[NDArray[np.int8], NDArray[np.int64]],
     ) -> NDArray[np.float32] | None:
         """Return the slow snapshot of a user who went on listening, as of a day, [slow features].
 
         Args:
-            user_id: user, who need not be known.
+            user_id: user, who need not be known; None: one of whom the bundle's memory is forgotten.
             track: [N] track index of the listens since the user's last one in the bundle.
             played_at: [N] their times [us since 1970 UTC], ascending.
             day: day of the snapshot [days since 1970 UTC], after that of the user's last listen in the bundle.
+            others: kinds (indices in KINDS) and times [us] of the events since then that are no listens.
 
         Returns:
-            None where no listen is before the day.
+            None where no event is before the day.
         """
-        row = self._users.get(user_id)
+        row = None if user_id is None else self._users.get(user_id)
         heard = NOTHING if row is None else self._heard[row]
         track, played_at = np.append(heard.track, track), np.append(heard.played_at, played_at)
         before = int(np.searchsorted(played_at, day * DAY_US))
         track, played_at = track[:before], played_at[:before]
-        if not before:
+        if not before and not len(others[0]):
             return None
-        other_kind, other_at = self._others(row)
+        kind, at = self._others(row)
+        other_kind, other_at = np.append(kind, others[0]), np.append(at, others[1])
         order = np.argsort(np.append(played_at, other_at), kind="stable")
         events = Events(
             user=np.zeros(before + len(other_at), dtype=np.int64),

@@ -19,7 +19,8 @@ from fsvae.models.model_config import ModelConfig
 from fsvae.models.predict import NetworkPredictor
 from fsvae.models.refit import Trained
 from fsvae.models.train_config import TrainConfig
-from fsvae.online_recommender import OnlineRecommender, RecentListen
+from fsvae.online_question import RecentListen
+from fsvae.online_recommender import OnlineRecommender
 from fsvae.recommender import Answer
 from fsvae.requests import Time, check_known, listed
 

@@ -2,14 +2,15 @@
 
 A user's state is kept and goes on from the last listen that it has read. One that comes late, before a listen that was
 read, makes it anew in order of time, from an earlier state or the bundle's: so it is that of an evaluation of the same
-listens.
+listens. Skips, likes and saves count in slow snapshots, as there. What a user disliked is kept apart.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from fsvae.bundle import Bundle
 from fsvae.features.clock import DAY_US
-from fsvae.models.online_state import UserState, new_user, update
+from fsvae.kinds import KINDS
+from fsvae.models.online_state import UNKNOWN, UserState, new_user, update
 
 _CHECKPOINT = 64
 """Number of listens after which a state is kept for one that comes late; the last two such states are."""
@@ -25,95 +27,180 @@ _MOST_USERS = 100_000
 """Number of users whose states are kept, those asked for last."""
 
 
-class LiveListen(NamedTuple):
-    """A listen that came after the bundle was made."""
+ERASED = "erased"
+"""Kind of an event that says: everything of this user up to its time is to be forgotten."""
+_NEVER_ERASED = np.iinfo(np.int64).min
+
+
+class LiveEvent(NamedTuple):
+    """An event that came after the bundle was made."""
 
     sequence: int
     """Number in the order in which they came; ascending."""
     track_id: str
     played_at: int
-    """Time of the listen [us since 1970 UTC]."""
-    played_fraction: float
+    """Time of the event [us since 1970 UTC]."""
+    played_fraction: float = 1.0
+    kind: str = "listen"
+    """One of `fsvae.kinds.KINDS`, or ERASED."""
 
 
 @dataclass(frozen=True)
 class LiveUser:
-    """A user as of the last listen that came."""
+    """A user as of the last event that came."""
 
     state: UserState
-    listens: tuple[LiveListen, ...]
+    listens: tuple[LiveEvent, ...] = ()
     """Those later than the bundle's last listen of the user, in order of time."""
-    sequence: int
-    """Number of the last listen that was read, even one that is not later than the bundle's."""
+    others: tuple[LiveEvent, ...] = ()
+    """Events that are no listens, in order of time."""
+    sequence: int = 0
+    """Number of the last event that was read, even one that is not later than the bundle's."""
     checkpoints: tuple[tuple[int, UserState], ...] = ()
     """Numbers of the first of these listens and the states after them."""
+    erased_until: int = _NEVER_ERASED
+    """Time [us] up to which everything of the user is forgotten, what the bundle holds too."""
+
+    @property
+    def known(self) -> bool:
+        """Return whether anything was heard."""
+        return self.state.n_listens > 0
+
+    def now_said(self, yes: str, no: str) -> list[str]:
+        """Return the tracks of which the latest event of two kinds is `yes`, in order of time."""
+        said = {one.track_id: one.kind for one in self.others if one.kind in (yes, no)}
+        return [track_id for track_id, kind in said.items() if kind == yes]
+
+    @cached_property
+    def disliked(self) -> list[str]:
+        """Return the tracks that the user dislikes."""
+        return self.now_said("dislike", "undislike")
 
 
 class LiveUsers:
     """The users of a bundle and those who came since."""
 
     def __init__(
-        self, bundle: Bundle, index: Mapping[str, int], came: Callable[[str, int], Sequence[LiveListen]]
+        self, bundle: Bundle, index: Mapping[str, int], came: Callable[[str, int], Sequence[LiveEvent]]
     ) -> None:
         """Take the bundle.
 
         Args:
             bundle: model, and states of its users.
-            index: track index of each id of the bundle.
-            came: function from a user and a sequence number to the user's listens that came after it.
+            index: track index of each id that is known; it may grow.
+            came: function from a user and a sequence number to the user's events that came after it.
         """
         self._bundle, self._index, self._came = bundle, index, came
         self._users: OrderedDict[str, LiveUser] = OrderedDict()
-        self._snapshots: dict[str, tuple[tuple[int, int], NDArray[np.float32] | None]] = {}
-        """User → day, number of listens before it, and the slow snapshot that was made of them last."""
+        self._snapshots: dict[str, tuple[tuple[int, int, int], NDArray[np.float32] | None]] = {}
+        """User → day, numbers of listens and others before it, and the slow snapshot that was made of them last."""
 
-    def user(self, user_id: str) -> LiveUser | None:
-        """Return a user after all listens that have come, or None where neither bundle nor listens know the user."""
+    @property
+    def kept(self) -> list[str]:
+        """Return the users whose states are kept, those asked for last at the end."""
+        return list(self._users)
+
+    @property
+    def nobody(self) -> UserState:
+        """Return the state of a user without a listen."""
+        return new_user(self._bundle.model)
+
+    def take(self, bundle: Bundle, new: Container[str]) -> None:
+        """Go on with the same bundle, in which some tracks are new; states of who had heard them are made anew."""
+        self._bundle = bundle
+        for user_id in [name for name, one in self._users.items() if any(it.track_id in new for it in one.listens)]:
+            del self._users[user_id]
+            self._snapshots.pop(user_id, None)
+
+    def heard(self, user_id: str) -> NDArray[np.int32]:
+        """Return all tracks that a user has heard, in order of time, after `user`."""
+        found = self._users.get(user_id)
+        if found is None:
+            return self._bundle.heard(user_id)
+        live = self.tracks([one.track_id for one in found.listens])
+        return live if found.erased_until != _NEVER_ERASED else np.append(self._bundle.heard(user_id), live)
+
+    def user(self, user_id: str) -> LiveUser:
+        """Return a user after all events that have come."""
         found = self._users.pop(user_id, None)
         came = self._came(user_id, 0 if found is None else found.sequence)
         if found is None:
-            found = LiveUser(self._base(user_id), (), 0)
+            found = LiveUser(self._bundle.state(user_id) or new_user(self._bundle.model))
         if came:
             found = self._after(user_id, found, came)
-        if not found.sequence:
-            return found if user_id in self._bundle else None
-        self._users[user_id] = found
-        if len(self._users) > _MOST_USERS:
-            self._snapshots.pop(self._users.popitem(last=False)[0], None)
+        if found.sequence:
+            self._users[user_id] = found
+            if len(self._users) > _MOST_USERS:
+                self._snapshots.pop(self._users.popitem(last=False)[0], None)
         return found
 
-    def slow(self, user_id: str, at: int) -> NDArray[np.float32] | None:
-        """Return the slow snapshot of a user, after `user`, for a request at a time [us]; None: nothing was heard yet.
+    def before(self, user_id: str, sequence: int) -> LiveUser | None:
+        """Return a user after the events below a sequence number; None where a later one was read already."""
+        found = self._users.get(user_id)
+        if found is None:
+            found = LiveUser(self._base(user_id, _NEVER_ERASED))
+        elif found.sequence >= sequence:
+            return None
+        came = [one for one in self._came(user_id, found.sequence) if one.sequence < sequence]
+        if came:
+            found = self._users[user_id] = self._after(user_id, found, came)
+        return found
+
+    def slow(self, user_id: str, found: LiveUser, at: int) -> NDArray[np.float32] | None:
+        """Return the slow snapshot of a user, as `user` gave it, for a request at a time [us]; None: nothing was heard.
 
         It is the one that an evaluation would read for a listen at that time: that as of 00:00 UTC of its day.
         """
-        found, day = self._users.get(user_id), at // DAY_US
-        if found is None or not found.listens or found.listens[0].played_at >= day * DAY_US:
+        day = at // DAY_US
+        begin = day * DAY_US
+        erased = found.erased_until != _NEVER_ERASED
+        last = _NEVER_ERASED if erased else self._bundle.last_played_at(user_id) or _NEVER_ERASED
+        others = [one for one in found.others if one.played_at > last and one.played_at < begin]
+        played_at = np.array([listen.played_at for listen in found.listens], dtype=np.int64)
+        heard = int(np.searchsorted(played_at, begin))
+        if not erased and not heard and not others:
             return self._bundle.slow(user_id, at)
-        played_at = np.array([listen.played_at for listen in found.listens])
-        made_of = day, int(np.searchsorted(played_at, day * DAY_US))
+        made_of = day, heard, len(others)
         kept = self._snapshots.get(user_id)
         if kept is None or kept[0] != made_of:
             tracks = self.tracks([listen.track_id for listen in found.listens])
-            made = self._bundle.live_snapshot(user_id, tracks, played_at, day)
+            kind = np.array([KINDS.index(one.kind) for one in others], dtype=np.int8)
+            other = kind, np.array([one.played_at for one in others], dtype=np.int64)
+            made = self._bundle.live_snapshot(None if erased else user_id, tracks, played_at, day, other)
             kept = self._snapshots[user_id] = made_of, made
         return kept[1]
 
     def tracks(self, track_ids: Sequence[str]) -> NDArray[np.int32]:
-        """Return the index of each of a user's tracks; those that are not known are numbered on, as they come."""
-        unknown = dict.fromkeys(track_id for track_id in track_ids if track_id not in self._index)
-        index = {track_id: len(self._index) + place for place, track_id in enumerate(unknown)}
-        return np.array([self._index.get(one, index.get(one, -1)) for one in track_ids], dtype=np.int32)
+        """Return the index of each of a user's tracks; those that are not known are numbered from UNKNOWN on."""
+        index = [self._index.get(track_id, -1) for track_id in track_ids]
+        if -1 in index:
+            unknown = dict.fromkeys(track_id for track_id in track_ids if track_id not in self._index)
+            number = {track_id: UNKNOWN + place for place, track_id in enumerate(unknown)}
+            index = [number.get(one, place) for one, place in zip(track_ids, index, strict=True)]
+        return np.array(index, dtype=np.int32)
 
-    def _base(self, user_id: str) -> UserState:
-        return self._bundle.state(user_id) or new_user(self._bundle.model)
+    def _base(self, user_id: str, erased_until: int) -> UserState:
+        """Return the state in the bundle, unless it is forgotten."""
+        known = self._bundle.state(user_id)
+        return new_user(self._bundle.model) if known is None or known.last_played_at <= erased_until else known
 
-    def _after(self, user_id: str, found: LiveUser, came: Sequence[LiveListen]) -> LiveUser:
-        base = self._base(user_id)
+    def _after(self, user_id: str, found: LiveUser, came: Sequence[LiveEvent]) -> LiveUser:
+        erased = [place for place, one in enumerate(came) if one.kind == ERASED]
+        if erased:
+            until = came[erased[-1]].played_at
+            base = self._base(user_id, until)
+            # a bundle made since then holds what was heard after it
+            forgotten = until if not base.n_listens else _NEVER_ERASED
+            found = LiveUser(base, sequence=came[erased[-1]].sequence, erased_until=forgotten)
+            came = came[erased[-1] + 1 :]
+            if not came:
+                return found
+        base = self._base(user_id, found.erased_until)
+        others = sorted((*found.others, *(one for one in came if one.kind != "listen")), key=_time)
         # the bundle's state cannot be told of listens before its last one
-        later = sorted((one for one in came if one.played_at > base.last_played_at), key=_time)
+        later = sorted((one for one in came if one.kind == "listen" and one.played_at > base.last_played_at), key=_time)
         if not later:
-            return replace(found, sequence=came[-1].sequence)
+            return replace(found, others=tuple(others), sequence=came[-1].sequence)
         states = [(0, base), *found.checkpoints, (len(found.listens), found.state)]
         before = [one for one in states if one[1].last_played_at <= later[0].played_at]
         read, state = before[-1]
@@ -127,8 +214,8 @@ class LiveUsers:
             )
             if (place + 1) % _CHECKPOINT == 0:
                 kept = [*kept[-1:], (place + 1, state)]
-        return LiveUser(state, tuple(listens), came[-1].sequence, tuple(kept))
+        return LiveUser(state, tuple(listens), tuple(others), came[-1].sequence, tuple(kept), found.erased_until)
 
 
-def _time(listen: LiveListen) -> tuple[int, int]:
-    return listen.played_at, listen.sequence
+def _time(event: LiveEvent) -> tuple[int, int]:
+    return event.played_at, event.sequence

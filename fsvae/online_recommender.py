@@ -1,63 +1,33 @@
-"""The recommender behind the endpoint: a bundle, and one model step for each listen, without HTTP or Ray."""
+"""The recommender behind the endpoint: a bundle, and one model step for each listen, without HTTP or Ray.
+
+Questions are answered in batches: the tensors of a single one are so small that what a call of torch costs by itself is
+most of the time.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
+from fsvae.explanations import Explained, explain
 from fsvae.features.clock import DAY_US, PAUSE_US
-from fsvae.live_users import LiveListen, LiveUsers
-from fsvae.memory.rows import MemoryRows
-from fsvae.memory.supports import Supports
-from fsvae.models.fsvae import Prediction
-from fsvae.models.online_state import new_user, predict, update
+from fsvae.live_tracks import LiveTracks, TrackNotice
+from fsvae.live_users import LiveEvent, LiveUser, LiveUsers
+from fsvae.models.online_state import UNKNOWN, Found, UserState, predict, update
+from fsvae.online_question import Answer, Question, RecentListen, RecommendedTrack, RequestError, Shares
 from fsvae.retrieval import TrackIndex, highest
 
-Found = tuple[Prediction, Supports | None, MemoryRows | None]
-"""What `FSVAENetwork.scores` takes."""
-
-
-@dataclass(frozen=True)
-class RecentListen:
-    """A recent listen given in a request."""
-
-    track_id: str
-    played_at: int | None = None
-    """Time of the listen [us since 1970 UTC]."""
-    played_fraction: float = 1.0
-
-
-@dataclass(frozen=True)
-class RecommendedTrack:
-    """A recommended track of an answer."""
-
-    track_id: str
-    score: float
-    """Cosine similarity of the track and the query, from -1 to 1; its probability for a model with a memory."""
-    title: str | None
-    artist: str | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer of the model to a request."""
-
-    tracks: list[RecommendedTrack]
-    known_user: bool
-    recent_used: int
-    """Number of recent listens that the prediction read, without those that the user's stored history covers."""
-    unknown_tracks: list[str]
-    """Ids among the recent listens that the model does not know; they count as listens, but carry no taste."""
-    uncertainty: float | None
-    """Mean standard deviation of the posterior over the latent dimensions; none for a deterministic latent."""
+_REDUCED = 0.1
+"""What the score of a track that was heard is multiplied by if repeats are reduced."""
 
 
 def check_servable(bundle: Bundle) -> None:
@@ -73,6 +43,19 @@ def check_servable(bundle: Bundle) -> None:
         )
 
 
+class _Asked(NamedTuple):
+    """A question, with the user as of it."""
+
+    question: Question
+    at: int
+    known: bool
+    used: int
+    unknown: list[str]
+    state: UserState
+    slow_E: Tensor
+    disliked: list[str]
+
+
 class OnlineRecommender:
     """Answers single requests from a bundle."""
 
@@ -80,86 +63,96 @@ class OnlineRecommender:
         self,
         bundle: Bundle,
         approximate_from: int | None = None,
-        came: Callable[[str, int], Sequence[LiveListen]] = lambda user_id, after: (),
+        came: Callable[[str, int], Sequence[LiveEvent]] = lambda user_id, after: (),
+        notices: Callable[[int], Sequence[TrackNotice]] = lambda after: (),
     ) -> None:
         """Keep the bundle's model, catalogue and users in memory; one thread at a time may ask.
 
         Args:
             bundle: the bundle.
             approximate_from: see `TrackIndex`.
-            came: function from a user and a sequence number to the user's listens that came after it, since the bundle
+            came: function from a user and a sequence number to the user's events that came after it, since the bundle
                 was made; by default there are none.
+            notices: function from a number to the notices of tracks whose latest change has a higher one.
 
         Raises:
             UserError: the model is one for comparisons only.
         """
         check_servable(bundle)
-        self._bundle = bundle
-        self._model = bundle.model
-        self._tracks: TrackIndex | None = None
-        if not bundle.model.has_memory:
-            self._tracks = TrackIndex(bundle.model.search_table.detach().numpy(), approximate_from)
-        self._track_ids = bundle.track_ids
-        self._index = {track_id: index for index, track_id in enumerate(self._track_ids)}
-        self._users = LiveUsers(bundle, self._index, came)
-        self._titles = bundle.tracks["title"].to_list()
-        self._artists = bundle.tracks["artist_name"].to_list()
+        self._approximate_from = approximate_from
+        self._tracks = LiveTracks(bundle, notices)
+        self._users = LiveUsers(bundle, self._tracks.index, came)
+        self._take(bundle)
         if bundle.model.has_memory:  # compiles what a request runs, which takes seconds the first time on a machine
-            self.next_tracks(None, [RecentListen(self._track_ids[0])], 1, DAY_US)
+            self.next_tracks(None, [RecentListen(self._tracks.ids[0])], 1, DAY_US)
 
     def last_heard(self, user_id: str) -> int | None:
         """Return the time [us] of a user's last listen, or None for an unknown user."""
         user = self._users.user(user_id)
-        return None if user is None else user.state.last_played_at
+        return user.state.last_played_at if user.known else None
 
-    def now(self, user_id: str | None) -> int:
-        """Return the time [us] of a request without one: now, but no earlier than the user's last listen.
+    def now(self, user_id: str) -> int:
+        """Return the time [us] of a request of a user without one."""
+        return _now(self._users.user(user_id))
 
-        A log may be ahead of this machine's clock.
-        """
-        last = None if user_id is None else self.last_heard(user_id)
-        return max(time.time_ns() // 1000, last or 0)
+    def user(self, user_id: str) -> LiveUser:
+        """Return a user as of now."""
+        return self._users.user(user_id)
 
-    @torch.inference_mode()
-    def next_tracks(self, user_id: str | None, recent: list[RecentListen], k: int, at: int, skew_us: int = 0) -> Answer:
-        """Recommend k tracks to follow a user's history and the recent listens.
+    @property
+    def kept_users(self) -> list[str]:
+        """Return the users whose states are kept."""
+        return self._users.kept
 
-        Args:
-            user_id: user whose stored state is continued; None, or an unknown id, starts a new one.
-            recent: listens in order of time; those no later than the stored history are in it already.
-            k: number of tracks.
-            at: time of the request [us since 1970 UTC].
-            skew_us: largest time by which the user's last stored listen may be later than the request, as clocks
-                differ [us]; the request then counts as made at the time of that listen.
+    @property
+    def bundle(self) -> Bundle:
+        """Return the bundle, with the tracks that were added."""
+        return self._tracks.bundle
+
+    @property
+    def tracks(self) -> LiveTracks:
+        """Return the tracks as they are now."""
+        return self._tracks
+
+    def next_tracks(
+        self, user_id: str | None, recent: Sequence[RecentListen], k: int, at: int, skew_us: int = 0
+    ) -> Answer:
+        """Recommend k tracks to follow a user's history and the recent listens (see `Question`).
 
         Raises:
             UserError: the user's stored history goes beyond the time of the request; earlier states are not stored.
         """
-        found, known, used, unknown = self._predict(user_id, recent, at, skew_us)
-        prediction = found[0]
-        best, scores = self._search(found, k)
-        spread = prediction.posterior.log_variance
-        return Answer(
-            tracks=[
-                RecommendedTrack(self._track_ids[i], float(score), self._titles[i], self._artists[i])
-                for i, score in zip(best.tolist(), scores, strict=True)
-            ],
-            known_user=known,
-            recent_used=used,
-            unknown_tracks=unknown,
-            uncertainty=None if spread is None else float(torch.exp(0.5 * spread).mean()),
-        )
+        (answer,) = self.answers([Question(user_id, tuple(recent), k, at, skew_us)])
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+    @torch.inference_mode()
+    def answers(self, questions: Sequence[Question]) -> list[Answer | RequestError]:
+        """Return the answer to each of some questions, or what is wrong with it."""
+        self.refresh()
+        answers: list[Answer | RequestError | None] = []
+        asked: list[_Asked] = []
+        for question in questions:
+            try:
+                asked.append(self._asked(question))
+                answers.append(None)
+            except RequestError as error:
+                answers.append(error)
+        made = iter(self._answered(asked) if asked else ())
+        return [next(made) if answer is None else answer for answer in answers]
 
     @torch.inference_mode()
     def best(
-        self, user_id: str | None, recent: list[RecentListen], k: int, at: int
+        self, user_id: str | None, recent: Sequence[RecentListen], k: int, at: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the indices and the scores of the tracks that `next_tracks` recommends, best first.
 
         Raises:
             UserError: the user's stored history goes beyond the time of the request.
         """
-        return self._search(self._predict(user_id, recent, at)[0], k)
+        asked = [self._asked(Question(user_id, tuple(recent), k, at))]
+        return self._search(self._predict(asked), asked)[0]
 
     @torch.inference_mode()
     def embedding(self, user_id: str, at: int) -> NDArray[np.float32]:
@@ -168,48 +161,220 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time.
         """
-        mean: NDArray[np.float32] = self._predict(user_id, [], at)[0][0].posterior.mean[0].numpy()
+        found = self._predict([self._asked(Question(user_id, at=at))])
+        mean: NDArray[np.float32] = found.prediction.posterior.mean[0].numpy()
         return mean
 
-    def _search(self, found: Found, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if self._tracks is not None:
-            return self._tracks.nearest(found[0].query_ND[0].numpy(), k)
-        # Every track has a probability, so none is skipped.
-        return highest(self._model.scores(*found)[0][0].numpy(), k)
+    @torch.inference_mode()
+    def rank_of(self, user_id: str, event: LiveEvent) -> int | None:
+        """Return the rank, from 1, that a listen had before it was read; ties count against it.
 
-    def _predict(
-        self, user_id: str | None, recent: list[RecentListen], at: int, skew_us: int = 0
-    ) -> tuple[Found, bool, int, list[str]]:
-        """Return what is predicted, whether the user is known, the number of recent listens read, unknown tracks."""
-        known = self._users.user(user_id) if user_id is not None else None
-        state = new_user(self._model) if known is None else known.state
-        covered = state.last_played_at
-        if at < covered <= at + skew_us:
+        Returns:
+            None where the user's state has read it already, or where it came late; the number of tracks plus one for a
+            track that is not known.
+        """
+        user = self._users.before(user_id, event.sequence)
+        if user is None or event.played_at < user.state.last_played_at:
+            return None
+        place = self._tracks.index.get(event.track_id)
+        if place is None:
+            return len(self._tracks.ids) + 1
+        asked = [self._with_user(Question(user_id), user, event.played_at, 0, [])]
+        scores = self._scores(self._predict(asked))[0]
+        return int((scores >= scores[place]).sum())
+
+    def similar(self, track_id: str, k: int) -> list[RecommendedTrack] | None:
+        """Return the k tracks nearest to a track in the track space, most similar first.
+
+        Returns:
+            None where the track is not known, or has no vector.
+        """
+        self.refresh()
+        place = self._tracks.index.get(track_id)
+        vectors = self.bundle.vectors
+        if place is None or place >= len(vectors) or not vectors[place].any():
+            return None
+        scores = vectors @ vectors[place]
+        scores[[place, *self._tracks.hidden[self._tracks.hidden < len(scores)]]] = -np.inf
+        scores[~vectors.any(axis=1)] = -np.inf
+        best, found = highest(scores, k)
+        return [self._track(i, score) for i, score in zip(best, found, strict=True) if np.isfinite(score)]
+
+    def refresh(self) -> None:
+        """Read which tracks were added or hidden."""
+        new = self._tracks.refresh()
+        if new:
+            self._users.take(self.bundle, frozenset(new))
+            self._take(self.bundle)
+
+    def _take(self, bundle: Bundle) -> None:
+        self._model = bundle.model
+        self._model.keep_search_table()
+        self._index: TrackIndex | None = None
+        if not self._model.has_memory:
+            self._index = TrackIndex(self._model.search_table.numpy(), self._approximate_from)
+
+    def _asked(self, question: Question) -> _Asked:
+        user = LiveUser(self._users.nobody) if question.user_id is None else self._users.user(question.user_id)
+        covered, skew = user.state.last_played_at, question.skew_us
+        at = _now(user) if question.at is None else question.at
+        if at < covered <= at + skew:
             at = covered
+        latest = max([at, *(one.played_at for one in question.recent if one.played_at is not None)])
+        if latest - at > skew:
+            limit = f"more than {skew / 1e6:g} s " if skew else ""
+            raise RequestError("recent", f"recent holds a listen that is {limit}later than the request")
+        at = latest
         if at < covered:
             last = datetime.fromtimestamp(covered / 1e6, UTC).isoformat(timespec="microseconds")
-            raise UserError(
-                f"at is before the last listen that the model knows of {user_id}, at {last}: ask from then on."
-            )
-        times = _times(recent, covered, at)
-        used, unknown = 0, []
-        before = [] if known is None else [listen.track_id for listen in known.listens]
-        tracks = self._users.tracks([*before, *(listen.track_id for listen in recent)])[len(before) :].tolist()
-        for listen, played_at, track in zip(recent, times, tracks, strict=True):
-            if track >= len(self._track_ids):
-                unknown.append(listen.track_id)
-            if listen.played_at is None or played_at > covered:
-                state = update(self._model, state, track, played_at, listen.played_fraction, self._bundle.shared)
-                used += 1
-        slow_encoding = torch.zeros(1, self._model.config.slow_dim)
-        slow = self._users.slow(user_id, at) if user_id is not None else None
+            message = f"at is before the last listen that the model knows of {question.user_id}, at {last}"
+            raise RequestError("at", f"{message}: ask from then on.")
+        state, used, unknown = user.state, 0, []
+        if question.recent:
+            times = _times(question.recent, covered, at)
+            before = [listen.track_id for listen in user.listens]
+            recent_ids = [listen.track_id for listen in question.recent]
+            tracks = self._users.tracks([*before, *recent_ids])[len(before) :].tolist()
+            for listen, played_at, track in zip(question.recent, times, tracks, strict=True):
+                if track >= UNKNOWN:
+                    unknown.append(listen.track_id)
+                if listen.played_at is None or played_at > covered:
+                    state = update(self._model, state, track, played_at, listen.played_fraction, self.bundle.shared)
+                    used += 1
+        return self._with_user(question, user, at, used, unknown, state)
+
+    def _with_user(
+        self,
+        question: Question,
+        user: LiveUser,
+        at: int,
+        used: int,
+        unknown: list[str],
+        state: UserState | None = None,
+    ) -> _Asked:
+        slow_E = torch.zeros(self._model.config.slow_dim)
+        slow = None if question.user_id is None else self._users.slow(question.user_id, user, at)
         if slow is not None:
-            slow_encoding = self._model.slow(torch.from_numpy(slow)[None])
-        found = predict(self._model, state, slow_encoding, at, self._bundle.shared)
-        return found, known is not None, used, unknown
+            slow_E = self._model.slow(torch.from_numpy(slow)[None])[0]
+        return _Asked(question, at, user.known, used, unknown, state or user.state, slow_E, user.disliked)
+
+    def _predict(self, asked: Sequence[_Asked]) -> Found:
+        noise_NZ = None
+        if any(one.question.diversity for one in asked):
+            noise_NZ = torch.stack([self._noise(one.question) for one in asked])
+        slow_NE = torch.stack([one.slow_E for one in asked])
+        states, at = [one.state for one in asked], [one.at for one in asked]
+        return predict(self._model, states, slow_NE, at, self.bundle.shared, noise_NZ)
+
+    def _noise(self, question: Question) -> Tensor:
+        """Return how far the latent of a question is drawn from its mean, in standard deviations, [Z]."""
+        if not question.diversity:
+            return torch.zeros(self._model.config.latent_dim)
+        drawn = torch.Generator()
+        if question.seed is None:
+            drawn.seed()
+        else:
+            drawn.manual_seed(question.seed)
+        return question.diversity * torch.randn(self._model.config.latent_dim, generator=drawn)
+
+    def _scores(self, found: Found) -> NDArray[np.float32]:
+        """Return the scores of all tracks, [N, T]; those without a vector have none for a model without a memory."""
+        scores: NDArray[np.float32] = self._model.track_scores(*found).numpy()
+        if not self._model.has_memory:
+            scores[:, self._model.unplaced.numpy()] = -np.inf
+        return scores
+
+    def _search(self, found: Found, asked: Sequence[_Asked]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Return the indices and the scores of the best tracks for each question, best first."""
+        unwanted = [self._unwanted(one) for one in asked]
+        if self._index is not None and not any(map(len, unwanted)) and all(_unfiltered(one) for one in asked):
+            queries = found.prediction.query_ND.numpy()
+            return [self._index.nearest(query, one.question.k) for query, one in zip(queries, asked, strict=True)]
+        scores = self._scores(found)
+        return [self._highest(*one) for one in zip(scores, asked, unwanted, strict=True)]
+
+    def _highest(
+        self, scores_T: NDArray[np.float32], one: _Asked, unwanted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        question = one.question
+        if question.repeats == "reduced":
+            heard = self._heard(one, len(scores_T))
+            scores_T[heard] *= np.where(scores_T[heard] > 0, _REDUCED, 1.0)
+        scores_T[unwanted[unwanted < len(scores_T)]] = -np.inf
+        if question.only is None:
+            best, found = highest(scores_T, question.k)
+        else:
+            wanted = np.unique([place for place in map(self._tracks.index.get, question.only) if place is not None])
+            wanted = wanted[wanted < len(scores_T)].astype(np.int64)
+            of_wanted, found = highest(scores_T[wanted], question.k)
+            best = wanted[of_wanted]
+        possible = np.isfinite(found)
+        return best[possible], found[possible]
+
+    def _unwanted(self, one: _Asked) -> NDArray[np.int64]:
+        """Return the tracks that must not be recommended."""
+        question, index = one.question, self._tracks.index
+        parts = [self._tracks.hidden]
+        if one.disliked or question.exclude_tracks:
+            said = (index.get(track_id) for track_id in (*one.disliked, *question.exclude_tracks))
+            parts.append(np.array([place for place in said if place is not None], dtype=np.int64))
+        if question.exclude_artists:
+            parts.append(self._tracks.of_artists(question.exclude_artists))
+        if question.repeats == "forbidden":
+            parts.append(self._heard(one, len(index)))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _heard(self, one: _Asked, n_tracks: int) -> NDArray[np.int64]:
+        """Return the tracks that the user has heard, recent ones too."""
+        if one.question.user_id is None or self._model.has_memory:
+            heard = one.state.heard.track
+        else:
+            heard = self._users.heard(one.question.user_id)
+        recent = self._users.tracks([listen.track_id for listen in one.question.recent])
+        heard = np.unique(np.append(heard, recent))
+        return np.asarray(heard[heard < n_tracks], dtype=np.int64)
+
+    def _answered(self, asked: Sequence[_Asked]) -> list[Answer]:
+        found = self._predict(asked)
+        best = self._search(found, asked)
+        spread = found.prediction.posterior.log_variance
+        spreads = [None] * len(asked) if spread is None else torch.exp(0.5 * spread).mean(dim=1).tolist()
+        explained: list[Explained | None] = [None] * len(asked)
+        wanted = [place for place, one in enumerate(asked) if one.question.explain]
+        for place in wanted:
+            one = asked[place]
+            alone = self._predict([one])
+            explained[place] = explain(self._model, alone, one.state, one.slow_E, one.at, best[place][0])
+        answers = []
+        for one, (tracks, scores), uncertainty, why in zip(asked, best, spreads, explained, strict=True):
+            shares = [None] * len(tracks) if why is None else why.shares
+            answers.append(
+                Answer(
+                    tracks=[self._track(*each) for each in zip(tracks.tolist(), scores, shares, strict=True)],
+                    known_user=one.known,
+                    recent_used=one.used,
+                    unknown_tracks=one.unknown,
+                    uncertainty=uncertainty,
+                    mood_from_taste=None if why is None else why.mood_from_taste,
+                )
+            )
+        return answers
+
+    def _track(self, place: int, score: float, shares: Shares | None = None) -> RecommendedTrack:
+        tracks = self._tracks
+        return RecommendedTrack(tracks.ids[place], float(score), tracks.titles[place], tracks.artists[place], shares)
 
 
-def _times(recent: list[RecentListen], covered: int, at: int) -> list[int]:
+def _now(user: LiveUser) -> int:
+    """Return the time [us]: now, but no earlier than the user's last listen, as a log may be ahead of this clock."""
+    return max(time.time_ns() // 1000, user.state.last_played_at if user.known else 0)
+
+
+def _unfiltered(one: _Asked) -> bool:
+    return one.question.only is None and one.question.repeats == "allowed"
+
+
+def _times(recent: Sequence[RecentListen], covered: int, at: int) -> list[int]:
     """Return a time for every recent listen: its own, or one counted back from the next listen or the request.
 
     A time counted back is never before the previous listen, nor before the end of the stored history.

@@ -1,275 +1,340 @@
-"""The endpoint's requests and answers, checked and bounded, and the FastAPI routes over a recommender."""
+"""The FastAPI routes over a model and a store."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
+import random
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from datetime import datetime
-from email.message import Message
-from itertools import pairwise
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fsvae.errors import UserError
-from fsvae.online_recommender import OnlineRecommender, RecentListen
-from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
-from serving.listen_store import ListenStore, Posted, StoreError
+from fsvae.live_tracks import TrackNotice
+from fsvae.live_users import LiveEvent
+from fsvae.online_question import Answer, Question, RecentListen, RequestError
+from serving.accuracy import Windows, accuracy_of, minute_now
+from serving.guard import Guard
+from serving.messages import (
+    BATCH,
+    ONE,
+    Id,
+    ListensAnswer,
+    ListensRequest,
+    ModelAnswer,
+    NextTracksAnswer,
+    NextTracksAnswers,
+    NextTracksBatch,
+    NextTracksRequest,
+    OneOrBatch,
+    PostedListen,
+    Refusal,
+    SimilarAnswer,
+    TrackMetadata,
+    UserSummary,
+)
+from serving.metrics import Metrics
+from serving.model_thread import Model, ModelThread
 from serving.serve_config import MAX_K
+from serving.stores.store import Posted, Store, StoreError
 
-MAX_RECENT = 500
-MAX_POSTED = 500
-MAX_BODY_BYTES = 1 << 20
-
-
-def _possible(time: datetime) -> datetime:
-    if not EARLIEST <= time <= LATEST:
-        raise ValueError(f"not between {EARLIEST.year} and {LATEST.year}")
-    return time
+_BUSY = 64
+"""Number of waiting requests from which on no ranks are taken."""
+_LATEST_TRACKS = 10
 
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
-Time = Annotated[AwareDatetime, AfterValidator(_possible)]
+@dataclass(frozen=True)
+class Endpoint:
+    """What the routes need."""
+
+    models: ModelThread
+    store: Store
+    metrics: Metrics = field(default_factory=Metrics)
+    token: str | None = None
+    """Bearer token that requests to /v1 must carry; None: none is required."""
+    clock_skew_s: float = 300.0
+    """Largest time by which a recent listen may be later than its request, and a posted one than this clock [s]."""
+    score_share: float = 1.0
+    """Share of the posted listens whose rank is taken, when there is time."""
 
 
-class Listen(BaseModel):
-    """A recent listen: only the track is required."""
-
-    model_config = ConfigDict(extra="forbid")
-    track_id: Id
-    played_at: Time | None = Field(
-        None, description="ISO 8601 with a time zone, or seconds since 1970; without it, 3.5 minutes apart"
-    )
-    played_fraction: float = Field(
-        1.0, ge=0.0, le=1.0, allow_inf_nan=False, description="share of the track that was heard"
-    )
-
-
-def _listen(value: Any) -> Any:
-    """Accept a bare id as a listen; a union of types would report errors of both its branches."""
-    if isinstance(value, str):
-        return {"track_id": value}
-    if isinstance(value, dict | Listen):
-        return value
-    raise ValueError("neither a track id nor an object with a track_id")
-
-
-class NextTracksRequest(BaseModel):
-    """Who asks, what they have just heard, and how many tracks they want."""
-
-    model_config = ConfigDict(extra="forbid")
-    user_id: Id | None = None
-    recent: list[Annotated[Listen, BeforeValidator(_listen, json_schema_input_type=Id | Listen)]] = Field(
-        default_factory=list, max_length=MAX_RECENT, description="oldest first: track ids, or listens with their times"
-    )
-    k: int = Field(10, ge=1, le=MAX_K)
-    at: Time | None = Field(
-        None,
-        description="time of the request, ISO 8601 with a time zone or seconds since 1970; now if it is not given. A "
-        "recent listen may be a little later, as clocks differ: then it is the time of the request",
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> NextTracksRequest:
-        if self.user_id is None and not self.recent:
-            raise ValueError("give user_id, or recent listens, or both")
-        times = [listen.played_at for listen in self.recent if listen.played_at]
-        if any(later < earlier for earlier, later in pairwise(times)):
-            raise ValueError("recent must be in order of played_at, oldest first")
-        return self
-
-
-class PostedListen(BaseModel):
-    """A listen that has just happened."""
-
-    model_config = ConfigDict(extra="forbid")
-    event_id: Id = Field(
-        description="id of the event, your own: the same one of a user is stored once, however often it is sent"
-    )
-    user_id: Id
-    track_id: Id
-    played_at: Time | None = Field(
-        None, description="ISO 8601 with a time zone, or seconds since 1970; now if it is not given"
-    )
-    played_fraction: float = Field(
-        1.0, ge=0.0, le=1.0, allow_inf_nan=False, description="share of the track that was heard; little for a skip"
-    )
-
-
-class ListensRequest(BaseModel):
-    """Listens, of any users."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {
-                "listens": [
-                    {"event_id": "3b9e", "user_id": "u00042", "track_id": "t000017"},
-                    {"event_id": "3b9f", "user_id": "u00042", "track_id": "t000018", "played_fraction": 0.1},
-                ]
-            }
+def create_app(endpoint: Endpoint) -> FastAPI:
+    """Return the routes."""
+    models, store, metrics = endpoint.models, endpoint.store, endpoint.metrics
+    app = FastAPI(
+        title="FS-VAE",
+        description="Next tracks from slow taste and fast mood.",
+        version=models.model.version,
+        responses={
+            401: {"description": "The bearer token is missing or wrong."},
+            422: {"model": Refusal, "description": "What is wrong, field by field."},
+            503: {"description": "Too much at once, or the store does not answer: try again after Retry-After."},
         },
     )
-    listens: list[PostedListen] = Field(min_length=1, max_length=MAX_POSTED)
+    app.add_middleware(Guard, token=endpoint.token, metrics=metrics)
+    _add_refusals(app)
+    skew_us = round(endpoint.clock_skew_s * 1e6)
 
-
-class ListensAnswer(BaseModel):
-    """What became of posted listens: when it is given, they are on disk."""
-
-    stored: int = Field(description="listens that were not there before")
-    known_already: int = Field(description="listens whose event id was there before")
-
-
-class Track(BaseModel):
-    """A recommended track."""
-
-    track_id: str
-    score: float = Field(
-        description="cosine similarity of the track and what the model searches for, or, if the model has a repeat "
-        "head, the probability that the track is next"
-    )
-    title: str | None
-    artist: str | None
-
-
-class NextTracksAnswer(BaseModel):
-    """The tracks, best first, and what they rest on."""
-
-    user_id: str | None
-    known_user: bool = Field(description="whether the user's history was known to the model")
-    recent_used: int = Field(description="recent listens that were not in the known history yet")
-    unknown_tracks: list[str] = Field(description="recent tracks that the catalogue lacks")
-    uncertainty: float | None = Field(description="mean standard deviation of the latent posterior")
-    model_version: str
-    tracks: list[Track]
-
-
-def create_app(
-    recommender: Callable[[], OnlineRecommender],
-    store: ListenStore,
-    model_version: str,
-    token: str | None,
-    clock_skew_s: float,
-) -> FastAPI:
-    """Return the routes.
-
-    Args:
-        recommender: function that returns the recommender; called at each request, in one thread: threads that take
-            turns at the interpreter answer fewer requests than one.
-        store: the store of posted listens, which the recommender reads.
-        model_version: version named in every answer.
-        token: bearer token that requests to /v1 must carry; None: none is required.
-        clock_skew_s: largest time by which a recent listen may be later than its request, and a posted one than this
-            machine's clock [s].
-    """
-    one_thread = ThreadPoolExecutor(1, "recommender")
-    app = FastAPI(title="FS-VAE", description="Next tracks from slow taste and fast mood.", version=model_version)
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if token is not None and request.url.path.startswith("/v1"):
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-                return JSONResponse({"detail": "a bearer token is required"}, 401, {"WWW-Authenticate": "Bearer"})
-        length = request.headers.get("content-length")
-        if request.method == "POST" and (length is None or not length.isdigit()):
-            return JSONResponse({"detail": "a Content-Length header is required"}, 411)
-        if length is not None and int(length) > MAX_BODY_BYTES:
-            return JSONResponse({"detail": f"the body is larger than {MAX_BODY_BYTES} bytes"}, 413)
-        # Any web page can make a browser post a body of another type here, but not one of this type.
-        if request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
-            return JSONResponse({"detail": "send Content-Type: application/json"}, 415)
-        return await call_next(request)
-
-    @app.exception_handler(RequestValidationError)
-    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
-        # without the input itself, which JSON may not be able to represent (NaN, half a surrogate pair)
-        return JSONResponse(
-            {
-                "detail": [
-                    {"loc": fault["loc"], "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
-                    for fault in error.errors()
-                ]
-            },
-            422,
+    def question(body: NextTracksRequest) -> Question:
+        return Question(
+            user_id=body.user_id,
+            recent=tuple(
+                RecentListen(one.track_id, _microseconds_or_none(one.played_at), one.played_fraction)
+                for one in body.recent
+            ),
+            k=body.k,
+            at=_microseconds_or_none(body.at),
+            skew_us=skew_us,
+            exclude_tracks=tuple(body.exclude.tracks),
+            exclude_artists=tuple(body.exclude.artists),
+            only=None if body.only is None else tuple(body.only),
+            repeats=body.repeats,
+            diversity=body.diversity,
+            seed=body.seed,
+            explain=body.explain,
         )
 
-    @app.exception_handler(StoreError)
-    async def try_again(_: Request, error: StoreError) -> JSONResponse:
-        return JSONResponse({"detail": f"the store of listens does not answer: {error}"}, 503, {"Retry-After": "1"})
-
-    @app.exception_handler(UserError)
-    async def refuse_time(_: Request, error: UserError) -> JSONResponse:
-        return JSONResponse({"detail": [{"loc": ["body", "at"], "msg": str(error), "type": "value_error"}]}, 422)
-
-    def recommended(body: NextTracksRequest) -> NextTracksAnswer:
-        recent = [
-            RecentListen(
-                listen.track_id,
-                None if listen.played_at is None else _microseconds(listen.played_at),
-                listen.played_fraction,
-            )
-            for listen in body.recent
-        ]
-        asked = recommender().now(body.user_id) if body.at is None else _microseconds(body.at)
-        at = max([asked, *(listen.played_at for listen in recent if listen.played_at is not None)])
-        if at - asked > clock_skew_s * 1e6:
-            limit = f"more than {clock_skew_s:g} s " if clock_skew_s else ""
-            message = f"recent holds a listen that is {limit}later than the request"
-            raise RequestValidationError([{"loc": ("body", "recent"), "msg": message, "type": "value_error"}])
-        # without a time of its own a request is as late as it must be for what was posted meanwhile
-        skew_us = round(clock_skew_s * 1e6) if body.at is not None else _microseconds(LATEST)
-        answer = recommender().next_tracks(body.user_id, recent, body.k, at, skew_us)
-        return NextTracksAnswer(user_id=body.user_id, model_version=model_version, **asdict(answer))
-
-    @app.post("/v1/next-tracks")
-    async def next_tracks(body: NextTracksRequest) -> NextTracksAnswer:
-        """Recommend the tracks to play next."""
-        return await asyncio.get_running_loop().run_in_executor(one_thread, recommended, body)
+    @app.post("/v1/next-tracks", response_model=NextTracksAnswer | NextTracksAnswers)
+    async def next_tracks(body: OneOrBatch) -> Response:
+        """Recommend the tracks to play next, for one request or for up to 64 at once."""
+        requests = body.requests if isinstance(body, NextTracksBatch) else [body]
+        found = await asyncio.wrap_future(models.ask([question(one) for one in requests]))
+        if not isinstance(body, NextTracksBatch) and isinstance(found.answers[0], RequestError):
+            raise found.answers[0]
+        answers = [_told(*each, found.version) for each in zip(requests, found.answers, strict=True)]
+        return _json({"answers": answers} if isinstance(body, NextTracksBatch) else answers[0])
 
     @app.post("/v1/listens")
     async def listens(body: ListensRequest) -> ListensAnswer:
-        """Take listens: the next recommendation knows them."""
-        now = time.time_ns() // 1000
-        posted = [
-            Posted(
-                listen.event_id,
-                listen.user_id,
-                listen.track_id,
-                now if listen.played_at is None else _microseconds(listen.played_at),
-                listen.played_fraction,
-            )
-            for listen in body.listens
-        ]
-        for place, listen in enumerate(posted):
-            if listen.played_at - now > clock_skew_s * 1e6:
-                message = f"more than {clock_skew_s:g} s later than the clock of this machine"
-                where = ("body", "listens", place, "played_at")
-                raise RequestValidationError([{"loc": where, "msg": message, "type": "value_error"}])
-        new = await asyncio.wrap_future(store.add(posted))
-        return ListensAnswer(stored=sum(new), known_already=len(new) - sum(new))
+        """Take what users did: the next recommendation knows it."""
+        posted = _posted(body.listens, time.time_ns() // 1000, endpoint.clock_skew_s)
+        numbers = await asyncio.wrap_future(store.add(posted))
+        new = [(one, number) for one, number in zip(posted, numbers, strict=True) if number]
+        for one, _ in new:
+            metrics.stored(one.kind)
+        _score(endpoint, [(one, number) for one, number in new if one.kind == "listen"])
+        return ListensAnswer(stored=len(new), known_already=len(numbers) - len(new))
+
+    @app.get("/v1/users/{user_id:path}")
+    async def user(user_id: Id) -> UserSummary:
+        """Say what is known of a user."""
+        return await asyncio.wrap_future(models.call(lambda model: _summary(model, user_id)))
+
+    @app.delete("/v1/users/{user_id:path}", status_code=204)
+    async def forget(user_id: Id) -> None:
+        """Forget a user: what was posted at once, and the lake with the next `fsvae ingest --source live`."""
+        last = await asyncio.wrap_future(models.call(lambda model: model.recommender.last_heard(user_id)))
+        await asyncio.wrap_future(store.erase(user_id, max(time.time_ns() // 1000, last or 0)))
+
+    @app.get("/v1/tracks/{track_id:path}/similar")
+    async def similar(track_id: Id, k: int = 10) -> SimilarAnswer:
+        """Return the tracks nearest to one in the track space."""
+        if not 1 <= k <= MAX_K:
+            raise _fault(("query", "k"), f"not between 1 and {MAX_K}")
+        model = models.model
+        found = await asyncio.wrap_future(models.call(lambda model: model.recommender.similar(track_id, k)))
+        if found is None:
+            return _not_found("the track is not known, or has no place in the track space")  # type: ignore[return-value]
+        tracks = [{"track_id": it.track_id, "score": it.score, "title": it.title, "artist": it.artist} for it in found]
+        return _json({"track_id": track_id, "model_version": model.version, "tracks": tracks})  # type: ignore[return-value]
+
+    @app.post("/v1/tracks/{track_id:path}/hide", status_code=204)
+    async def hide(track_id: Id) -> None:
+        """Take a track down: nobody is recommended it until it is shown again. Needs the bearer token."""
+        await asyncio.wrap_future(store.hide(track_id, True))
+
+    @app.delete("/v1/tracks/{track_id:path}/hide", status_code=204)
+    async def show(track_id: Id) -> None:
+        """Show a hidden track again. Needs the bearer token."""
+        await asyncio.wrap_future(store.hide(track_id, False))
+
+    @app.put("/v1/tracks/{track_id:path}", status_code=204)
+    async def add_track(track_id: Id, body: TrackMetadata) -> None:
+        """Add a track: it gets a vector from its album or artist, and can be recommended at once."""
+        await asyncio.wrap_future(store.put_track(TrackNotice(track_id, added=True, **body.model_dump())))
+
+    @app.get("/v1/model")
+    async def model() -> ModelAnswer:
+        """Say which model is served, and how well it does."""
+        answer = await asyncio.wrap_future(models.call(_model_answer))  # when the ranks of what was posted are taken
+        windows = await asyncio.to_thread(Windows, store)
+        return answer.model_copy(update={"last_hour": windows.hour, "last_day": windows.day})
 
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """Say that the model is loaded and answers."""
-        recommender()
-        return {"status": "ok", "model_version": model_version}
+    async def healthz() -> dict[str, str]:
+        """Say that the process is alive."""
+        return {"status": "ok", "model_version": models.model.version}
+
+    @app.get("/readyz")
+    async def readyz() -> dict[str, str]:
+        """Say that model and store answer."""
+        await asyncio.to_thread(store.of_user, "", 0)
+        return {"status": "ready", "model_version": models.model.version}
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics_text() -> Response:
+        """Return what is counted, in Prometheus' text format."""
+        windows = await asyncio.to_thread(Windows, store)
+        for name, found in (("hour", windows.hour), ("day", windows.day)):
+            for one in found:
+                metrics.accuracy(one.model_version, name, one.model_dump(exclude={"model_version"}))
+        now = models.model
+        age = time.time() - now.recommender.bundle.last_listen_at / 1e6
+        metrics.now(now.version, age, models.waiting, len(now.recommender.kept_users))
+        return Response(await asyncio.to_thread(metrics.text), media_type="text/plain; version=0.0.4")
 
     return app
 
 
-def _is_json(content_type: str) -> bool:
-    message = Message()
-    message["content-type"] = content_type
-    return message.get_content_type() == "application/json"
+def _add_refusals(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> Response:
+        # without the input itself, which JSON may not be able to represent (NaN, half a surrogate pair)
+        faults = [
+            {"loc": _loc(fault["loc"]), "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
+            for fault in error.errors()
+        ]
+        return JSONResponse({"detail": faults}, 422)
+
+    @app.exception_handler(RequestError)
+    async def refuse_question(_: Request, error: RequestError) -> Response:
+        return JSONResponse({"detail": _faults(error)}, 422)
+
+    @app.exception_handler(StoreError)
+    async def try_again(_: Request, error: StoreError) -> Response:
+        return JSONResponse({"detail": f"the store does not answer: {error}"}, 503, {"Retry-After": "1"})
+
+
+def _loc(loc: Sequence[str | int]) -> list[str | int]:
+    """Return the place of a fault as the sender knows it, without the name of a kind of body."""
+    return [loc[0], *loc[2:]] if len(loc) > 1 and loc[1] in (ONE, BATCH) else list(loc)
+
+
+def _faults(error: RequestError) -> list[dict[str, Any]]:
+    return [{"loc": ["body", error.field], "msg": str(error), "type": "value_error"}]
+
+
+def _fault(loc: Sequence[str | int], message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": loc, "msg": message, "type": "value_error"}])
+
+
+def _not_found(message: str) -> Response:
+    return JSONResponse({"detail": message}, 404)
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+def _told(request: NextTracksRequest, answer: Answer | RequestError, version: str) -> dict[str, Any]:
+    """Return the answer to a request as JSON values; of a batch, also what is wrong with it."""
+    if isinstance(answer, RequestError):
+        return {"detail": _faults(answer)}
+    tracks: list[Any] = [
+        {"track_id": it.track_id, "score": it.score, "title": it.title, "artist": it.artist}
+        | ({} if it.shares is None else {"shares": it.shares})
+        for it in answer.tracks
+    ]
+    told = {
+        "user_id": request.user_id,
+        "known_user": answer.known_user,
+        "recent_used": answer.recent_used,
+        "unknown_tracks": answer.unknown_tracks,
+        "uncertainty": answer.uncertainty,
+        "model_version": version,
+        "tracks": tracks,
+    }
+    return told if answer.mood_from_taste is None else told | {"mood_from_taste": answer.mood_from_taste}
+
+
+def _posted(listens: Sequence[PostedListen], now: int, clock_skew_s: float) -> list[Posted]:
+    posted = [
+        Posted(
+            one.event_id,
+            one.user_id,
+            one.track_id,
+            now if one.played_at is None else _microseconds(one.played_at),
+            one.played_fraction,
+            one.kind,
+        )
+        for one in listens
+    ]
+    for place, one in enumerate(posted):
+        if one.played_at - now > clock_skew_s * 1e6:
+            message = f"more than {clock_skew_s:g} s later than the clock of this machine"
+            raise _fault(("body", "listens", place, "played_at"), message)
+    return posted
+
+
+def _score(endpoint: Endpoint, listens: Sequence[tuple[Posted, int]]) -> None:
+    """Take the ranks of listens that were just stored, before the states of their users read them; nobody waits."""
+    chosen = [one for one in listens if random.random() < endpoint.score_share]
+    if endpoint.models.waiting >= _BUSY:
+        chosen = []
+    for _ in range(len(listens) - len(chosen)):
+        endpoint.metrics.scored(False)
+    if not chosen:
+        return
+
+    def work(model: Model) -> None:
+        ranks = []
+        for one, number in chosen:
+            event = LiveEvent(number, one.track_id, one.played_at, one.played_fraction)
+            rank = model.recommender.rank_of(one.user_id, event)
+            endpoint.metrics.scored(rank is not None)
+            if rank is not None:
+                ranks.append(rank)
+        if ranks:
+            endpoint.store.add_accuracy(accuracy_of(model.version, minute_now(), ranks))
+
+    endpoint.models.call(work)
+
+
+def _summary(model: Model, user_id: str) -> UserSummary:
+    user = model.recommender.user(user_id)
+    latest = [listen.track_id for listen in reversed(user.listens[-_LATEST_TRACKS:])]
+    return UserSummary(
+        user_id=user_id,
+        known_user=user.known,
+        listens=user.state.n_listens,
+        posted_listens=len(user.listens),
+        last_played_at=_time(user.state.last_played_at) if user.known else None,
+        latest=latest,
+        liked=user.now_said("like", "unlike"),
+        disliked=user.disliked,
+    )
+
+
+def _model_answer(model: Model) -> ModelAnswer:
+    recommender = model.recommender
+    recommender.refresh()
+    bundle = recommender.bundle
+    return ModelAnswer(
+        model_version=model.version,
+        dataset=str(bundle.info["dataset"]),
+        dataset_until=_time(bundle.last_listen_at),
+        users=len(bundle.user_ids),
+        tracks=len(bundle.tracks),
+        added_tracks=recommender.tracks.n_added,
+        hidden_tracks=len(recommender.tracks.hidden),
+        settings=bundle.info["model"],
+        last_hour=[],
+        last_day=[],
+    )
+
+
+def _time(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1e6, UTC)
 
 
 def _microseconds(at: datetime) -> int:
     return round(at.timestamp() * 1_000_000)
+
+
+def _microseconds_or_none(at: datetime | None) -> int | None:
+    return None if at is None else _microseconds(at)

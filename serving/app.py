@@ -10,36 +10,41 @@ import os
 import random
 import signal
 import socket
-import sqlite3
+import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from fsvae.online_recommender import check_servable
-from serving.listen_store import SqliteStore
 from serving.serve_config import ServeConfig
+from serving.stores.open_store import StorePlace, open_store
+from serving.stores.store import Served, Store
 
+_LOG = logging.getLogger("fsvae.serving")
 TOKEN_VARIABLE = "FSVAE_TOKEN"
 _PORTS = range(20_000, 30_000)
 
 
 @contextmanager
-def running(config: ServeConfig, bundle: Path, live: Path, model_version: str) -> Iterator[str]:
-    """Serve a bundle while the context is open; yields the base URL once the endpoint answers.
+def running(
+    config: ServeConfig, served: Served, place: StorePlace, champion: Callable[[], Served] | None = None
+) -> Iterator[str]:
+    """Serve a model while the context is open; yields the base URL once the endpoint answers.
 
     Args:
         config: address, replicas, CPUs.
-        bundle: folder of the bundle.
-        live: file of the posted listens, made if it is missing.
-        model_version: version named in every answer.
+        served: the model.
+        place: the store of what the endpoint is told, made if it is missing.
+        champion: function that returns the model that is to be served by now, called again and again; by default it
+            stays the same.
 
     Raises:
-        UserError: the address is not loopback and no token is set, the port is taken, or the bundle or the file of
-            posted listens cannot be opened.
+        UserError: the address is not loopback and no token is set, the port is taken, or the bundle or the store cannot
+            be opened.
     """
     token = os.environ.get(TOKEN_VARIABLE) or None
     if not _is_loopback(config.host) and token is None:
@@ -51,17 +56,50 @@ def running(config: ServeConfig, bundle: Path, live: Path, model_version: str) -
         raise UserError(f"serve.host={config.host}: IPv6 is not served; use an IPv4 address such as 127.0.0.1.")
     if config.replicas > config.num_cpus:
         raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
-    check_servable(load_bundle(bundle))  # raise its errors here, not in a replica that fails to start
+    check_servable(load_bundle(Path(served.bundle)))  # raise its errors here, not in a replica that fails to start
+    with closing(open_store(place)) as store, tempfile.TemporaryDirectory(prefix="fsvae-metrics-") as counted:
+        store.serve(served).result()
+        with _deployed(config, served, place, counted) as url, _watching(champion, served, store, config.poll_s):
+            yield url
+
+
+@contextmanager
+def _watching(champion: Callable[[], Served] | None, served: Served, store: Store, every_s: float) -> Iterator[None]:
+    """Tell the store of another champion while the context is open."""
+    ended = threading.Event()
+
+    def work() -> None:
+        latest = served
+        while champion is not None and not ended.wait(every_s):
+            try:
+                if (now := champion()) != latest:
+                    store.serve(now).result()
+                    latest = now
+            except Exception as error:  # the registry or the store may be away for a while
+                _LOG.warning("the champion is not known now: %s", error)
+
+    thread = threading.Thread(target=work, daemon=True, name="champion")
+    thread.start()
     try:
-        SqliteStore(live).close()
-    except (sqlite3.Error, OSError) as error:
-        raise UserError(f"{live}: posted listens cannot be kept there: {error}") from error
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def _deployed(config: ServeConfig, served: Served, place: StorePlace, counted: str) -> Iterator[str]:
+    """Run the deployment on Ray Serve; `counted` is the folder in which replicas share what they count."""
+    token = os.environ.get(TOKEN_VARIABLE) or None
     port = config.port or _free_port(config.host)
     _check_free(config.host, port)
     # Ray reads these on import; with them a request takes a tenth of the time (docs/decisions.md).
     os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
     os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers make way for all other processes (niceness 15): on a busy machine the endpoint would hardly answer.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # 5 s are too few there
     # Serve shuts down by killing its own controller, which Ray reports as a failure, from a separate thread.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"ServeController\.graceful_shutdown")
     # HAProxy's own pages would be on fixed ports, which would make a second endpoint on the machine fail.
@@ -86,7 +124,7 @@ def running(config: ServeConfig, bundle: Path, live: Path, model_version: str) -
     )
     try:
         serve.start(http_options={"host": config.host, "port": port}, logging_config={"log_level": "WARNING"})
-        app = next_track_app(str(bundle.resolve()), str(live.resolve()), model_version, token, config)
+        app = next_track_app(served, place, token, config, counted)
         serve.run(app, name="fsvae", route_prefix="/")
         yield f"http://{config.host}:{port}"
     finally:

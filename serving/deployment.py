@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.serve.config import BackpressureConfig
 
+from serving.metrics import SHARED_FOLDER
 from serving.serve_config import ServeConfig
+from serving.stores.open_store import StorePlace
+from serving.stores.store import Served
 
 
-def next_track_app(bundle: str, live: str, model_version: str, token: str | None, config: ServeConfig) -> Any:
-    """Return the application to run: the routes of `serving.api` over a bundle's folder and a file of listens."""
+def next_track_app(served: Served, store: StorePlace, token: str | None, config: ServeConfig, counted: str) -> Any:
+    """Return the application to run: the routes of `serving.api` over a model and a store.
+
+    `counted` is the folder in which replicas share what they count.
+    """
 
     def build() -> Any:
         import torch
 
-        from fsvae.bundle import load_bundle
-        from fsvae.online_recommender import OnlineRecommender
-        from serving.api import create_app
-        from serving.listen_store import SqliteStore
+        from serving.api import Endpoint, create_app
+        from serving.metrics import Metrics
+        from serving.model_thread import ModelThread
+        from serving.stores.open_store import open_store
+        from serving.swap import follow, opened
 
-        torch.set_num_threads(1)  # requests run in parallel; one model step is too small for several threads
-        store = SqliteStore(Path(live))
-        recommender = OnlineRecommender(load_bundle(Path(bundle)), config.approximate_from, store.of_user)
-        return create_app(lambda: recommender, store, model_version, token, config.clock_skew_s)
+        torch.set_num_threads(1)  # requests are answered in one thread; one model step is too small for several
+        opened_store, metrics = open_store(store), Metrics()
+        models = ModelThread(opened(served, opened_store, config), config.batch, metrics)
+        follow(models, opened_store, config, metrics)
+        return create_app(Endpoint(models, opened_store, metrics, token, config.clock_skew_s, config.score_share))
 
     @serve.deployment(
         name="next-tracks",
         num_replicas=config.replicas,
-        ray_actor_options={"num_cpus": 1},
+        # in the environment of the replicas alone: Ray's other processes would count there, too
+        ray_actor_options={"num_cpus": 1, "runtime_env": {"env_vars": {SHARED_FOLDER: counted}}},
         max_ongoing_requests=64,
         max_queued_requests=256,  # more are answered 503 at once
         backpressure_config=BackpressureConfig(retry_after_s=1),

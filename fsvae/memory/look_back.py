@@ -146,6 +146,52 @@ def look_back(histories: Histories, at: int, table: OwnTable, work: Workspace) -
 
 
 @njit(cache=True, nogil=True)
+def sum_own_rows(
+    histories: Histories,
+    at_N: NDArray[np.int64],
+    table: OwnTable,
+    work: Workspace,
+    total_NE: NDArray[np.float32],
+    count_NE: NDArray[np.float32],
+    distinct_NX: NDArray[np.float32],
+    top_NX: NDArray[np.float32],
+    age_N: NDArray[np.int64],
+    ages_NB: NDArray[np.float32],
+) -> None:
+    """Write what the user's own memory held before N listens, named as in `fsvae.memory.own.OwnSupports`.
+
+    Args:
+        histories: all listens.
+        at_N: place of each listen.
+        table: contexts and experts.
+        work: arrays for `look_back`.
+        total_NE: this and all that follow are zeros, but for `age_N`: -1.
+    """
+    total, heard = np.zeros(len(table.context)), np.zeros(len(table.session))
+    for r in range(len(at_N)):
+        total[:] = 0.0
+        heard[:] = 0.0
+        for s in range(look_back(histories, at_N[r], table, work)):
+            own = work.track_M[s] == histories.track[at_N[r]]
+            if own:
+                age_N[r] = work.age_M[s]
+            ages_NB[r, work.age_M[s]] += 1
+            for e in range(len(table.context)):
+                total[e] += work.count_ME[s, e]
+                if own:
+                    count_NE[r, e] = work.count_ME[s, e]
+            for x in range(len(table.session)):
+                times = work.times_MX[s, x]
+                if times > 0:
+                    heard[x] += times
+                    distinct_NX[r, x] += 1
+                    top_NX[r, x] = max(top_NX[r, x], times)
+        total_NE[r] = total
+        for x in range(len(table.session)):
+            top_NX[r, x] /= max(heard[x], 1.0)
+
+
+@njit(cache=True, nogil=True)
 def add_own_rows(
     histories: Histories,
     at_N: NDArray[np.int64],

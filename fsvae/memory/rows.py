@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fsvae.data.history import tracks_before
 from fsvae.data.listens import Listens
-from fsvae.memory.contexts import AGES, N_OWN, OWN_TABLE
+from fsvae.memory.contexts import AGES, EXPERTS, N_CONTEXTS, N_OWN, OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
-from fsvae.memory.look_back import Histories, Workspace, add_own_rows, count_candidates, look_back
+from fsvae.memory.look_back import Histories, Workspace, add_own_rows, count_candidates, sum_own_rows
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Supports
 
@@ -39,11 +39,17 @@ class Memory:
 
     def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track) before the listens at some flat positions, [N, T], given their gates."""
+        out = self.own_probabilities(rows, gates)
+        weight, less = gates.weight_NE.numpy(), gates.less_NE.numpy()
+        self.tables.add_rows(self._listens, rows, self._places(rows), weight[:, N_OWN:], less[:, N_OWN:], out)
+        return out
+
+    def own_probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
+        """Return the part that is the user's own, [N, T]."""
         out = np.zeros((len(rows), self.tables.n_tracks), dtype=np.float32)
         weight, less, of_age = gates.weight_NE.numpy(), gates.less_NE.numpy(), gates.age_weight_NB.numpy()
         own_weight, own_less = weight[:, :N_OWN], less[:, :N_OWN]
         add_own_rows(self._histories, rows, own_weight, own_less, of_age, OWN_TABLE, self._work, out)
-        self.tables.add_rows(self._listens, rows, self._places(rows), weight[:, N_OWN:], less[:, N_OWN:], out)
         return out
 
     def _places(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -70,36 +76,24 @@ class Memory:
             [own, self.tables.candidates(self._listens, rows, self._places(rows), candidate_NK)], axis=2
         ), ago
 
-    def supports(self, row: int, records: NDArray[np.float64]) -> Supports:
-        """Return what the memory held before one listen: the same as `remember` gives for all, for a batch of one.
+    def supports(self, rows: NDArray[np.int64], records: NDArray[np.float64]) -> Supports:
+        """Return what the memory held before some listens: the same as `remember` gives for all.
 
         Args:
-            row: flat position of the listen.
-            records: sums of the user's track records before it, [half-lives, 2, E].
+            rows: [N] flat positions of the listens.
+            records: [N, half-lives, 2, E] sums of the users' track records before them.
         """
-        listens, work = self._listens, self._work
-        found = look_back(self._histories, row, OWN_TABLE, work)
-        track, counts, times = work.track_M[:found], work.count_ME[:found], work.times_MX[:found]
-        own = track == listens.track[row]
-        age = work.age_M[:found]
-        shared = self.tables.supports(listens, np.array([row]), self._places(np.array([row])))
-        heard = times.sum(axis=0)
-        joined = (
-            (counts.sum(axis=0), shared[0]),
-            (counts[own].sum(axis=0), shared[1]),
-            ((times > 0).sum(axis=0), shared[2]),
-            (times.max(axis=0, initial=0) / np.maximum(heard, 1), shared[3]),
-        )
-        total, count, distinct, top = (np.append(a, b[0])[None].astype(np.float32) for a, b in joined)
-        return Supports(
-            total_NE=torch.from_numpy(total),
-            count_NE=torch.from_numpy(count),
-            distinct_NX=torch.from_numpy(distinct),
-            top_NX=torch.from_numpy(top),
-            age_N=torch.from_numpy(np.append(age[own], -1)[:1]),
-            ages_NB=torch.from_numpy(np.bincount(age, minlength=AGES)[None].astype(np.float32)),
-            record_NR=torch.from_numpy((records[:, 0] / (records[:, 1] + 1)).reshape(1, -1).astype(np.float32)),
-        )
+        listens, n = self._listens, len(rows)
+        total, count = (np.zeros((n, len(EXPERTS)), dtype=np.float32) for _ in range(2))
+        distinct, top = (np.zeros((n, N_CONTEXTS), dtype=np.float32) for _ in range(2))
+        age, ages = np.full(n, -1), np.zeros((n, AGES), dtype=np.float32)
+        own = total[:, :N_OWN], count[:, :N_OWN], distinct[:, : len(OWN)], top[:, : len(OWN)]
+        sum_own_rows(self._histories, rows, OWN_TABLE, self._work, *own, age, ages)
+        shared = total[:, N_OWN:], count[:, N_OWN:], distinct[:, len(OWN) :], top[:, len(OWN) :]
+        for whole, part in zip(shared, self.tables.supports(listens, rows, self._places(rows)), strict=True):
+            whole[:] = part
+        record = (records[:, :, 0] / (records[:, :, 1] + 1)).reshape(n, -1).astype(np.float32)
+        return Supports(*map(torch.from_numpy, (total, count, distinct, top, age, ages, record)))
 
 
 class MemoryRows(NamedTuple):
@@ -112,6 +106,10 @@ class MemoryRows(NamedTuple):
     def probabilities(self, gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track), [N, T], given the targets' gates."""
         return self.memory.probabilities(self.listens, gates)
+
+    def own_probabilities(self, gates: Gates) -> NDArray[np.float32]:
+        """Return the part of p(track) that is the user's own, [N, T]."""
+        return self.memory.own_probabilities(self.listens, gates)
 
     def latest(self, number: int) -> NDArray[np.int64]:
         """Return the users' latest tracks before the targets, the last one first, [N, number]; else NO_KEY."""

@@ -38,6 +38,7 @@ class Network(nn.Module, ABC):
         self.n_catalogue = n_catalogue
         self.register_buffer("tracks", torch.cat([vectors_VD, vectors_VD.new_zeros(1, vectors_VD.shape[1])]))
         self.table = nn.Parameter(self.tracks.clone()) if finetuned else None
+        self._unit_table: Tensor | None = None
 
     @classmethod
     @abstractmethod
@@ -57,7 +58,13 @@ class Network(nn.Module, ABC):
     @property
     def search_table(self) -> Tensor:
         """Return the unit vectors in which a query is searched, [V, D]: trained or imputed, frozen or finetuned."""
+        if self._unit_table is not None:
+            return self._unit_table
         return self.tracks[:-1] if self.table is None else normalize(self.table[:-1], dim=-1)
+
+    def keep_search_table(self) -> None:
+        """Compute the search table once, for a network whose table stays as it is."""
+        self._unit_table = self.search_table.detach().contiguous()
 
     def cosines(self, query_ND: Tensor) -> Tensor:
         """Return the cosines of queries and the tracks with a vector, [N, V]."""

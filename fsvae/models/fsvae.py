@@ -6,6 +6,7 @@ D track space, V tracks with a vector, F listen features, R request features.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple, Self
 
 import torch
@@ -64,8 +65,8 @@ class Mixture(NamedTuple):
     """Probabilities of all tracks."""
     of_network_NV: Tensor
     """What the network adds to them, for tracks with a vector."""
-    point_ND: Tensor
-    """Expected track vectors."""
+    memory_NV: Tensor | None
+    """What the memory alone adds to them, for tracks with a vector; None where it was not asked for."""
 
 
 class FSVAENetwork(Network):
@@ -97,6 +98,8 @@ class FSVAENetwork(Network):
         finetuned = config.track_table == "finetuned"
         super().__init__(vectors_VD, len(vectors_VD) if n_catalogue is None else n_catalogue, finetuned)
         self.config = config
+        self.unplaced = torch.zeros(0, dtype=torch.int64)
+        """Tracks among those of the table that have no vector (`with_more_tracks`)."""
         dim = vectors_VD.shape[1]
         inputs = dim + 1 + len(LISTEN_FEATURES)
         self.fast = FastEncoder(inputs, config.fast_hidden, config.fast_layers)
@@ -137,6 +140,30 @@ class FSVAENetwork(Network):
         """Return the criterion of the best epoch: the loss of the track with a memory or without a distance, or it."""
         return "nll" if self.likelihood is None else "softmax" if self.gates is not None else "l2"
 
+    def with_more_tracks(self, n_tracks: int, vectors_AD: Tensor, table_AD: Tensor) -> FSVAENetwork:
+        """Return the same network with a place for all T tracks of a dataset, and for A more with a vector.
+
+        Args:
+            n_tracks: number of tracks of the dataset, T; those without a vector keep none.
+            vectors_AD: unit vectors of those added, which are numbered from T on; zeros where nothing is known.
+            table_AD: their rows of the table from which tracks are read.
+        """
+        more = copy(self)
+        more._buffers, more._parameters = dict(self._buffers), dict(self._parameters)
+        more._unit_table = None
+        placed = len(self.tracks) - 1
+        added = n_tracks + (vectors_AD == 0).all(dim=1).nonzero()[:, 0]
+        more.unplaced = torch.cat([torch.arange(placed, n_tracks), added])
+
+        def grown(rows_VD: Tensor, added_AD: Tensor) -> Tensor:
+            none = rows_VD.new_zeros(n_tracks - placed, rows_VD.shape[1])
+            return torch.cat([rows_VD[:-1], none, added_AD, rows_VD[-1:]])
+
+        more.tracks = grown(self.tracks, vectors_AD)
+        if self.table is not None:
+            more.table = torch.nn.Parameter(grown(self.table.detach(), table_AD), requires_grad=False)
+        return more
+
     def listen_inputs(self, track: Tensor, features: Tensor) -> Tensor:
         """Return the LSTM's inputs [..., X] for tracks [...] (int64) and their listen features [..., F]."""
         return torch.cat([self.heard(track), features], dim=-1)
@@ -148,10 +175,12 @@ class FSVAENetwork(Network):
         request_NR: Tensor,
         supports: Supports | None = None,
         sample: bool = False,
+        noise_NZ: Tensor | None = None,
     ) -> Prediction:
         """Predict the next track from the fast state, the slow encoding, the time of the request and the memory.
 
-        With `sample`, z is drawn from the posterior; otherwise it is its mean.
+        With `sample`, z is drawn from the posterior; with noise, it is so many standard deviations from its mean;
+        otherwise it is the mean.
         """
         if self.config.fast == "off":
             fast_NH = torch.zeros_like(fast_NH)
@@ -161,6 +190,8 @@ class FSVAENetwork(Network):
             request_NR = torch.zeros_like(request_NR)
         posterior = self.latent(torch.cat([fast_NH, slow_NE, request_NR], dim=-1))
         z_NZ = posterior.sample() if sample else posterior.mean
+        if noise_NZ is not None and posterior.log_variance is not None:
+            z_NZ = z_NZ + torch.exp(0.5 * posterior.log_variance) * noise_NZ
         point_ND, query_ND = self.decoder(z_NZ)
         y_ND = normalize(point_ND, dim=-1) if self.likelihood is None else self.likelihood.expected(point_ND)
         query_ND = y_ND if query_ND is point_ND else query_ND
@@ -212,27 +243,50 @@ class FSVAENetwork(Network):
         if prediction.gates is None:
             return self.cosines(prediction.query_ND), prediction.y_ND
         assert rows is not None and supports is not None, "a model with a memory is given what it held"
-        mixture = self.mixture(prediction, rows)
-        p_NT, point_ND = mixture.p_NT, mixture.point_ND
+        mixture = self.mixture(prediction, rows, with_memory=True)
+        assert mixture.memory_NV is not None, "it was asked for"
+        p_NT = mixture.p_NT
+        point_ND = mixture.memory_NV @ self.tracks[:-1] + prediction.gates.rest_N[:, None] * prediction.y_ND
         if self.ranker is not None:
-            found = self.shortlist(mixture, supports, rows)
-            ranked_NK = self.ranker.ranked(found, prediction.gates.inputs_NS)
+            found, ranked_NK = self.ranked(mixture, prediction, supports, rows)
             vectors_NKD = self.tracks[found.track_NK.clamp(max=len(self.tracks) - 1)]
             point_ND = point_ND + ((ranked_NK - found.p_NK)[:, None] @ vectors_NKD)[:, 0]
             p_NT.scatter_(1, found.track_NK, ranked_NK)
         return p_NT, point_ND
 
-    def mixture(self, prediction: Prediction, rows: MemoryRows, new_V: Tensor | None = None) -> Mixture:
+    def track_scores(
+        self, prediction: Prediction, supports: Supports | None = None, rows: MemoryRows | None = None
+    ) -> Tensor:
+        """Return the scores of `scores` alone, [N, T]."""
+        if prediction.gates is None:
+            return self.cosines(prediction.query_ND)
+        assert rows is not None and supports is not None, "a model with a memory is given what it held"
+        mixture = self.mixture(prediction, rows)
+        if self.ranker is not None:
+            found, ranked_NK = self.ranked(mixture, prediction, supports, rows)
+            mixture.p_NT.scatter_(1, found.track_NK, ranked_NK)
+        return mixture.p_NT
+
+    def ranked(
+        self, mixture: Mixture, prediction: Prediction, supports: Supports, rows: MemoryRows
+    ) -> tuple[Shortlist, Tensor]:
+        """Return the most probable tracks of a mixture, and their probabilities when they are ranked again, [N, K]."""
+        assert self.ranker is not None and prediction.gates is not None, "the model has a ranker"
+        found = self.shortlist(mixture, supports, rows)
+        return found, self.ranker.ranked(found, prediction.gates.inputs_NS)
+
+    def mixture(
+        self, prediction: Prediction, rows: MemoryRows, new_V: Tensor | None = None, with_memory: bool = False
+    ) -> Mixture:
         """Return the mixture of memory and network before some targets; `new_V` get nothing from the network."""
         assert prediction.gates is not None
         p_NT = torch.from_numpy(rows.probabilities(prediction.gates))
-        rest_N1 = prediction.gates.rest_N[:, None]
-        point_ND = p_NT[:, : len(self.tracks) - 1] @ self.tracks[:-1] + rest_N1 * prediction.y_ND
-        of_network_NV = self.logits(prediction).softmax(dim=-1).mul_(rest_N1)
+        memory_NV = p_NT[:, : len(self.tracks) - 1].clone() if with_memory else None
+        of_network_NV = self.logits(prediction).softmax(dim=-1).mul_(prediction.gates.rest_N[:, None])
         if new_V is not None:
             of_network_NV.masked_fill_(new_V, 0.0)
         p_NT[:, : of_network_NV.shape[1]] += of_network_NV
-        return Mixture(p_NT, of_network_NV, point_ND)
+        return Mixture(p_NT, of_network_NV, memory_NV)
 
     def shortlist(self, mixture: Mixture, supports: Supports, rows: MemoryRows) -> Shortlist:
         """Return the most probable tracks of a mixture, which are ranked again."""
@@ -241,7 +295,8 @@ class FSVAENetwork(Network):
     def logits(self, prediction: Prediction) -> Tensor:
         """Return the logits of the track softmax, [N, V]."""
         assert self.softmax is not None, "the model has a track softmax"
-        return self.cosines(prediction.query_ND).mul_(self.softmax.log_scale.exp())
+        logits_NV = self.cosines(prediction.query_ND).mul_(self.softmax.log_scale.exp())
+        return logits_NV.index_fill_(1, self.unplaced, -torch.inf) if len(self.unplaced) else logits_NV
 
     def softmax_of(self, prediction: Prediction, target_N: Tensor, supports: Supports) -> Tensor:
         """Return each target's probability by the track softmax alone, [N]; 0 without a vector, or if it is new."""

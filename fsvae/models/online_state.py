@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsvae.data.listens import Listens
+from fsvae.data.listens import Listens, offsets_of
 from fsvae.features.fast import listen_features, request_features
 from fsvae.features.sessions import NEVER
 from fsvae.memory.contexts import EXPERTS
@@ -18,6 +20,9 @@ from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import RECORD_HALF_LIVES, Supports, add_to_record
 from fsvae.models.encoders import State
 from fsvae.models.fsvae import FSVAENetwork, Prediction
+
+UNKNOWN = 1 << 30
+"""Index of the first track that is not known; the others follow."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def update(
     Args:
         model: the model.
         state: the user's state so far.
-        track: track index; the number of known tracks, or more, for another one.
+        track: track index; UNKNOWN, or more, for one that is not known.
         played_at: time of the listen [us since 1970 UTC].
         played_fraction: share of the track that was heard.
         tables: everybody's counts, for a model with a memory.
@@ -98,46 +103,62 @@ def update(
 def _after(heard: Heard, track: int, played_at: int, tables: SharedTables) -> Heard:
     """Return what is remembered after one more listen."""
     records = heard.records.copy()
-    memory, listens = _before(heard, track, played_at, tables)
-    supports = memory.supports(len(listens) - 1, records)
+    memory, listens = _before([heard], [track], [played_at], tables)
+    supports = memory.supports(np.array([len(listens) - 1]), records[None])
     for sums, half_life in zip(records, RECORD_HALF_LIVES, strict=True):
         add_to_record(sums, supports.total_NE[0].numpy(), supports.count_NE[0].numpy(), half_life)
     return Heard(listens.track, listens.played_at, records)
 
 
-def _before(heard: Heard, track: int, at: int, tables: SharedTables) -> tuple[Memory, Listens]:
-    """Return the memory of a user, with a listen at the end of the history."""
-    n = len(heard.track) + 1
-    listens = Listens(
-        np.array([0, n]),
-        np.append(heard.track, np.int32(track)),
-        np.append(heard.played_at, at),
-        np.ones(n, dtype=np.float32),
-    )
+def _before(
+    heard: Sequence[Heard], track: Sequence[int], at: Sequence[int], tables: SharedTables
+) -> tuple[Memory, Listens]:
+    """Return the memory of some users, each with a listen at the end of the history."""
+    tracks, times = [], []
+    for one, last, time in zip(heard, track, at, strict=True):
+        tracks += [one.track, np.array([last], dtype=np.int32)]
+        times += [one.played_at, np.array([time])]
+    joined = np.concatenate(tracks)
+    offsets = offsets_of(np.array([len(one.track) + 1 for one in heard]))
+    listens = Listens(offsets, joined, np.concatenate(times), np.ones(len(joined), dtype=np.float32))
     return Memory(listens, tables), listens
+
+
+class Found(NamedTuple):
+    """What is predicted for N users."""
+
+    prediction: Prediction
+    supports: Supports | None
+    """What the memory held; None for a model without one, as are the `rows`."""
+    rows: MemoryRows | None
 
 
 @torch.inference_mode()
 def predict(
-    model: FSVAENetwork, state: UserState, slow_1E: Tensor, at: int, tables: SharedTables | None = None
-) -> tuple[Prediction, Supports | None, MemoryRows | None]:
-    """Predict what a user plays at a time [us], no earlier than the last listen of the state.
+    model: FSVAENetwork,
+    states: Sequence[UserState],
+    slow_NE: Tensor,
+    at: Sequence[int],
+    tables: SharedTables | None = None,
+    noise_NZ: Tensor | None = None,
+) -> Found:
+    """Predict what some users play at a time [us] each, no earlier than the last listen of their states.
 
     Args:
         model: the model.
-        state: the user's state.
-        slow_1E: the user's slow encoding; zeros for an unknown user.
-        at: time of the request [us since 1970 UTC].
+        states: the users' states.
+        slow_NE: their slow encodings; zeros for an unknown user.
+        at: times of the requests [us since 1970 UTC].
         tables: everybody's counts, for a model with a memory.
-
-    Returns:
-        The prediction, and what of the memory `FSVAENetwork.scores` takes with it.
+        noise_NZ: see `FSVAENetwork.predict`.
     """
-    request = torch.from_numpy(request_features(np.array([at]), np.array([state.last_played_at])))
+    previous = np.array([state.last_played_at for state in states])
+    request = torch.from_numpy(request_features(np.array(at), previous))
+    fast_NH = torch.cat([state.current[0][-1] for state in states])
     if tables is None:
-        return model.predict(state.current[0][-1], slow_1E, request), None, None
-    memory, listens = _before(state.heard, tables.n_tracks, at, tables)
-    last = len(listens) - 1
-    supports = memory.supports(last, state.heard.records)
-    prediction = model.predict(state.current[0][-1], slow_1E, request, supports)
-    return prediction, supports, MemoryRows(memory, np.array([last]))
+        return Found(model.predict(fast_NH, slow_NE, request, noise_NZ=noise_NZ), None, None)
+    memory, listens = _before([state.heard for state in states], [UNKNOWN] * len(states), at, tables)
+    last = listens.offsets[1:] - 1
+    supports = memory.supports(last, np.stack([state.heard.records for state in states]))
+    prediction = model.predict(fast_NH, slow_NE, request, supports, noise_NZ=noise_NZ)
+    return Found(prediction, supports, MemoryRows(memory, last))

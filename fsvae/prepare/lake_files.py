@@ -54,7 +54,10 @@ class LakeManifest:
     embeddings: list[dict[str, Any]] = field(default_factory=list)
     """Path within the lake, rows and checksum of each file of track embeddings, in order of arrival."""
     logs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Key of a log → its name and row counts: rows_in = taken + rejected + duplicates."""
+    """Key of a log → its name and row counts: rows_in = taken + rejected + duplicates.
+
+    That of a store of posted events has a watermark, too: how far it was read.
+    """
 
 
 class LakeFiles:

@@ -116,7 +116,12 @@ def serving(workspace: Workspace) -> AbstractContextManager[str]:
     """Serve the champion, or the version of the settings, while the context is open; yields the URL."""
     from serving.app import running
 
+    from serving.stores.store import Served
+
     tracker, settings = workspace.tracker, workspace.config.serve
-    version = tracker.resolve(settings.version or None)
-    model_version = f"{workspace.config.tracking.model}/{version}"
-    return running(settings, tracker.bundle(version), workspace.live, model_version)
+
+    def champion() -> Served:
+        version = tracker.resolve(settings.version or None)
+        return Served(f"{workspace.config.tracking.model}/{version}", str(tracker.bundle(version).resolve()))
+
+    return running(settings, champion(), workspace.store_place, None if settings.version else champion)

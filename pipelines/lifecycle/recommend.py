@@ -8,7 +8,8 @@ from datetime import datetime
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from fsvae.features.clock import DAY_US, utc_text
-from fsvae.online_recommender import Answer, OnlineRecommender, RecentListen
+from fsvae.online_question import Answer, RecentListen
+from fsvae.online_recommender import OnlineRecommender
 from fsvae.schema import EARLIEST, LATEST
 from pipelines.reports.words import count
 from pipelines.runtime.table import Table

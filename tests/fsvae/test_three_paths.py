@@ -25,14 +25,15 @@ from fsvae.bundle import load_bundle, save_bundle
 from fsvae.data.chunks import Batcher, training_chunks
 from fsvae.data.dataset import Dataset
 from fsvae.features.clock import DAY_US
-from fsvae.live_users import LiveListen, LiveUsers
+from fsvae.live_users import LiveEvent, LiveUsers
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Remembered, Supports, remember
 from fsvae.models.fsvae import FSVAENetwork, Prediction
 from fsvae.models.online_state import UserState, new_user, predict, update
 from fsvae.models.predict import NetworkPredictor
-from fsvae.online_recommender import OnlineRecommender, RecentListen
+from fsvae.online_question import RecentListen
+from fsvae.online_recommender import OnlineRecommender
 from fsvae.requests import requests_of_users
 
 FOREVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
@@ -128,7 +129,7 @@ def steps(model: FSVAENetwork, data: Dataset, user: int, remembered: Remembered 
 def stepped(
     model: FSVAENetwork, state: UserState, slow: NDArray[np.float32], at: int, tables: SharedTables | None = None
 ) -> NDArray[np.float32]:
-    return rows(model, *predict(model, state, model.slow(torch.from_numpy(slow)[None]), at, tables))[0]
+    return rows(model, *predict(model, [state], model.slow(torch.from_numpy(slow)[None]), [at], tables))[0]
 
 
 @pytest.mark.parametrize("history", [4, 8])
@@ -294,7 +295,7 @@ def test_posted_listens_count_at_once_and_on_every_later_day_as_in_evaluation(na
     early, whole = halves()
     model = random_model(early, small_config(**MODELS[name]))
     save_bundle(tmp_path, model, early, {})
-    came: dict[str, list[LiveListen]] = {user_id: [] for user_id in whole.user_ids}
+    came: dict[str, list[LiveEvent]] = {user_id: [] for user_id in whole.user_ids}
     endpoint = OnlineRecommender(
         load_bundle(tmp_path), 1_000, lambda user_id, after: [one for one in came[user_id] if one.sequence > after]
     )
@@ -311,7 +312,7 @@ def test_posted_listens_count_at_once_and_on_every_later_day_as_in_evaluation(na
         expected = evaluated[flat][DIM:]
         for track in given.tracks:
             assert track.score == pytest.approx(expected[ids.index(track.track_id)], abs=TOLERANCE)
-        came[user_id].append(LiveListen(sequence, ids[listens.track[flat]], at, float(listens.played_fraction[flat])))
+        came[user_id].append(LiveEvent(sequence, ids[listens.track[flat]], at, float(listens.played_fraction[flat])))
     assert asked_on > 10, "the slow snapshots must hold posted listens, too"
 
 
@@ -325,16 +326,16 @@ def test_a_listen_that_is_posted_late_counts_in_its_place(tmp_path: Path) -> Non
     assert known is not None
     flats = [n for n in range(*whole.listens.offsets[user : user + 2]) if whole.listens.played_at[n] > known][:12]
     posted = [
-        LiveListen(n, ids[whole.listens.track[flat]], int(whole.listens.played_at[flat]), 1.0)
+        LiveEvent(n, ids[whole.listens.track[flat]], int(whole.listens.played_at[flat]), 1.0)
         for n, flat in enumerate(flats, start=1)
     ]
     late = [
         posted[n]._replace(sequence=place) for place, n in enumerate([0, 2, 1, 11, 5, *range(6, 11), 3, 4], start=1)
     ]
-    before = LiveListen(99, ids[0], known, 1.0)  # the bundle's state holds this time already
+    before = LiveEvent(99, ids[0], known, 1.0)  # the bundle's state holds this time already
     answers = []
     for order in (posted, late, [*late, before]):
-        seen: list[LiveListen] = []
+        seen: list[LiveEvent] = []
         endpoint = OnlineRecommender(bundle, came=lambda _, after: [one for one in seen if one.sequence > after])  # noqa: B023
         for listen in order:  # asked in between, so that states are kept and go on
             seen.append(listen)
@@ -350,7 +351,7 @@ def test_a_late_listen_replays_the_latest_ones_alone(tmp_path: Path, monkeypatch
     save_bundle(tmp_path, model, early, {})
     begin, ids = int(early.listens.played_at.max()) + DAY_US, early.tracks["track_id"].to_list()
     order = [*range(290), *range(291, 300), 290]
-    posted = [LiveListen(n, ids[n % 7], begin + place * 60_000_000, 1.0) for n, place in enumerate(order, start=1)]
+    posted = [LiveEvent(n, ids[n % 7], begin + place * 60_000_000, 1.0) for n, place in enumerate(order, start=1)]
     steps_made: list[int] = []
 
     def counted(*arguments: object) -> UserState:
@@ -358,7 +359,7 @@ def test_a_late_listen_replays_the_latest_ones_alone(tmp_path: Path, monkeypatch
         return update(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("fsvae.live_users.update", counted)
-    seen: list[LiveListen] = []
+    seen: list[LiveEvent] = []
     index = {track_id: place for place, track_id in enumerate(ids)}
     bundle = load_bundle(tmp_path)
     users, afresh = (

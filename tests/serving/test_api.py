@@ -10,20 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from endpoints import ask, client_of, post
 from fastapi.testclient import TestClient
 from plain_model import PLAIN
 
 from fsvae.bundle import Bundle, load_bundle, save_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.evaluation.metrics import cosine_distance
-from fsvae.live_users import LiveListen
+from fsvae.live_users import LiveEvent
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.models.online_state import UserState, new_user
 from fsvae.models.predict import NetworkPredictor
-from fsvae.online_recommender import OnlineRecommender, RecentListen
-from serving.api import MAX_BODY_BYTES, MAX_K, MAX_POSTED, MAX_RECENT, create_app
-from serving.listen_store import SqliteStore, StoreError
+from fsvae.online_question import RecentListen
+from fsvae.online_recommender import OnlineRecommender
+from serving.guard import MAX_BODY_BYTES
+from serving.messages import MAX_K, MAX_POSTED, MAX_RECENT
+from serving.stores.sqlite_store import SqliteStore
+from serving.stores.store import StoreError
 
 EXACT = 1_000_000
 
@@ -48,14 +52,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
 
 @pytest.fixture(scope="module")
 def client(bundle: Bundle, store: SqliteStore) -> TestClient:
-    recommender = OnlineRecommender(bundle, EXACT, store.of_user)
-    return TestClient(create_app(lambda: recommender, store, "fsvae/7", token=None, clock_skew_s=300))
-
-
-def ask(client: TestClient, **question: Any) -> dict[str, Any]:
-    response = client.post("/v1/next-tracks", json=question)
-    assert response.status_code == 200, response.text
-    return dict(response.json())
+    recommender = OnlineRecommender(bundle, EXACT, store.of_user, store.tracks)
+    return client_of(recommender, store, token=None, clock_skew_s=300)
 
 
 def test_answer_names_version_and_k_tracks_best_first(client: TestClient, bundle: Bundle) -> None:
@@ -106,6 +104,9 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
 
         def slow(self, user_id: str, at: int) -> Any:
             return slow
+
+        def last_played_at(self, user_id: str) -> int | None:
+            return None
 
         def __contains__(self, user_id: str) -> bool:
             return True
@@ -197,7 +198,7 @@ def test_bodies_are_bounded(client: TestClient) -> None:
 
 def test_token_is_asked_for_where_one_is_set(bundle: Bundle, store: SqliteStore) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
-    client = TestClient(create_app(lambda: recommender, store, "fsvae/7", token="s3cret", clock_skew_s=300))
+    client = client_of(recommender, store, token="s3cret", clock_skew_s=300)
     question = {"user_id": "nobody"}
     assert client.post("/v1/next-tracks", json=question).status_code == 401
     wrong = {"Authorization": "Bearer guess"}
@@ -260,7 +261,7 @@ def test_a_listen_ahead_of_the_time_that_is_given_is_within_the_skew(client: Tes
 
 def test_without_a_skew_no_listen_may_be_later_than_the_request(bundle: Bundle, store: SqliteStore) -> None:
     recommender = OnlineRecommender(bundle, EXACT)
-    strict = TestClient(create_app(lambda: recommender, store, "fsvae/7", token=None, clock_skew_s=0))
+    strict = client_of(recommender, store, token=None, clock_skew_s=0)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     assert ask(strict, recent=[listen_at(bundle, at)], at=at.isoformat())["recent_used"] == 1
     later = listen_at(bundle, at + timedelta(microseconds=1))
@@ -317,7 +318,7 @@ def test_now_is_not_before_what_is_known_of_the_user(
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
-    client = TestClient(create_app(lambda: recommender, store, "fsvae/7", token=None, clock_skew_s=300))
+    client = client_of(recommender, store, token=None, clock_skew_s=300)
     assert ask(client, user_id=user)["known_user"]
 
 
@@ -343,12 +344,6 @@ def test_the_page_of_the_api_says_that_a_recent_listen_may_be_a_bare_id(client: 
 def test_what_json_cannot_say_is_a_422_too(client: TestClient, body: str) -> None:
     response = client.post("/v1/next-tracks", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422, response.text
-
-
-def post(client: TestClient, *listens: dict[str, Any]) -> dict[str, Any]:
-    response = client.post("/v1/listens", json={"listens": listens})
-    assert response.status_code == 200, response.text
-    return dict(response.json())
 
 
 def scores(answer: dict[str, Any]) -> dict[str, float]:
@@ -428,23 +423,23 @@ def test_posted_listens_are_bounded(client: TestClient) -> None:
 
 def test_a_store_that_does_not_answer_is_a_503_and_to_be_asked_again(bundle: Bundle) -> None:
     class Silent:
-        def add(self, listens: object) -> Future[list[bool]]:
-            done: Future[list[bool]] = Future()
+        def add(self, listens: object) -> Future[list[int]]:
+            done: Future[list[int]] = Future()
             done.set_exception(StoreError("locked"))
             return done
 
-        def of_user(self, user_id: str, after: int) -> list[LiveListen]:
+        def of_user(self, user_id: str, after: int) -> list[LiveEvent]:
             raise StoreError("locked")
 
         def close(self) -> None: ...
 
     recommender = OnlineRecommender(bundle, EXACT, Silent().of_user)
-    client = TestClient(create_app(lambda: recommender, Silent(), "fsvae/7", token=None, clock_skew_s=300))
+    client = client_of(recommender, Silent(), token=None, clock_skew_s=300)
     listen = {"event_id": "a", "user_id": "u", "track_id": "t"}
     for where, body in (("listens", {"listens": [listen]}), ("next-tracks", {"user_id": "u"})):
         response = client.post(f"/v1/{where}", json=body)
         assert response.status_code == 503 and response.headers["Retry-After"] == "1"
-        assert response.json() == {"detail": "the store of listens does not answer: locked"}
+        assert response.json() == {"detail": "the store does not answer: locked"}
 
 
 def test_a_request_a_little_before_a_posted_listen_is_made_at_its_time(client: TestClient, bundle: Bundle) -> None:

@@ -1,0 +1,1 @@
+"""Stores of what the endpoint is told: the truth that all replicas share."""

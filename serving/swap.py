@@ -1,0 +1,61 @@
+"""Exchanging the model while it is served: the new one is loaded and warmed beside the old one, then switched to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from fsvae.bundle import load_bundle
+from fsvae.online_recommender import OnlineRecommender
+from serving.metrics import Metrics
+from serving.model_thread import Model, ModelThread
+from serving.serve_config import ServeConfig
+from serving.stores.store import Served, Store, StoreError
+
+_LOG = logging.getLogger("fsvae.serving")
+
+
+def opened(served: Served, store: Store, config: ServeConfig) -> Model:
+    """Return a model, ready to answer."""
+    bundle = load_bundle(Path(served.bundle))
+    return Model(OnlineRecommender(bundle, config.approximate_from, store.of_user, store.tracks), served.version)
+
+
+def follow(models: ModelThread, store: Store, config: ServeConfig, metrics: Metrics) -> None:
+    """Start a thread that switches to the model that the store names, whenever it names another."""
+
+    def work() -> None:
+        failed: Served | None = None
+        while True:
+            time.sleep(config.poll_s)
+            try:
+                served = store.served()
+            except StoreError:
+                continue  # requests say so
+            if served is None or served.version == models.model.version or served == failed:
+                continue
+            try:
+                exchange(models, served, store, config)
+            except Exception as error:  # a broken bundle must not end the one that answers
+                failed = served
+                metrics.swapped("failed")
+                _LOG.error("%s stays: %s cannot be served: %s", models.model.version, served.version, error)
+            else:
+                failed = None
+                metrics.swapped("done")
+
+    threading.Thread(target=work, daemon=True, name="swap").start()
+
+
+def exchange(models: ModelThread, served: Served, store: Store, config: ServeConfig) -> None:
+    """Load a model, bring over the users whose states are kept, and switch to it.
+
+    Users go on listening meanwhile: what was posted after a state was brought over is read from the store with the
+    next request, as always.
+    """
+    model = opened(served, store, config)
+    for user_id in models.call(lambda model: model.recommender.kept_users).result():
+        model.recommender.user(user_id)
+    models.switch(model).result()
