@@ -207,13 +207,14 @@ class LiveUsers:
         listens = sorted((*found.listens, *later), key=_time)
         kept = before[1 : len(before) - (len(before) == len(states))]
         tracks = self.tracks([listen.track_id for listen in listens]).tolist()
-        for place in range(read, len(listens)):
-            listen = listens[place]
-            state = update(
-                self._bundle.model, state, tracks[place], listen.played_at, listen.played_fraction, self._bundle.shared
-            )
-            if (place + 1) % _CHECKPOINT == 0:
-                kept = [*kept[-1:], (place + 1, state)]
+        while read < len(listens):
+            end = min(len(listens), (read // _CHECKPOINT + 1) * _CHECKPOINT)
+            new = listens[read:end]
+            times, fractions = [one.played_at for one in new], [one.played_fraction for one in new]
+            bundle, read = self._bundle, end
+            state = update(bundle.model, state, tracks[end - len(new) : end], times, fractions, bundle.shared)
+            if end % _CHECKPOINT == 0:
+                kept = [*kept[-1:], (end, state)]
         return LiveUser(state, tuple(listens), tuple(others), came[-1].sequence, tuple(kept), found.erased_until)
 
 

@@ -24,10 +24,8 @@ from fsvae.live_tracks import LiveTracks, TrackNotice
 from fsvae.live_users import LiveEvent, LiveUser, LiveUsers
 from fsvae.models.online_state import UNKNOWN, Found, UserState, predict, update
 from fsvae.online_question import Answer, Question, RecentListen, RecommendedTrack, RequestError, Shares
+from fsvae.online_search import Best, Wanted, best_of_all, best_of_few
 from fsvae.retrieval import TrackIndex, highest
-
-_REDUCED = 0.1
-"""What the score of a track that was heard is multiplied by if repeats are reduced."""
 
 
 def check_servable(bundle: Bundle) -> None:
@@ -52,7 +50,8 @@ class _Asked(NamedTuple):
     used: int
     unknown: list[str]
     state: UserState
-    slow_E: Tensor
+    slow: NDArray[np.float32] | None
+    """Slow snapshot; None where nothing was heard."""
     disliked: list[str]
 
 
@@ -235,12 +234,16 @@ class OnlineRecommender:
             before = [listen.track_id for listen in user.listens]
             recent_ids = [listen.track_id for listen in question.recent]
             tracks = self._users.tracks([*before, *recent_ids])[len(before) :].tolist()
+            new: list[tuple[int, int, float]] = []
             for listen, played_at, track in zip(question.recent, times, tracks, strict=True):
                 if track >= UNKNOWN:
                     unknown.append(listen.track_id)
                 if listen.played_at is None or played_at > covered:
-                    state = update(self._model, state, track, played_at, listen.played_fraction, self.bundle.shared)
-                    used += 1
+                    new.append((track, played_at, listen.played_fraction))
+            if new:
+                read, heard_at, fractions = zip(*new, strict=True)
+                state = update(self._model, state, read, heard_at, fractions, self.bundle.shared)
+            used = len(new)
         return self._with_user(question, user, at, used, unknown, state)
 
     def _with_user(
@@ -252,19 +255,25 @@ class OnlineRecommender:
         unknown: list[str],
         state: UserState | None = None,
     ) -> _Asked:
-        slow_E = torch.zeros(self._model.config.slow_dim)
         slow = None if question.user_id is None else self._users.slow(question.user_id, user, at)
-        if slow is not None:
-            slow_E = self._model.slow(torch.from_numpy(slow)[None])[0]
-        return _Asked(question, at, user.known, used, unknown, state or user.state, slow_E, user.disliked)
+        return _Asked(question, at, user.known, used, unknown, state or user.state, slow, user.disliked)
 
     def _predict(self, asked: Sequence[_Asked]) -> Found:
         noise_NZ = None
         if any(one.question.diversity for one in asked):
             noise_NZ = torch.stack([self._noise(one.question) for one in asked])
-        slow_NE = torch.stack([one.slow_E for one in asked])
+        slow_NE = self._slow(asked)
         states, at = [one.state for one in asked], [one.at for one in asked]
         return predict(self._model, states, slow_NE, at, self.bundle.shared, noise_NZ)
+
+    def _slow(self, asked: Sequence[_Asked]) -> Tensor:
+        """Return the slow encodings, [N, E]; zeros where nothing was heard."""
+        slow_NE = torch.zeros(len(asked), self._model.config.slow_dim)
+        rows = [row for row, one in enumerate(asked) if one.slow is not None]
+        if rows:
+            snapshots = np.stack([one.slow for one in asked if one.slow is not None])
+            slow_NE[rows] = self._model.slow(torch.from_numpy(snapshots))
+        return slow_NE
 
     def _noise(self, question: Question) -> Tensor:
         """Return how far the latent of a question is drawn from its mean, in standard deviations, [Z]."""
@@ -284,35 +293,29 @@ class OnlineRecommender:
             scores[:, self._model.unplaced.numpy()] = -np.inf
         return scores
 
-    def _search(self, found: Found, asked: Sequence[_Asked]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Return the indices and the scores of the best tracks for each question, best first."""
-        unwanted = [self._unwanted(one) for one in asked]
-        if self._index is not None and not any(map(len, unwanted)) and all(_unfiltered(one) for one in asked):
+    def _search(self, found: Found, asked: Sequence[_Asked]) -> list[Best]:
+        """Return the best tracks for each question."""
+        wanted = [self._wanted(one) for one in asked]
+        if self._index is not None and all(one.any_track and not len(one.unwanted) for one in wanted):
             queries = found.prediction.query_ND.numpy()
-            return [self._index.nearest(query, one.question.k) for query, one in zip(queries, asked, strict=True)]
-        scores = self._scores(found)
-        return [self._highest(*one) for one in zip(scores, asked, unwanted, strict=True)]
+            return [self._index.nearest(query, one.k) for query, one in zip(queries, wanted, strict=True)]
+        if self._model.ranker is None or found.supports is None or found.rows is None:
+            return [best_of_all(*one) for one in zip(self._scores(found), wanted, strict=True)]
+        mixture = self._model.mixture(found.prediction, found.rows)
+        few, ranked_NK = self._model.ranked(mixture, found.prediction, found.supports, found.rows)
+        p_NT, track_NK, ranked = mixture.p_NT.numpy(), few.track_NK.numpy(), ranked_NK.numpy()
+        least = few.p_NK[:, -1].tolist()
+        answers = []
+        for row, one in enumerate(wanted):
+            best = best_of_few(track_NK[row], ranked[row], least[row], one)
+            if best is None:
+                p_NT[row, track_NK[row]] = ranked[row]
+                best = best_of_all(p_NT[row], one)
+            answers.append(best)
+        return answers
 
-    def _highest(
-        self, scores_T: NDArray[np.float32], one: _Asked, unwanted: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        question = one.question
-        if question.repeats == "reduced":
-            heard = self._heard(one, len(scores_T))
-            scores_T[heard] *= np.where(scores_T[heard] > 0, _REDUCED, 1.0)
-        scores_T[unwanted[unwanted < len(scores_T)]] = -np.inf
-        if question.only is None:
-            best, found = highest(scores_T, question.k)
-        else:
-            wanted = np.unique([place for place in map(self._tracks.index.get, question.only) if place is not None])
-            wanted = wanted[wanted < len(scores_T)].astype(np.int64)
-            of_wanted, found = highest(scores_T[wanted], question.k)
-            best = wanted[of_wanted]
-        possible = np.isfinite(found)
-        return best[possible], found[possible]
-
-    def _unwanted(self, one: _Asked) -> NDArray[np.int64]:
-        """Return the tracks that must not be recommended."""
+    def _wanted(self, one: _Asked) -> Wanted:
+        """Return which tracks a question may be answered with."""
         question, index = one.question, self._tracks.index
         parts = [self._tracks.hidden]
         if one.disliked or question.exclude_tracks:
@@ -322,7 +325,13 @@ class OnlineRecommender:
             parts.append(self._tracks.of_artists(question.exclude_artists))
         if question.repeats == "forbidden":
             parts.append(self._heard(one, len(index)))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        unwanted = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        only = None
+        if question.only is not None:
+            named = {place for track_id in question.only if (place := index.get(track_id)) is not None}
+            only = np.array(sorted(named), dtype=np.int64)
+        reduced = self._heard(one, len(index)) if question.repeats == "reduced" else None
+        return Wanted(question.k, unwanted, only, reduced)
 
     def _heard(self, one: _Asked, n_tracks: int) -> NDArray[np.int64]:
         """Return the tracks that the user has heard, recent ones too."""
@@ -344,7 +353,7 @@ class OnlineRecommender:
         for place in wanted:
             one = asked[place]
             alone = self._predict([one])
-            explained[place] = explain(self._model, alone, one.state, one.slow_E, one.at, best[place][0])
+            explained[place] = explain(self._model, alone, one.state, self._slow([one])[0], one.at, best[place][0])
         answers = []
         for one, (tracks, scores), uncertainty, why in zip(asked, best, spreads, explained, strict=True):
             shares = [None] * len(tracks) if why is None else why.shares
@@ -368,10 +377,6 @@ class OnlineRecommender:
 def _now(user: LiveUser) -> int:
     """Return the time [us]: now, but no earlier than the user's last listen, as a log may be ahead of this clock."""
     return max(time.time_ns() // 1000, user.state.last_played_at if user.known else 0)
-
-
-def _unfiltered(one: _Asked) -> bool:
-    return one.question.only is None and one.question.repeats == "allowed"
 
 
 def _times(recent: Sequence[RecentListen], covered: int, at: int) -> list[int]:

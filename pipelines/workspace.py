@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # each is imported where it is needed: a command waits for no
     from fsvae.storage import Folder
     from pipelines.lake.lake import Lake
     from pipelines.tracking import Tracker
+    from serving.stores.open_store import StorePlace
+    from serving.stores.store import Store
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,35 @@ class Workspace:
     def live(self) -> Path:
         """Return the file of the listens that were posted to the endpoint."""
         return self.root / "live" / "listens.sqlite"
+
+    @property
+    def store_place(self) -> StorePlace:
+        """Return the place of the store of what the endpoint is told."""
+        from serving.stores.open_store import StorePlace
+
+        serve = self.config.serve
+        return StorePlace(serve.store, serve.redis_url if serve.store == "redis" else str(self.live.absolute()))
+
+    @property
+    def store_name(self) -> str:
+        """Return what the lake knows the store by: its file, or its address without the password."""
+        return re.sub(r"(?<=//)[^/]*@|(?<=[?&])password=[^&]*", "", self.store_place.where)
+
+    def store(self) -> Store:
+        """Open the store of what the endpoint was told.
+
+        Raises:
+            UserError: there is none, or it cannot be opened.
+        """
+        from serving.stores.open_store import open_store
+
+        place = self.store_place
+        if place.kind == "sqlite" and not self.live.is_file():
+            raise UserError(
+                f"{self.live}: there is no such file, so nothing was posted to an endpoint of this working folder. "
+                f"Serve a model, which makes it: fsvae serve{self.override}"
+            )
+        return open_store(place)
 
     @property
     def runs(self) -> Path:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import ipaddress
 import logging
 import os
-import random
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -20,13 +16,13 @@ from typing import Any
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from fsvae.online_recommender import check_servable
+from serving.ray_serve import on_ray
 from serving.serve_config import ServeConfig
 from serving.stores.open_store import StorePlace, open_store
 from serving.stores.store import Served, Store
 
 _LOG = logging.getLogger("fsvae.serving")
 TOKEN_VARIABLE = "FSVAE_TOKEN"
-_PORTS = range(20_000, 30_000)
 
 
 @contextmanager
@@ -59,7 +55,17 @@ def running(
     check_servable(load_bundle(Path(served.bundle)))  # raise its errors here, not in a replica that fails to start
     with closing(open_store(place)) as store, tempfile.TemporaryDirectory(prefix="fsvae-metrics-") as counted:
         store.serve(served).result()
-        with _deployed(config, served, place, counted) as url, _watching(champion, served, store, config.poll_s):
+
+        # it imports Ray, which reads the environment then
+        def application() -> Any:
+            from serving.deployment import next_track_app
+
+            return next_track_app(served, place, token, config, counted)
+
+        with (
+            on_ray(config.host, config.port, config.num_cpus, application) as url,
+            _watching(champion, served, store, config.poll_s),
+        ):
             yield url
 
 
@@ -87,53 +93,6 @@ def _watching(champion: Callable[[], Served] | None, served: Served, store: Stor
         thread.join()
 
 
-@contextmanager
-def _deployed(config: ServeConfig, served: Served, place: StorePlace, counted: str) -> Iterator[str]:
-    """Run the deployment on Ray Serve; `counted` is the folder in which replicas share what they count."""
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    port = config.port or _free_port(config.host)
-    _check_free(config.host, port)
-    # Ray reads these on import; with them a request takes a tenth of the time (docs/decisions.md).
-    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
-    os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's workers make way for all other processes (niceness 15): on a busy machine the endpoint would hardly answer.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # 5 s are too few there
-    # Serve shuts down by killing its own controller, which Ray reports as a failure, from a separate thread.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"ServeController\.graceful_shutdown")
-    # HAProxy's own pages would be on fixed ports, which would make a second endpoint on the machine fail.
-    os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_PORT", str(_free_port("0.0.0.0")))
-    os.environ.setdefault("RAY_SERVE_HAPROXY_STATS_PORT", str(_free_port("0.0.0.0")))
-    # Time that a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
-    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
-    import ray
-    from ray import serve
-
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-
-    from serving.deployment import next_track_app
-
-    ray.init(
-        address="local",
-        num_cpus=config.num_cpus + 1,  # one more for Serve's own actors, so that every replica finds its CPU
-        include_dashboard=False,
-        configure_logging=True,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
-    try:
-        serve.start(http_options={"host": config.host, "port": port}, logging_config={"log_level": "WARNING"})
-        app = next_track_app(served, place, token, config, counted)
-        serve.run(app, name="fsvae", route_prefix="/")
-        yield f"http://{config.host}:{port}"
-    finally:
-        # Ray reports that it killed its own controller, which is how Serve shuts down.
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            serve.shutdown()
-            ray.shutdown()
-
-
 def wait() -> None:
     """Return when a supervisor asks the process to end (SIGTERM).
 
@@ -159,29 +118,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _free_port(host: str) -> int:
-    """Return a free port that neither the system hands out by itself (from 32768 on) nor Ray takes.
-
-    Ray opens many ports between this call and the start of HAProxy, so one of those might be taken by then.
-    """
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((host, port))
-            return port
-    raise UserError(f"No port from {_PORTS[0]} to {_PORTS[-1]} is free on {host}: set serve.port.")
-
-
-def _check_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"serve.port={port}: {error.strerror} on {host}. Choose another: serve.port=8001, or 0 for a free one."
-            ) from error
 
 
 def ask(url: str, question: dict[str, Any]) -> dict[str, Any]:

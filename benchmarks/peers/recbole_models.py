@@ -7,6 +7,7 @@ a history itself, but cut by time and not one out of each history.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ class TimeUpError(Exception):
 
 def main(folder: Path, name: str, seed: int) -> None:
     """Train a model and write the rank of each test position's target."""
+    os.chdir(folder)  # where RecBole leaves its logs
     data = np.load(folder / "listens.npz")
     _write_rows(folder / "recbole", data)
     config = Config(

@@ -47,11 +47,6 @@ class FastEncoder(nn.Module):
         after_BTH, _ = self.lstm(x_BTX)  # the last step is not needed, but an LSTM refuses an empty sequence
         return torch.cat([after_BTH.new_zeros(len(x_BTX), 1, self.dim), after_BTH[:, :-1]], dim=1)
 
-    def step(self, x_BX: Tensor, state: State) -> State:
-        """Return the state after one more listen; its last layer's h is what `before` gives."""
-        _, (h, c) = self.lstm(x_BX[:, None], state)
-        return h, c
-
     def zero_state(self, batch: int) -> State:
         """Return the state before any listen."""
         weight = next(self.lstm.parameters())

@@ -386,9 +386,10 @@ class FSVAENetwork(Network):
             targets, vectors.numpy(), scores=scores.numpy(), uncertainty=spread_N, normalised=self.has_memory
         )
 
-    def step(self, track_B: Tensor, features_BF: Tensor, state: State) -> State:
-        """Return the fast state after one more listen."""
-        return self.fast.step(self.listen_inputs(track_B, features_BF), state)
+    def run(self, x_MX: Tensor, state: State) -> State:
+        """Return one user's fast state after M more listens, given as the LSTM's inputs."""
+        _, (h, c) = self.fast.lstm(x_MX[None], state)
+        return h, c
 
 
 def _mean(figure_N: Tensor) -> Tensor:

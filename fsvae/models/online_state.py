@@ -67,56 +67,64 @@ def new_user(model: FSVAENetwork) -> UserState:
 def update(
     model: FSVAENetwork,
     state: UserState,
-    track: int,
-    played_at: int,
-    played_fraction: float,
+    track: Sequence[int],
+    played_at: Sequence[int],
+    played_fraction: Sequence[float],
     tables: SharedTables | None = None,
 ) -> UserState:
-    """Return the state after one more listen: at most one step of each of the two LSTM states.
+    """Return the state after more listens: at most one step of each of the two LSTM states for each.
 
     The anchor before listen n is max(0, (n // L - 1) * L); from L listens after it, the next anchor's state is run too.
 
     Args:
         model: the model.
         state: the user's state so far.
-        track: track index; UNKNOWN, or more, for one that is not known.
-        played_at: time of the listen [us since 1970 UTC].
-        played_fraction: share of the track that was heard.
+        track: [M] track indices; UNKNOWN, or more, for one that is not known.
+        played_at: [M] times of the listens [us since 1970 UTC], ascending.
+        played_fraction: [M] shares of the tracks that were heard.
         tables: everybody's counts, for a model with a memory.
     """
-    features = listen_features(
-        np.array([played_at]), np.array([state.last_played_at]), np.array([played_fraction], dtype=np.float32)
-    )
-    inputs = torch.tensor([track]), torch.from_numpy(features)
+    at = np.array(played_at, dtype=np.int64)
+    previous = np.append(state.last_played_at, at[:-1])
+    features = listen_features(at, previous, np.array(played_fraction, dtype=np.float32))
+    x_MX = model.listen_inputs(torch.tensor(track), torch.from_numpy(features))
     history = model.config.history
-    n = state.n_listens
-    next_anchor = max(0, (n // history - 1) * history) + history
-    current = model.step(*inputs, state.current)
-    following = model.step(*inputs, state.following) if n >= next_anchor else state.following
-    n += 1
-    if n == next_anchor + history:
-        current, following = following, model.fast.zero_state(1)
-    heard = state.heard if tables is None else _after(state.heard, track, played_at, tables)
-    return UserState(n, played_at, current, following, heard)
+    n, current, following = state.n_listens, state.current, state.following
+    begin = 0
+    while begin < len(at):
+        next_anchor = max(0, (n // history - 1) * history) + history
+        until = next_anchor if n < next_anchor else next_anchor + history
+        end = min(len(at), begin + until - n)
+        current = model.run(x_MX[begin:end], current)
+        if n >= next_anchor:
+            following = model.run(x_MX[begin:end], following)
+        n += end - begin
+        begin = end
+        if n == next_anchor + history:
+            current, following = following, model.fast.zero_state(1)
+    heard = state.heard if tables is None else _after(state.heard, track, at, tables)
+    return UserState(n, int(at[-1]), current, following, heard)
 
 
-def _after(heard: Heard, track: int, played_at: int, tables: SharedTables) -> Heard:
-    """Return what is remembered after one more listen."""
-    records = heard.records.copy()
-    memory, listens = _before([heard], [track], [played_at], tables)
-    supports = memory.supports(np.array([len(listens) - 1]), records[None])
-    for sums, half_life in zip(records, RECORD_HALF_LIVES, strict=True):
-        add_to_record(sums, supports.total_NE[0].numpy(), supports.count_NE[0].numpy(), half_life)
-    return Heard(listens.track, listens.played_at, records)
+def _after(heard: Heard, track: Sequence[int], played_at: NDArray[np.int64], tables: SharedTables) -> Heard:
+    """Return what is remembered after more listens."""
+    tracks = np.append(heard.track, np.array(track, dtype=np.int32))
+    times = np.append(heard.played_at, played_at)
+    n, records = len(tracks), heard.records.copy()
+    memory = Memory(Listens(np.array([0, n]), tracks, times, np.ones(n, dtype=np.float32)), tables)
+    rows = np.arange(n - len(track), n)
+    supports = memory.supports(rows, np.zeros((len(rows), *records.shape)))
+    for total, count in zip(supports.total_NE.numpy(), supports.count_NE.numpy(), strict=True):
+        for sums, half_life in zip(records, RECORD_HALF_LIVES, strict=True):
+            add_to_record(sums, total, count, half_life)
+    return Heard(tracks, times, records)
 
 
-def _before(
-    heard: Sequence[Heard], track: Sequence[int], at: Sequence[int], tables: SharedTables
-) -> tuple[Memory, Listens]:
-    """Return the memory of some users, each with a listen at the end of the history."""
+def _asking(heard: Sequence[Heard], at: Sequence[int], tables: SharedTables) -> tuple[Memory, Listens]:
+    """Return the memory of some users, each with a listen to an unknown track at the end of the history."""
     tracks, times = [], []
-    for one, last, time in zip(heard, track, at, strict=True):
-        tracks += [one.track, np.array([last], dtype=np.int32)]
+    for one, time in zip(heard, at, strict=True):
+        tracks += [one.track, np.array([UNKNOWN], dtype=np.int32)]
         times += [one.played_at, np.array([time])]
     joined = np.concatenate(tracks)
     offsets = offsets_of(np.array([len(one.track) + 1 for one in heard]))
@@ -157,7 +165,7 @@ def predict(
     fast_NH = torch.cat([state.current[0][-1] for state in states])
     if tables is None:
         return Found(model.predict(fast_NH, slow_NE, request, noise_NZ=noise_NZ), None, None)
-    memory, listens = _before([state.heard for state in states], [UNKNOWN] * len(states), at, tables)
+    memory, listens = _asking([state.heard for state in states], at, tables)
     last = listens.offsets[1:] - 1
     supports = memory.supports(last, np.stack([state.heard.records for state in states]))
     prediction = model.predict(fast_NH, slow_NE, request, supports, noise_NZ=noise_NZ)

@@ -115,7 +115,6 @@ def workspace_of(overrides: list[str] | None, *more: str, allowed_overrides: Col
 def serving(workspace: Workspace) -> AbstractContextManager[str]:
     """Serve the champion, or the version of the settings, while the context is open; yields the URL."""
     from serving.app import running
-
     from serving.stores.store import Served
 
     tracker, settings = workspace.tracker, workspace.config.serve

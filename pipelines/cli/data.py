@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
 from fsvae.errors import UserError
 from pipelines.cli.app import Overrides, app, workspace_of
+
+if TYPE_CHECKING:
+    from pipelines.workspace import Workspace
 
 
 @app.command()
@@ -34,19 +38,28 @@ def ingest(
         Optional[list[str]],  # noqa: UP045  # Typer reads this at run time
         typer.Argument(metavar="[PATH] [KEY=VALUE]...", help="A log or a folder of logs, then settings."),
     ] = None,
-    source: Annotated[str, typer.Option(help="What kind of log; a wrong name lists all.")] = "events",
+    source: Annotated[
+        str, typer.Option(help="What kind of log; a wrong name lists all, and live takes what was posted.")
+    ] = "events",
 ) -> None:
     """Take listening logs into the lake; without a path, the simulated one.
 
     Example: [bold]fsvae ingest --source jodie lastfm.csv[/]
 
     Example: [bold]fsvae ingest --source table plays.csv 'source.columns={user_id: user, track_id: song}'[/]
+
+    Example: [bold]fsvae ingest --source live[/] (what was posted to the endpoint since the last time)
     """
     arguments = arguments or []
     paths = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
     overrides = [argument for argument in arguments if argument not in paths]
     if len(paths) > 1:
         raise UserError(f"ingest takes one path, and was given {len(paths)}: {', '.join(paths)}.")
+    if source == "live":
+        if paths:
+            raise UserError(f"ingest --source live reads what was posted to the endpoint, no path: {paths[0]}.")
+        _ingest_live(workspace_of(overrides))
+        return
     workspace = workspace_of(overrides, f"source={source}")
     if paths:
         workspace.config.source.path = paths[0]
@@ -58,6 +71,16 @@ def ingest(
     terminal = Terminal()
     with terminal.progress("ingest") as told:
         summary = ingest(workspace.lake(), workspace.config.source, told)
+    terminal.show(summary)
+
+
+def _ingest_live(workspace: Workspace) -> None:
+    from pipelines.cli.console import Terminal
+    from pipelines.ingest.live import ingest_live
+
+    terminal = Terminal()
+    with closing(workspace.store()) as store, terminal.progress("ingest") as told:
+        summary = ingest_live(workspace.lake(), store, workspace.store_name, told)
     terminal.show(summary)
 
 

@@ -56,6 +56,14 @@ class Counts:
             self.reasons[reason] = self.reasons.get(reason, 0) + rows
 
 
+def accounting(counts: Counts, days: int, seconds: float, lake: str) -> str:
+    """Return the line of a summary that says where all rows went."""
+    return (
+        f"{count(counts.rows_in, 'row')} in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
+        f"{count(counts.duplicates, 'duplicate')}, {count(days, 'day')} touched, {seconds:.1f} s → {lake}"
+    )
+
+
 @dataclass
 class IngestSummary(Summary):
     """The outcome of one call of `ingest`."""
@@ -78,11 +86,7 @@ class IngestSummary(Summary):
     def lines(self) -> list[str]:
         """Return the accounting of all rows."""
         counts = self.counts
-        found = [
-            f"{count(counts.rows_in, 'row')} in = {counts.taken:,} taken + {counts.rejected:,} rejected + "
-            f"{count(counts.duplicates, 'duplicate')}, {count(len(self.days), 'day')} touched, {self.seconds:.1f} s → "
-            f"{self.lake}"
-        ]
+        found = [accounting(counts, len(self.days), self.seconds, self.lake)]
         if self.known_files:
             found.append(
                 f"{self.known_files} of {count(self.files, 'file')} had gone in before and were not read again"

@@ -121,7 +121,7 @@ def steps(model: FSVAENetwork, data: Dataset, user: int, remembered: Remembered 
     for n in range(listens.offsets[user], listens.offsets[user + 1]):
         listen = int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n])
         tables = None if remembered is None else tables_at(remembered, listen[1])
-        states.append(update(model, states[-1], *listen, tables))
+        states.append(update(model, states[-1], *([one] for one in listen), tables))
     return states
 
 
@@ -261,7 +261,7 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
         for listen in recent[kept:]:
             assert listen.played_at is not None
             track = ids.index(listen.track_id)
-            state = update(model, state, track, listen.played_at, listen.played_fraction, bundle.shared)
+            state = update(model, state, [track], [listen.played_at], [listen.played_fraction], bundle.shared)
         scores = stepped(model, state, known[1], at, bundle.shared)[DIM:]
         expected = dict(zip(ids, scores, strict=False))
 
@@ -354,9 +354,9 @@ def test_a_late_listen_replays_the_latest_ones_alone(tmp_path: Path, monkeypatch
     posted = [LiveEvent(n, ids[n % 7], begin + place * 60_000_000, 1.0) for n, place in enumerate(order, start=1)]
     steps_made: list[int] = []
 
-    def counted(*arguments: object) -> UserState:
-        steps_made.append(1)
-        return update(*arguments)  # type: ignore[arg-type]
+    def counted(model: FSVAENetwork, state: UserState, track: Sequence[int], *more: object) -> UserState:
+        steps_made.append(len(track))
+        return update(model, state, track, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr("fsvae.live_users.update", counted)
     seen: list[LiveEvent] = []
@@ -369,7 +369,7 @@ def test_a_late_listen_replays_the_latest_ones_alone(tmp_path: Path, monkeypatch
         seen += some
         steps_made.clear()
         found = users.user("u0")
-    assert len(steps_made) == 300 - 256
+    assert sum(steps_made) == 300 - 256
     expected = afresh.user("u0")
     assert found is not None and expected is not None
     assert [listen.played_at for listen in found.listens] == [begin + n * 60_000_000 for n in range(300)]

@@ -15,13 +15,16 @@ from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.online_recommender import OnlineRecommender
-from serving import app
+from serving import ray_serve
 from serving.app import running
 from serving.serve_config import ServeConfig
+from serving.stores.open_store import StorePlace
+from serving.stores.store import Served
 
 
 def served(bundle: Path, **settings: str) -> AbstractContextManager[str]:
-    return running(ServeConfig(port=0, **settings), bundle, bundle / "listens.sqlite", "fsvae/1")  # type: ignore[arg-type]
+    place = StorePlace("sqlite", str(bundle / "listens.sqlite"))
+    return running(ServeConfig(port=0, **settings), Served("fsvae/1", str(bundle)), place)  # type: ignore[arg-type]
 
 
 def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,20 +59,20 @@ def test_a_model_for_comparisons_only_is_refused(small_dataset: Dataset, tmp_pat
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
-    from serving.app import _check_free
+    from serving.ray_serve import check_free
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"serve.port={port}"):
-            _check_free("127.0.0.1", port)
+            check_free("127.0.0.1", port)
 
 
 def test_a_free_port_is_none_that_the_system_may_hand_out_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(20_000 <= app._free_port("127.0.0.1") < 30_000 for _ in range(20))
+    assert all(20_000 <= ray_serve.free_port("127.0.0.1") < 30_000 for _ in range(20))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(app, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
+        monkeypatch.setattr(ray_serve, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
         with pytest.raises(UserError, match=r"serve\.port"):
-            app._free_port("127.0.0.1")
+            ray_serve.free_port("127.0.0.1")

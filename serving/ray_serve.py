@@ -1,0 +1,93 @@
+"""Ray Serve on this machine: its settings, its start and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fsvae.errors import UserError
+
+_PORTS = range(20_000, 30_000)
+
+
+@contextmanager
+def on_ray(host: str, port: int, num_cpus: int, application: Callable[[], Any]) -> Iterator[str]:
+    """Run an application on Ray Serve while the context is open; yields its URL once it answers.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0: a free one.
+        num_cpus: number of CPUs for replicas.
+        application: function that returns the application, after Ray is imported.
+
+    Raises:
+        UserError: the port is taken, or none is free.
+    """
+    port = port or free_port(host)
+    check_free(host, port)
+    # Ray reads these on import; with them a request takes a tenth of the time (docs/decisions.md).
+    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers make way for all other processes (niceness 15): on a busy machine the endpoint would hardly answer.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # 5 s are too few there
+    # Serve shuts down by killing its own controller, which Ray reports as a failure, from a separate thread.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", r"ServeController\.graceful_shutdown")
+    # HAProxy's own pages would be on fixed ports, which would make a second endpoint on the machine fail.
+    os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_PORT", str(free_port("0.0.0.0")))
+    os.environ.setdefault("RAY_SERVE_HAPROXY_STATS_PORT", str(free_port("0.0.0.0")))
+    # Time that a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
+    import ray
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
+    ray.init(
+        address="local",
+        num_cpus=num_cpus + 1,  # one more for Serve's own actors, so that every replica finds its CPU
+        include_dashboard=False,
+        configure_logging=True,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    try:
+        serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
+        serve.run(application(), name="fsvae", route_prefix="/")
+        yield f"http://{host}:{port}"
+    finally:
+        # Ray reports that it killed its own controller, which is how Serve shuts down.
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            serve.shutdown()
+            ray.shutdown()
+
+
+def free_port(host: str) -> int:
+    """Return a free port that neither the system hands out by itself (from 32768 on) nor Ray takes.
+
+    Ray opens many ports between this call and the start of HAProxy, so one of those might be taken by then.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise UserError(f"No port from {_PORTS[0]} to {_PORTS[-1]} is free on {host}: set serve.port.")
+
+
+def check_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"serve.port={port}: {error.strerror} on {host}. Choose another: serve.port=8001, or 0 for a free one."
+            ) from error
