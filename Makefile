@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: help install quickstart test check lint docs bench bench-train bench-data bench-eval bench-cli bench-peers notebooks wheel clean
+.PHONY: help install quickstart test check lint docs bench bench-train bench-data bench-eval bench-cli bench-serve bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -48,6 +48,9 @@ bench-eval: .venv/.installed  ## evaluation beside the bare product of queries a
 
 bench-cli: .venv/.installed  ## CPU seconds of each command up to its first work
 	$(BIN)/python -m benchmarks.command_line
+
+bench-serve: .venv/.installed  ## requests a second of the endpoint beside one that does nothing, with wrk
+	$(BIN)/python -m benchmarks.serving
 
 LOG ?= ../shared/data/lastfm-fragment/lastfm.csv
 bench-peers: .venv/.installed  ## our models beside RecTools and RecBole, in environments of their own, in one run

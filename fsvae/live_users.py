@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fsvae.bundle import Bundle
 from fsvae.features.clock import DAY_US
 from fsvae.kinds import KINDS
-from fsvae.models.online_state import UNKNOWN, UserState, new_user, update
+from fsvae.models.online_state import UNKNOWN, NewListens, UserState, new_user, update
 
 _CHECKPOINT = 64
 """Number of listens after which a state is kept for one that comes late; the last two such states are."""
@@ -122,29 +122,52 @@ class LiveUsers:
 
     def user(self, user_id: str) -> LiveUser:
         """Return a user after all events that have come."""
-        found = self._users.pop(user_id, None)
-        came = self._came(user_id, 0 if found is None else found.sequence)
-        if found is None:
-            found = LiveUser(self._bundle.state(user_id) or new_user(self._bundle.model))
-        if came:
-            found = self._after(user_id, found, came)
+        return self.users([user_id])[0]
+
+    def users(self, user_ids: Sequence[str]) -> list[LiveUser]:
+        """Return some users after all events that have come; their new listens are read together."""
+        reading: dict[str, _Reading] = {}
+        for user_id in user_ids:
+            if user_id not in reading:
+                kept = self._users.get(user_id)
+                found = self._new(user_id) if kept is None else kept
+                reading[user_id] = self._begun(user_id, found, self._came(user_id, found.sequence))
+        self._read(list(reading.values()))
+        found_of = {user_id: one.ended() for user_id, one in reading.items()}
+        for user_id, found in found_of.items():
+            self._keep(user_id, found)
+        return [found_of[user_id] for user_id in user_ids]
+
+    def before(self, asked: Sequence[tuple[str, int]]) -> list[LiveUser | None]:
+        """Return some users, each after the events below a sequence number; None where a later one was read already.
+
+        No user may be asked for twice.
+        """
+        reading: list[_Reading | None] = []
+        for user_id, sequence in asked:
+            kept = self._users.get(user_id)
+            found = self._new(user_id) if kept is None else kept
+            if found.sequence >= sequence:
+                reading.append(None)
+                continue
+            came = [one for one in self._came(user_id, found.sequence) if one.sequence < sequence]
+            reading.append(self._begun(user_id, found, came))
+        self._read([one for one in reading if one is not None])
+        found_of = [None if one is None else one.ended() for one in reading]
+        for (user_id, _), one in zip(asked, found_of, strict=True):
+            if one is not None:
+                self._keep(user_id, one)
+        return found_of
+
+    def _new(self, user_id: str) -> LiveUser:
+        return LiveUser(self._base(user_id, _NEVER_ERASED))
+
+    def _keep(self, user_id: str, found: LiveUser) -> None:
         if found.sequence:
             self._users[user_id] = found
+            self._users.move_to_end(user_id)
             if len(self._users) > _MOST_USERS:
                 self._snapshots.pop(self._users.popitem(last=False)[0], None)
-        return found
-
-    def before(self, user_id: str, sequence: int) -> LiveUser | None:
-        """Return a user after the events below a sequence number; None where a later one was read already."""
-        found = self._users.get(user_id)
-        if found is None:
-            found = LiveUser(self._base(user_id, _NEVER_ERASED))
-        elif found.sequence >= sequence:
-            return None
-        came = [one for one in self._came(user_id, found.sequence) if one.sequence < sequence]
-        if came:
-            found = self._users[user_id] = self._after(user_id, found, came)
-        return found
 
     def slow(self, user_id: str, found: LiveUser, at: int) -> NDArray[np.float32] | None:
         """Return the slow snapshot of a user, as `user` gave it, for a request at a time [us]; None: nothing was heard.
@@ -184,7 +207,8 @@ class LiveUsers:
         known = self._bundle.state(user_id)
         return new_user(self._bundle.model) if known is None or known.last_played_at <= erased_until else known
 
-    def _after(self, user_id: str, found: LiveUser, came: Sequence[LiveEvent]) -> LiveUser:
+    def _begun(self, user_id: str, found: LiveUser, came: Sequence[LiveEvent]) -> _Reading:
+        """Return a user who is about to read some events."""
         erased = [place for place, one in enumerate(came) if one.kind == ERASED]
         if erased:
             until = came[erased[-1]].played_at
@@ -193,29 +217,61 @@ class LiveUsers:
             forgotten = until if not base.n_listens else _NEVER_ERASED
             found = LiveUser(base, sequence=came[erased[-1]].sequence, erased_until=forgotten)
             came = came[erased[-1] + 1 :]
-            if not came:
-                return found
+        if not came:
+            return _Reading(found, len(found.listens), [], [])
+        sequence = came[-1].sequence
         base = self._base(user_id, found.erased_until)
         others = sorted((*found.others, *(one for one in came if one.kind != "listen")), key=_time)
         # the bundle's state cannot be told of listens before its last one
         later = sorted((one for one in came if one.kind == "listen" and one.played_at > base.last_played_at), key=_time)
         if not later:
-            return replace(found, others=tuple(others), sequence=came[-1].sequence)
+            return _Reading(replace(found, others=tuple(others), sequence=sequence), len(found.listens), [], [])
         states = [(0, base), *found.checkpoints, (len(found.listens), found.state)]
         before = [one for one in states if one[1].last_played_at <= later[0].played_at]
         read, state = before[-1]
         listens = sorted((*found.listens, *later), key=_time)
         kept = before[1 : len(before) - (len(before) == len(states))]
-        tracks = self.tracks([listen.track_id for listen in listens]).tolist()
-        while read < len(listens):
-            end = min(len(listens), (read // _CHECKPOINT + 1) * _CHECKPOINT)
-            new = listens[read:end]
-            times, fractions = [one.played_at for one in new], [one.played_fraction for one in new]
-            bundle, read = self._bundle, end
-            state = update(bundle.model, state, tracks[end - len(new) : end], times, fractions, bundle.shared)
-            if end % _CHECKPOINT == 0:
-                kept = [*kept[-1:], (end, state)]
-        return LiveUser(state, tuple(listens), tuple(others), came[-1].sequence, tuple(kept), found.erased_until)
+        began = LiveUser(state, tuple(listens), tuple(others), sequence, (), found.erased_until)
+        return _Reading(began, read, self.tracks([listen.track_id for listen in listens]).tolist(), kept)
+
+    def _read(self, users: Sequence[_Reading]) -> None:
+        """Make users read what they have not read yet, together."""
+        while unread := [one for one in users if one.read < len(one.user.listens)]:
+            new = [one.next() for one in unread]
+            states = update(self._bundle.model, [one.user.state for one in unread], new, self._bundle.shared)
+            for one, listens, state in zip(unread, new, states, strict=True):
+                one.go_on(len(listens.track), state)
+
+
+@dataclass
+class _Reading:
+    """A user on the way to a new state."""
+
+    user: LiveUser
+    """The user with all listens and the state so far."""
+    read: int
+    """Number of the listens that the state has read."""
+    tracks: list[int]
+    """Track index of each listen."""
+    kept: list[tuple[int, UserState]]
+    """Checkpoints so far."""
+
+    def next(self) -> NewListens:
+        """Return the listens up to the next checkpoint."""
+        listens = self.user.listens[self.read : (self.read // _CHECKPOINT + 1) * _CHECKPOINT]
+        times, fractions = [one.played_at for one in listens], [one.played_fraction for one in listens]
+        return NewListens(self.tracks[self.read : self.read + len(listens)], times, fractions)
+
+    def go_on(self, listens: int, state: UserState) -> None:
+        """Take the state after some more listens."""
+        self.read += listens
+        self.user = replace(self.user, state=state)
+        if self.read % _CHECKPOINT == 0:
+            self.kept = [*self.kept[-1:], (self.read, state)]
+
+    def ended(self) -> LiveUser:
+        """Return the user who has read everything."""
+        return replace(self.user, checkpoints=tuple(self.kept)) if self.tracks else self.user
 
 
 def _time(event: LiveEvent) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from fsvae.explanations import Explained, explain
 from fsvae.features.clock import DAY_US, PAUSE_US
 from fsvae.live_tracks import LiveTracks, TrackNotice
 from fsvae.live_users import LiveEvent, LiveUser, LiveUsers
-from fsvae.models.online_state import UNKNOWN, Found, UserState, predict, update
+from fsvae.models.online_state import UNKNOWN, Found, NewListens, UserState, predict, update
 from fsvae.online_question import Answer, Question, RecentListen, RecommendedTrack, RequestError, Shares
 from fsvae.online_search import Best, Wanted, best_of_all, best_of_few
 from fsvae.retrieval import TrackIndex, highest
@@ -132,9 +132,13 @@ class OnlineRecommender:
         self.refresh()
         answers: list[Answer | RequestError | None] = []
         asked: list[_Asked] = []
+        named = [question.user_id for question in questions if question.user_id is not None]
+        users = dict(zip(named, self._users.users(named), strict=True))
+        nobody = LiveUser(self._users.nobody)
         for question in questions:
+            user = nobody if question.user_id is None else users[question.user_id]
             try:
-                asked.append(self._asked(question))
+                asked.append(self._asked(question, user))
                 answers.append(None)
             except RequestError as error:
                 answers.append(error)
@@ -150,7 +154,7 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request.
         """
-        asked = [self._asked(Question(user_id, tuple(recent), k, at))]
+        asked = [self._alone(Question(user_id, tuple(recent), k, at))]
         return self._search(self._predict(asked), asked)[0]
 
     @torch.inference_mode()
@@ -160,27 +164,47 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time.
         """
-        found = self._predict([self._asked(Question(user_id, at=at))])
+        found = self._predict([self._alone(Question(user_id, at=at))])
         mean: NDArray[np.float32] = found.prediction.posterior.mean[0].numpy()
         return mean
 
     @torch.inference_mode()
-    def rank_of(self, user_id: str, event: LiveEvent) -> int | None:
-        """Return the rank, from 1, that a listen had before it was read; ties count against it.
+    def ranks(self, events: Sequence[tuple[str, LiveEvent]]) -> list[int | None]:
+        """Return the rank, from 1, that each of some users' listens had before it was read; ties count against it.
 
         Returns:
             None where the user's state has read it already, or where it came late; the number of tracks plus one for a
             track that is not known.
         """
-        user = self._users.before(user_id, event.sequence)
-        if user is None or event.played_at < user.state.last_played_at:
-            return None
-        place = self._tracks.index.get(event.track_id)
-        if place is None:
-            return len(self._tracks.ids) + 1
-        asked = [self._with_user(Question(user_id), user, event.played_at, 0, [])]
-        scores = self._scores(self._predict(asked))[0]
-        return int((scores >= scores[place]).sum())
+        self.refresh()
+        ranks: list[int | None] = [None] * len(events)
+        places = list(range(len(events)))
+        while places:
+            first: dict[str, int] = {}
+            for place in places:
+                first.setdefault(events[place][0], place)  # a user's next one is after the state has read this one
+            self._rank(events, list(first.values()), ranks)
+            taken = set(first.values())
+            places = [place for place in places if place not in taken]
+        return ranks
+
+    def _rank(self, events: Sequence[tuple[str, LiveEvent]], places: list[int], ranks: list[int | None]) -> None:
+        """Write the ranks of the events at some places, which are of different users."""
+        users = self._users.before([(events[place][0], events[place][1].sequence) for place in places])
+        asked, placed = [], []
+        for place, user in zip(places, users, strict=True):
+            user_id, event = events[place]
+            if user is None or event.played_at < user.state.last_played_at:
+                continue
+            index = self._tracks.index.get(event.track_id)
+            if index is None:
+                ranks[place] = len(self._tracks.ids) + 1
+                continue
+            asked.append(self._with_user(Question(user_id), user, event.played_at, 0, []))
+            placed.append((place, index))
+        if asked:
+            for (place, index), scores in zip(placed, self._scores(self._predict(asked)), strict=True):
+                ranks[place] = int((scores >= scores[index]).sum()) if index < len(scores) else len(scores) + 1
 
     def similar(self, track_id: str, k: int) -> list[RecommendedTrack] | None:
         """Return the k tracks nearest to a track in the track space, most similar first.
@@ -213,8 +237,11 @@ class OnlineRecommender:
         if not self._model.has_memory:
             self._index = TrackIndex(self._model.search_table.numpy(), self._approximate_from)
 
-    def _asked(self, question: Question) -> _Asked:
-        user = LiveUser(self._users.nobody) if question.user_id is None else self._users.user(question.user_id)
+    def _alone(self, question: Question) -> _Asked:
+        user_id = question.user_id
+        return self._asked(question, LiveUser(self._users.nobody) if user_id is None else self._users.user(user_id))
+
+    def _asked(self, question: Question, user: LiveUser) -> _Asked:
         covered, skew = user.state.last_played_at, question.skew_us
         at = _now(user) if question.at is None else question.at
         if at < covered <= at + skew:
@@ -242,7 +269,8 @@ class OnlineRecommender:
                     new.append((track, played_at, listen.played_fraction))
             if new:
                 read, heard_at, fractions = zip(*new, strict=True)
-                state = update(self._model, state, read, heard_at, fractions, self.bundle.shared)
+                listens = NewListens(read, heard_at, fractions)
+                (state,) = update(self._model, [state], [listens], self.bundle.shared)
             used = len(new)
         return self._with_user(question, user, at, used, unknown, state)
 

@@ -6,14 +6,16 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from fsvae.live_tracks import TrackNotice
 from fsvae.live_users import LiveEvent
@@ -33,19 +35,50 @@ from serving.messages import (
     NextTracksRequest,
     OneOrBatch,
     PostedListen,
+    Problem,
     Refusal,
     SimilarAnswer,
     TrackMetadata,
     UserSummary,
 )
 from serving.metrics import Metrics
-from serving.model_thread import Model, ModelThread
+from serving.model_thread import Model, ModelThread, Ranks
 from serving.serve_config import MAX_K
 from serving.stores.store import Posted, Store, StoreError
 
 _BUSY = 64
 """Number of waiting requests from which on no ranks are taken."""
 _LATEST_TRACKS = 10
+_MOST_FAULTS = 100
+"""Most faults of one request that its refusal names: a small body may have very many."""
+_SAID: dict[int, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "The path or the body cannot be read at all.",
+        401: "The bearer token is missing or wrong.",
+        403: "The endpoint has no bearer token, so nobody may hide a track.",
+        404: "The track is not known.",
+        411: "The Content-Length is missing.",
+        413: "The body is too large.",
+        415: "The body is no application/json.",
+    }.items()
+}
+_WITH_BODY: dict[int | str, dict[str, Any]] = {status: _SAID[status] for status in (411, 415)}
+
+
+class _IdConvertor(Convertor[str]):
+    """Ids in paths: any text, also with slashes and line ends."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _IdConvertor())
 
 
 @dataclass(frozen=True)
@@ -71,7 +104,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         description="Next tracks from slow taste and fast mood.",
         version=models.model.version,
         responses={
-            401: {"description": "The bearer token is missing or wrong."},
+            **{status: _SAID[status] for status in (400, 401, 413)},
             422: {"model": Refusal, "description": "What is wrong, field by field."},
             503: {"description": "Too much at once, or the store does not answer: try again after Retry-After."},
         },
@@ -99,7 +132,14 @@ def create_app(endpoint: Endpoint) -> FastAPI:
             explain=body.explain,
         )
 
-    @app.post("/v1/next-tracks", response_model=NextTracksAnswer | NextTracksAnswers)
+    def secret() -> None:
+        # not by the path alone: a route takes a path with a line end behind it, too
+        if endpoint.token is None:
+            raise HTTPException(403, "hiding tracks needs a secret: start the endpoint with FSVAE_TOKEN set")
+
+    for_operators: dict[str, Any] = {"dependencies": [Depends(secret)], "responses": {403: _SAID[403]}}
+
+    @app.post("/v1/next-tracks", response_model=NextTracksAnswer | NextTracksAnswers, responses=_WITH_BODY)
     async def next_tracks(body: OneOrBatch) -> Response:
         """Recommend the tracks to play next, for one request or for up to 64 at once."""
         requests = body.requests if isinstance(body, NextTracksBatch) else [body]
@@ -109,7 +149,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         answers = [_told(*each, found.version) for each in zip(requests, found.answers, strict=True)]
         return _json({"answers": answers} if isinstance(body, NextTracksBatch) else answers[0])
 
-    @app.post("/v1/listens")
+    @app.post("/v1/listens", responses=_WITH_BODY)
     async def listens(body: ListensRequest) -> ListensAnswer:
         """Take what users did: the next recommendation knows it."""
         posted = _posted(body.listens, time.time_ns() // 1000, endpoint.clock_skew_s)
@@ -120,18 +160,18 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         _score(endpoint, [(one, number) for one, number in new if one.kind == "listen"])
         return ListensAnswer(stored=len(new), known_already=len(numbers) - len(new))
 
-    @app.get("/v1/users/{user_id:path}")
+    @app.get("/v1/users/{user_id:id}")
     async def user(user_id: Id) -> UserSummary:
         """Say what is known of a user."""
         return await asyncio.wrap_future(models.call(lambda model: _summary(model, user_id)))
 
-    @app.delete("/v1/users/{user_id:path}", status_code=204)
+    @app.delete("/v1/users/{user_id:id}", status_code=204)
     async def forget(user_id: Id) -> None:
         """Forget a user: what was posted at once, and the lake with the next `fsvae ingest --source live`."""
         last = await asyncio.wrap_future(models.call(lambda model: model.recommender.last_heard(user_id)))
         await asyncio.wrap_future(store.erase(user_id, max(time.time_ns() // 1000, last or 0)))
 
-    @app.get("/v1/tracks/{track_id:path}/similar")
+    @app.get("/v1/tracks/{track_id:id}/similar", responses={404: _SAID[404]})
     async def similar(track_id: Id, k: int = 10) -> SimilarAnswer:
         """Return the tracks nearest to one in the track space."""
         if not 1 <= k <= MAX_K:
@@ -143,17 +183,17 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         tracks = [{"track_id": it.track_id, "score": it.score, "title": it.title, "artist": it.artist} for it in found]
         return _json({"track_id": track_id, "model_version": model.version, "tracks": tracks})  # type: ignore[return-value]
 
-    @app.post("/v1/tracks/{track_id:path}/hide", status_code=204)
+    @app.post("/v1/tracks/{track_id:id}/hide", status_code=204, **for_operators)
     async def hide(track_id: Id) -> None:
         """Take a track down: nobody is recommended it until it is shown again. Needs the bearer token."""
         await asyncio.wrap_future(store.hide(track_id, True))
 
-    @app.delete("/v1/tracks/{track_id:path}/hide", status_code=204)
+    @app.delete("/v1/tracks/{track_id:id}/hide", status_code=204, **for_operators)
     async def show(track_id: Id) -> None:
         """Show a hidden track again. Needs the bearer token."""
         await asyncio.wrap_future(store.hide(track_id, False))
 
-    @app.put("/v1/tracks/{track_id:path}", status_code=204)
+    @app.put("/v1/tracks/{track_id:id}", status_code=204, responses=_WITH_BODY)
     async def add_track(track_id: Id, body: TrackMetadata) -> None:
         """Add a track: it gets a vector from its album or artist, and can be recommended at once."""
         await asyncio.wrap_future(store.put_track(TrackNotice(track_id, added=True, **body.model_dump())))
@@ -197,7 +237,7 @@ def _add_refusals(app: FastAPI) -> None:
         # without the input itself, which JSON may not be able to represent (NaN, half a surrogate pair)
         faults = [
             {"loc": _loc(fault["loc"]), "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
-            for fault in error.errors()
+            for fault in error.errors()[:_MOST_FAULTS]
         ]
         return JSONResponse({"detail": faults}, 422)
 
@@ -281,18 +321,20 @@ def _score(endpoint: Endpoint, listens: Sequence[tuple[Posted, int]]) -> None:
     if not chosen:
         return
 
-    def work(model: Model) -> None:
-        ranks = []
-        for one, number in chosen:
-            event = LiveEvent(number, one.track_id, one.played_at, one.played_fraction)
-            rank = model.recommender.rank_of(one.user_id, event)
+    def told(done: Future[Ranks]) -> None:
+        if done.exception() is not None:
+            return  # the store does not answer, as requests say
+        found = done.result()
+        ranks = [rank for rank in found.ranks if rank is not None]
+        for rank in found.ranks:
             endpoint.metrics.scored(rank is not None)
-            if rank is not None:
-                ranks.append(rank)
         if ranks:
-            endpoint.store.add_accuracy(accuracy_of(model.version, minute_now(), ranks))
+            endpoint.store.add_accuracy(accuracy_of(found.version, minute_now(), ranks))
 
-    endpoint.models.call(work)
+    events = [
+        (one.user_id, LiveEvent(number, one.track_id, one.played_at, one.played_fraction)) for one, number in chosen
+    ]
+    endpoint.models.rank(events).add_done_callback(told)
 
 
 def _summary(model: Model, user_id: str) -> UserSummary:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.message import Message
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
@@ -20,6 +21,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY_BYTES = 1 << 20
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _ROUTES = ("next-tracks", "listens", "users", "tracks", "model")
+_REPLACED = "\ufffd"
+"""What a server reads for bytes of a path that are not UTF-8."""
 
 
 class Guard:
@@ -30,7 +33,7 @@ class Guard:
 
         Args:
             app: the application.
-            token: bearer token that requests to /v1 must carry; None: none is required, but hiding is refused.
+            token: bearer token that requests to /v1 must carry; None: none is required.
             metrics: what is counted.
         """
         self._app, self._token, self._metrics = app, token, metrics
@@ -59,22 +62,23 @@ class Guard:
 
     def _refused(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
         """Return status, message and headers of a refusal; None for a request that is let through."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         path, method = scope["path"], scope["method"]
         if path.startswith("/v1") and self._token is not None:
-            given = headers.get(b"authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            given = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
                 return 401, "a bearer token is required", {"WWW-Authenticate": "Bearer"}
-        if self._token is None and path.startswith("/v1/tracks/") and path.endswith("/hide"):
-            return 403, "hiding tracks needs a secret: start the endpoint with FSVAE_TOKEN set", {}
+        if _REPLACED in path and not _is_utf8(unquote_to_bytes(scope.get("raw_path") or b"")):
+            return 400, "the path is not UTF-8", {}  # another user or track would be taken for the one that is meant
         length = headers.get(b"content-length")
-        bare = path.endswith("/hide")
-        if method in _WITH_BODY and not bare and (length is None or not length.isdigit()):
+        with_body = method in _WITH_BODY and not (method == "POST" and path.endswith("/hide"))
+        # where a length and chunks are said, servers differ in what they believe
+        if with_body and (length is None or not length.isdigit() or b"transfer-encoding" in headers):
             return 411, "a Content-Length header is required", {}
-        if length is not None and (not length.isdigit() or int(length) > MAX_BODY_BYTES):
+        if length is not None and not (length.isdigit() and len(length) < 20 and int(length) <= MAX_BODY_BYTES):
             return 413, f"the body is larger than {MAX_BODY_BYTES} bytes", {}
         # Any web page can make a browser post a body of another type here, but not one of this type.
-        if method in _WITH_BODY and not bare and not _is_json(headers.get(b"content-type", "")):
+        if with_body and not _is_json(headers.get(b"content-type", b"").decode("latin-1")):
             return 415, "send Content-Type: application/json", {}
         return None
 
@@ -85,6 +89,14 @@ def _route(path: str) -> str:
     if len(parts) > 2 and parts[1] == "v1" and parts[2] in _ROUTES:
         return parts[2]
     return parts[1] if path in ("/healthz", "/readyz", "/metrics") else "other"
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_json(content_type: str) -> bool:

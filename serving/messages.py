@@ -26,7 +26,7 @@ MAX_RECENT = 500
 MAX_POSTED = 500
 MAX_BATCH = 64
 MAX_NAMED = 10_000
-"""Most tracks that a request may exclude or allow."""
+"""Most tracks that a request may exclude or allow; the first one that is wrong ends the check (fail_fast)."""
 MAX_SEED = 2**63 - 1
 
 
@@ -70,8 +70,10 @@ def _listen(value: Any) -> Any:
 class Exclude(Checked):
     """What must not be recommended."""
 
-    tracks: list[Id] = Field(default_factory=list, max_length=MAX_NAMED, description="ids of tracks")
-    artists: list[Id] = Field(default_factory=list, max_length=MAX_NAMED, description="ids or names of artists")
+    tracks: list[Id] = Field(default_factory=list, max_length=MAX_NAMED, fail_fast=True, description="ids of tracks")
+    artists: list[Id] = Field(
+        default_factory=list, max_length=MAX_NAMED, fail_fast=True, description="ids or names of artists"
+    )
 
 
 class NextTracksRequest(Checked):
@@ -94,7 +96,7 @@ class NextTracksRequest(Checked):
     )
     exclude: Exclude = Field(default_factory=Exclude, description="tracks and artists that are not wanted")
     only: list[Id] | None = Field(
-        None, max_length=MAX_NAMED, description="the only tracks that are wanted; any if null"
+        None, max_length=MAX_NAMED, fail_fast=True, description="the only tracks that are wanted; any if null"
     )
     repeats: Repeats = Field(
         "allowed",
@@ -222,6 +224,12 @@ class Refusal(BaseModel):
     """What is wrong with a request."""
 
     detail: list[Fault]
+
+
+class Problem(BaseModel):
+    """What is wrong with a request as a whole."""
+
+    detail: str
 
 
 class NextTracksAnswers(BaseModel):

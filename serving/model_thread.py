@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
+from fsvae.live_users import LiveEvent
 from fsvae.online_question import Answer, Question, RequestError
 from fsvae.online_recommender import OnlineRecommender
 from serving.metrics import Metrics
@@ -33,10 +34,22 @@ class Answers(NamedTuple):
     version: str
 
 
+class Ranks(NamedTuple):
+    """Ranks of some listens, in their order (`OnlineRecommender.ranks`), all by one model."""
+
+    ranks: list[int | None]
+    version: str
+
+
 class _Asked(NamedTuple):
     questions: Sequence[Question]
     done: Future[Answers]
     since: float
+
+
+class _Ranked(NamedTuple):
+    events: Sequence[tuple[str, LiveEvent]]
+    done: Future[Ranks]
 
 
 class _Called(NamedTuple):
@@ -56,7 +69,7 @@ class ModelThread:
             metrics: what is counted.
         """
         self._model, self._most, self._metrics = model, most, metrics
-        self._waiting: deque[_Asked | _Called] = deque()
+        self._waiting: deque[_Asked | _Ranked | _Called] = deque()
         self._ready = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="model")
@@ -76,6 +89,12 @@ class ModelThread:
         """Return the answers to some questions."""
         done: Future[Answers] = Future()
         self._put(_Asked(questions, done, time.perf_counter()))
+        return done
+
+    def rank(self, events: Sequence[tuple[str, LiveEvent]]) -> Future[Ranks]:
+        """Return the ranks of listens that were just stored, before the states of their users read them."""
+        done: Future[Ranks] = Future()
+        self._put(_Ranked(events, done))
         return done
 
     def call(self, work: Callable[[Model], T]) -> Future[T]:
@@ -99,7 +118,7 @@ class ModelThread:
             self._ready.notify()
         self._thread.join()
 
-    def _put(self, one: _Asked | _Called) -> None:
+    def _put(self, one: _Asked | _Ranked | _Called) -> None:
         with self._ready:
             self._waiting.append(one)
             self._ready.notify()
@@ -109,34 +128,53 @@ class ModelThread:
             first = together[0]
             if isinstance(first, _Called):
                 _finish(first.done, lambda work=first.work: work(self._model))  # type: ignore[misc]
-            else:
+            else:  # the ranks first: what is asked reads the same listens
+                self._rank([one for one in together if isinstance(one, _Ranked)])
                 self._answer([one for one in together if isinstance(one, _Asked)])
 
-    def _next(self) -> list[_Asked | _Called]:
-        """Return what is done next: a call, or the questions that wait before the next one; nothing at the end."""
+    def _next(self) -> list[_Asked | _Ranked | _Called]:
+        """Return what is done next: a call, or the questions and ranks that wait before the next one; [] at the end."""
         with self._ready:
             while not self._waiting and not self._closed:
                 self._ready.wait()
-            together: list[_Asked | _Called] = []
+            together: list[_Asked | _Ranked | _Called] = []
             number = 0
             while self._waiting:
                 one = self._waiting[0]
-                number += len(one.questions) if isinstance(one, _Asked) else self._most
-                if together and number > self._most:
+                number += _size(one)
+                if together and (isinstance(one, _Called) or number > self._most):
                     break
                 together.append(self._waiting.popleft())
+                if isinstance(one, _Called):
+                    break
             return together
 
+    def _rank(self, together: Sequence[_Ranked]) -> None:
+        if not together:
+            return
+        model, events = self._model, [event for one in together for event in one.events]
+        try:
+            ranks = model.recommender.ranks(events)
+        except Exception as error:
+            _fail(together, error)
+            return
+        begin = 0
+        for one in together:
+            end = begin + len(one.events)
+            if one.done.set_running_or_notify_cancel():
+                one.done.set_result(Ranks(ranks[begin:end], model.version))
+            begin = end
+
     def _answer(self, together: Sequence[_Asked]) -> None:
+        if not together:
+            return
         began = time.perf_counter()
         questions = [question for one in together for question in one.questions]
         model = self._model
         try:
             answers = model.recommender.answers(questions)
         except Exception as error:
-            for one in together:
-                if one.done.set_running_or_notify_cancel():
-                    one.done.set_exception(error)
+            _fail(together, error)
             return
         self._metrics.batch(len(questions), began - together[0].since, time.perf_counter() - began)
         begin = 0
@@ -145,6 +183,16 @@ class ModelThread:
             if one.done.set_running_or_notify_cancel():
                 one.done.set_result(Answers(answers[begin:end], model.version))
             begin = end
+
+
+def _size(one: _Asked | _Ranked | _Called) -> int:
+    return len(one.questions) if isinstance(one, _Asked) else len(one.events) if isinstance(one, _Ranked) else 1
+
+
+def _fail(together: Sequence[_Asked | _Ranked], error: Exception) -> None:
+    for one in together:
+        if one.done.set_running_or_notify_cancel():
+            one.done.set_exception(error)
 
 
 def _finish(done: Future[Any], work: Callable[[], Any]) -> None:

@@ -386,9 +386,9 @@ class FSVAENetwork(Network):
             targets, vectors.numpy(), scores=scores.numpy(), uncertainty=spread_N, normalised=self.has_memory
         )
 
-    def run(self, x_MX: Tensor, state: State) -> State:
-        """Return one user's fast state after M more listens, given as the LSTM's inputs."""
-        _, (h, c) = self.fast.lstm(x_MX[None], state)
+    def run(self, x_BMX: Tensor, state: State) -> State:
+        """Return the fast states of B users after M more listens of each, given as the LSTM's inputs."""
+        _, (h, c) = self.fast.lstm(x_BMX, state)
         return h, c
 
 

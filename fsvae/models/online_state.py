@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsvae.data.listens import Listens, offsets_of
+from fsvae.data.listens import Listens, in_runs, offsets_of
 from fsvae.features.fast import listen_features, request_features
 from fsvae.features.sessions import NEVER
 from fsvae.memory.contexts import EXPERTS
@@ -63,72 +63,134 @@ def new_user(model: FSVAENetwork) -> UserState:
     return UserState(0, NEVER, model.fast.zero_state(1), model.fast.zero_state(1))
 
 
+class NewListens(NamedTuple):
+    """M listens of a user that a state has not read yet."""
+
+    track: Sequence[int]
+    """Track indices; UNKNOWN, or more, for one that is not known."""
+    played_at: Sequence[int]
+    """Times of the listens [us since 1970 UTC], ascending."""
+    played_fraction: Sequence[float]
+    """Shares of the tracks that were heard."""
+
+
 @torch.inference_mode()
 def update(
-    model: FSVAENetwork,
-    state: UserState,
-    track: Sequence[int],
-    played_at: Sequence[int],
-    played_fraction: Sequence[float],
-    tables: SharedTables | None = None,
-) -> UserState:
-    """Return the state after more listens: at most one step of each of the two LSTM states for each.
+    model: FSVAENetwork, states: Sequence[UserState], new: Sequence[NewListens], tables: SharedTables | None = None
+) -> list[UserState]:
+    """Return the states of some users after more listens: at most one step of each of the two LSTM states for each.
 
     The anchor before listen n is max(0, (n // L - 1) * L); from L listens after it, the next anchor's state is run too.
 
     Args:
         model: the model.
-        state: the user's state so far.
-        track: [M] track indices; UNKNOWN, or more, for one that is not known.
-        played_at: [M] times of the listens [us since 1970 UTC], ascending.
-        played_fraction: [M] shares of the tracks that were heard.
+        states: the users' states so far.
+        new: what they have heard since; at least one listen each.
         tables: everybody's counts, for a model with a memory.
     """
-    at = np.array(played_at, dtype=np.int64)
+    inputs = [_inputs(model, state, listens) for state, listens in zip(states, new, strict=True)]
+    ran = [
+        _Running(x_MX, state.n_listens, state.current, state.following)
+        for x_MX, state in zip(inputs, states, strict=True)
+    ]
+    while unread := [one for one in ran if len(one.x_MX)]:
+        _run_on(model, unread)
+    heard = [state.heard for state in states] if tables is None else _after([it.heard for it in states], new, tables)
+    return [
+        UserState(one.n, listens.played_at[-1], one.current, one.following, now)
+        for one, listens, now in zip(ran, new, heard, strict=True)
+    ]
+
+
+def _inputs(model: FSVAENetwork, state: UserState, new: NewListens) -> Tensor:
+    """Return the LSTM's inputs of a user's listens, [M, X]."""
+    at = np.array(new.played_at, dtype=np.int64)
     previous = np.append(state.last_played_at, at[:-1])
-    features = listen_features(at, previous, np.array(played_fraction, dtype=np.float32))
-    x_MX = model.listen_inputs(torch.tensor(track), torch.from_numpy(features))
+    features = listen_features(at, previous, np.array(new.played_fraction, dtype=np.float32))
+    return model.listen_inputs(torch.tensor(new.track), torch.from_numpy(features))
+
+
+@dataclass
+class _Running:
+    """A user whose LSTM states read listens."""
+
+    x_MX: Tensor
+    """Inputs of the listens that are not read yet."""
+    n: int
+    """Number of listens that are read."""
+    current: State
+    following: State
+
+
+def _run_on(model: FSVAENetwork, users: Sequence[_Running]) -> None:
+    """Read at least one listen of each user, those of equally many together."""
     history = model.config.history
-    n, current, following = state.n_listens, state.current, state.following
-    begin = 0
-    while begin < len(at):
-        next_anchor = max(0, (n // history - 1) * history) + history
-        until = next_anchor if n < next_anchor else next_anchor + history
-        end = min(len(at), begin + until - n)
-        current = model.run(x_MX[begin:end], current)
-        if n >= next_anchor:
-            following = model.run(x_MX[begin:end], following)
-        n += end - begin
-        begin = end
-        if n == next_anchor + history:
-            current, following = following, model.fast.zero_state(1)
-    heard = state.heard if tables is None else _after(state.heard, track, at, tables)
-    return UserState(n, int(at[-1]), current, following, heard)
+    of_length: dict[int, list[tuple[_Running, int]]] = {}
+    for one in users:
+        next_anchor = max(0, (one.n // history - 1) * history) + history
+        until = next_anchor if one.n < next_anchor else next_anchor + history
+        of_length.setdefault(min(len(one.x_MX), until - one.n), []).append((one, next_anchor))
+    for length, together in of_length.items():
+        both = [one for one, next_anchor in together if one.n >= next_anchor]
+        x_BMX = torch.stack([one.x_MX[:length] for one, _ in together])
+        read = _split(model.run(x_BMX, _joined([one.current for one, _ in together])))
+        for (one, _), current in zip(together, read, strict=True):
+            one.current = current
+        if both:
+            x_BMX = torch.stack([one.x_MX[:length] for one in both])
+            for one, following in zip(
+                both, _split(model.run(x_BMX, _joined([it.following for it in both]))), strict=True
+            ):
+                one.following = following
+        for one, next_anchor in together:
+            one.n, one.x_MX = one.n + length, one.x_MX[length:]
+            if one.n == next_anchor + history:
+                one.current, one.following = one.following, model.fast.zero_state(1)
 
 
-def _after(heard: Heard, track: Sequence[int], played_at: NDArray[np.int64], tables: SharedTables) -> Heard:
-    """Return what is remembered after more listens."""
-    tracks = np.append(heard.track, np.array(track, dtype=np.int32))
-    times = np.append(heard.played_at, played_at)
-    n, records = len(tracks), heard.records.copy()
-    memory = Memory(Listens(np.array([0, n]), tracks, times, np.ones(n, dtype=np.float32)), tables)
-    rows = np.arange(n - len(track), n)
-    supports = memory.supports(rows, np.zeros((len(rows), *records.shape)))
-    for total, count in zip(supports.total_NE.numpy(), supports.count_NE.numpy(), strict=True):
+def _joined(states: Sequence[State]) -> State:
+    return torch.cat([h for h, _ in states], dim=1), torch.cat([c for _, c in states], dim=1)
+
+
+def _split(state: State) -> list[State]:
+    h, c = state
+    # copies: a view would keep the states of all others in memory
+    return [(h[:, place : place + 1].clone(), c[:, place : place + 1].clone()) for place in range(h.shape[1])]
+
+
+def _after(heard: Sequence[Heard], new: Sequence[NewListens], tables: SharedTables) -> list[Heard]:
+    """Return what some users remember after more listens."""
+    tracks = [np.append(one.track, np.array(more.track, dtype=np.int32)) for one, more in zip(heard, new, strict=True)]
+    times = [np.append(one.played_at, more.played_at) for one, more in zip(heard, new, strict=True)]
+    listens = _listens(tracks, times)
+    known = np.array([len(one.track) for one in heard])
+    rows = in_runs(listens.offsets[:-1] + known, np.array([len(one.track) for one in new]))
+    supports = Memory(listens, tables).supports(rows, np.zeros((len(rows), *NOTHING.records.shape)))
+    total_NE, count_NE = supports.total_NE.numpy(), supports.count_NE.numpy()
+    after, begin = [], 0
+    for one, more, track, played_at in zip(heard, new, tracks, times, strict=True):
+        records, end = one.records.copy(), begin + len(more.track)
         for sums, half_life in zip(records, RECORD_HALF_LIVES, strict=True):
-            add_to_record(sums, total, count, half_life)
-    return Heard(tracks, times, records)
+            for total, count in zip(total_NE[begin:end], count_NE[begin:end], strict=True):
+                add_to_record(sums, total, count, half_life)
+        after.append(Heard(track, played_at, records))
+        begin = end
+    return after
+
+
+def _listens(tracks: Sequence[NDArray[np.int32]], times: Sequence[NDArray[np.int64]]) -> Listens:
+    """Return the listens of some users, given user by user."""
+    joined = np.concatenate(tracks)
+    offsets = offsets_of(np.array([len(one) for one in tracks]))
+    return Listens(offsets, joined, np.concatenate(times), np.ones(len(joined), dtype=np.float32))
 
 
 def _asking(heard: Sequence[Heard], at: Sequence[int], tables: SharedTables) -> tuple[Memory, Listens]:
     """Return the memory of some users, each with a listen to an unknown track at the end of the history."""
-    tracks, times = [], []
-    for one, time in zip(heard, at, strict=True):
-        tracks += [one.track, np.array([UNKNOWN], dtype=np.int32)]
-        times += [one.played_at, np.array([time])]
-    joined = np.concatenate(tracks)
-    offsets = offsets_of(np.array([len(one.track) + 1 for one in heard]))
-    listens = Listens(offsets, joined, np.concatenate(times), np.ones(len(joined), dtype=np.float32))
+    listens = _listens(
+        [np.append(one.track, np.int32(UNKNOWN)) for one in heard],
+        [np.append(one.played_at, time) for one, time in zip(heard, at, strict=True)],
+    )
     return Memory(listens, tables), listens
 
 

@@ -6,7 +6,6 @@ are sent together. What is acknowledged is on disk where Redis has ``appendonly 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import queue
@@ -14,6 +13,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
+
+import orjson
 
 from fsvae.errors import UserError
 from fsvae.live_tracks import TrackNotice
@@ -28,20 +29,6 @@ try:
 except ImportError as error:
     raise UserError("A store in Redis needs the package redis: pip install 'fsvae[redis]'.") from error
 
-
-def _plain_dumps(value: Any) -> bytes:
-    # half a surrogate pair fails here, as with orjson, which could not read it
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-_dumps: Callable[[Any], bytes]
-_loads: Callable[[bytes], Any]
-try:
-    import orjson
-
-    _dumps, _loads = orjson.dumps, orjson.loads
-except ImportError:
-    _dumps, _loads = _plain_dumps, json.loads
 
 _TIMEOUT_S = 5.0
 """How long Redis may take for an answer."""
@@ -175,7 +162,9 @@ class RedisStore:
     def put_track(self, notice: TrackNotice) -> Future[None]:
         """Add a track, or change its metadata."""
         metadata = (notice.title, notice.artist_id, notice.artist_name, notice.album)
-        return self._write("put_track", ["changed", "changes", "tracks"], lambda: [notice.track_id, _dumps(metadata)])
+        return self._write(
+            "put_track", ["changed", "changes", "tracks"], lambda: [notice.track_id, orjson.dumps(metadata)]
+        )
 
     def hide(self, track_id: str, hidden: bool) -> Future[None]:
         """Hide a track from everybody, or show it again."""
@@ -184,18 +173,20 @@ class RedisStore:
     def tracks(self, after: int) -> list[TrackNotice]:
         """Return the tracks whose latest change has a number above `after`, in order of it."""
         return [
-            TrackNotice(track_id.decode(), changed, bool(hidden), metadata is not None, *_loads(metadata or b"[]"))
+            TrackNotice(
+                track_id.decode(), changed, bool(hidden), metadata is not None, *orjson.loads(metadata or b"[]")
+            )
             for track_id, changed, hidden, metadata in self._read("tracks", ["changes", "hidden", "tracks"], after)
         ]
 
     def serve(self, served: Served) -> Future[None]:
         """Say which model is to be served."""
-        return self._write("serve", ["served"], lambda: [_dumps(tuple(served))])
+        return self._write("serve", ["served"], lambda: [orjson.dumps(tuple(served))])
 
     def served(self) -> Served | None:
         """Return which model is to be served; None: nobody has said yet."""
         found = self._read("served", ["served"])
-        return None if found is None else Served(*_loads(found))
+        return None if found is None else Served(*orjson.loads(found))
 
     def add_accuracy(self, accuracy: Accuracy) -> Future[None]:
         """Add to the sums of a version and minute."""
@@ -322,11 +313,11 @@ def _told(event: Posted) -> bytes:
     if not -(2**63) <= event.played_at < 2**63:  # other numbers are read as fractions
         raise ValueError(f"played_at {event.played_at} is too large")
     fraction = _finite(event.played_fraction, "played_fraction")
-    return _dumps((event.user_id, event.track_id, int(event.played_at), fraction, event.kind))[1:]
+    return orjson.dumps((event.user_id, event.track_id, int(event.played_at), fraction, event.kind))[1:]
 
 
 def _stored(told: bytes) -> Stored:
-    sequence, user_id, *event = _loads(told)
+    sequence, user_id, *event = orjson.loads(told)
     return Stored(user_id, LiveEvent(sequence, *event))
 
 

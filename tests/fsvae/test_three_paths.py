@@ -30,7 +30,7 @@ from fsvae.memory.rows import MemoryRows
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Remembered, Supports, remember
 from fsvae.models.fsvae import FSVAENetwork, Prediction
-from fsvae.models.online_state import UserState, new_user, predict, update
+from fsvae.models.online_state import NewListens, UserState, new_user, predict, update
 from fsvae.models.predict import NetworkPredictor
 from fsvae.online_question import RecentListen
 from fsvae.online_recommender import OnlineRecommender
@@ -121,7 +121,7 @@ def steps(model: FSVAENetwork, data: Dataset, user: int, remembered: Remembered 
     for n in range(listens.offsets[user], listens.offsets[user + 1]):
         listen = int(listens.track[n]), int(listens.played_at[n]), float(listens.played_fraction[n])
         tables = None if remembered is None else tables_at(remembered, listen[1])
-        states.append(update(model, states[-1], *([one] for one in listen), tables))
+        states += update(model, states[-1:], [NewListens(*([one] for one in listen))], tables)
     return states
 
 
@@ -261,7 +261,8 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
         for listen in recent[kept:]:
             assert listen.played_at is not None
             track = ids.index(listen.track_id)
-            state = update(model, state, [track], [listen.played_at], [listen.played_fraction], bundle.shared)
+            new = NewListens([track], [listen.played_at], [listen.played_fraction])
+            (state,) = update(model, [state], [new], bundle.shared)
         scores = stepped(model, state, known[1], at, bundle.shared)[DIM:]
         expected = dict(zip(ids, scores, strict=False))
 
@@ -354,9 +355,11 @@ def test_a_late_listen_replays_the_latest_ones_alone(tmp_path: Path, monkeypatch
     posted = [LiveEvent(n, ids[n % 7], begin + place * 60_000_000, 1.0) for n, place in enumerate(order, start=1)]
     steps_made: list[int] = []
 
-    def counted(model: FSVAENetwork, state: UserState, track: Sequence[int], *more: object) -> UserState:
-        steps_made.append(len(track))
-        return update(model, state, track, *more)  # type: ignore[arg-type]
+    def counted(
+        model: FSVAENetwork, states: Sequence[UserState], new: Sequence[NewListens], tables: SharedTables | None
+    ) -> list[UserState]:
+        steps_made.extend(len(one.track) for one in new)
+        return update(model, states, new, tables)
 
     monkeypatch.setattr("fsvae.live_users.update", counted)
     seen: list[LiveEvent] = []
