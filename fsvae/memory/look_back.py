@@ -1,6 +1,7 @@
 """What a user heard before one listen, counted by looking back from it: for whole rows of evaluation and the endpoint.
 
-Legend: N listens, X contexts, E experts, B age buckets, M distinct tracks that the user heard before, K candidates.
+Legend: R listens that are asked for, X contexts, E experts, B age buckets, M distinct tracks that users heard before, K
+candidates.
 """
 
 from __future__ import annotations
@@ -145,120 +146,145 @@ def look_back(histories: Histories, at: int, table: OwnTable, work: Workspace) -
     return found
 
 
+class Heard(NamedTuple):
+    """What users heard before R listens: distinct tracks before the first one, before the next one, ..., M in all."""
+
+    begin_R: NDArray[np.int64]
+    """[R + 1] place of the first track of each listen, and their number."""
+    track_M: NDArray[np.int32]
+    """Track index."""
+    age_M: NDArray[np.int8]
+    """Age bucket."""
+    last_M: NDArray[np.int64]
+    """Place (flat position) of the latest listen to it."""
+    count_ME: NDArray[np.float32]
+    """Faded count by each expert."""
+    times_MX: NDArray[np.int32]
+    """How often it followed in each context."""
+
+
+@njit(cache=True, nogil=True)
+def heard_before(
+    histories: Histories, at_R: NDArray[np.int64], table: OwnTable, work: Workspace, room: int
+) -> tuple[
+    NDArray[np.int64], NDArray[np.int32], NDArray[np.int8], NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]
+]:
+    """Return the parts of `Heard` before the listens at some places, with room for so many tracks in all."""
+    begin = np.zeros(len(at_R) + 1, np.int64)
+    track, age, last = np.empty(room, np.int32), np.empty(room, np.int8), np.empty(room, np.int64)
+    count = np.empty((room, len(table.context)), np.float32)
+    times = np.empty((room, len(table.session)), np.int32)
+    for r in range(len(at_R)):
+        found = look_back(histories, at_R[r], table, work)
+        low, high = begin[r], begin[r] + found
+        track[low:high], age[low:high], last[low:high] = work.track_M[:found], work.age_M[:found], work.last_M[:found]
+        count[low:high], times[low:high] = work.count_ME[:found], work.times_MX[:found]
+        begin[r + 1] = high
+    end = begin[-1]
+    return begin, track[:end], age[:end], last[:end], count[:end], times[:end]
+
+
 @njit(cache=True, nogil=True)
 def sum_own_rows(
-    histories: Histories,
-    at_N: NDArray[np.int64],
-    table: OwnTable,
-    work: Workspace,
-    total_NE: NDArray[np.float32],
-    count_NE: NDArray[np.float32],
-    distinct_NX: NDArray[np.float32],
-    top_NX: NDArray[np.float32],
-    age_N: NDArray[np.int64],
-    ages_NB: NDArray[np.float32],
+    heard: Heard,
+    own_R: NDArray[np.int32],
+    total_RE: NDArray[np.float32],
+    count_RE: NDArray[np.float32],
+    distinct_RX: NDArray[np.float32],
+    top_RX: NDArray[np.float32],
+    age_R: NDArray[np.int64],
+    ages_RB: NDArray[np.float32],
 ) -> None:
-    """Write what the user's own memory held before N listens, named as in `fsvae.memory.own.OwnSupports`.
+    """Write what the users' own memory held before R listens, named as in `fsvae.memory.own.OwnSupports`.
 
     Args:
-        histories: all listens.
-        at_N: place of each listen.
-        table: contexts and experts.
-        work: arrays for `look_back`.
-        total_NE: this and all that follow are zeros, but for `age_N`: -1.
+        heard: what was heard before each.
+        own_R: its own track.
+        total_RE: this and all that follow are zeros, but for `age_R`: -1.
     """
-    total, heard = np.zeros(len(table.context)), np.zeros(len(table.session))
-    for r in range(len(at_N)):
+    experts, contexts = heard.count_ME.shape[1], heard.times_MX.shape[1]
+    total, times = np.zeros(experts), np.zeros(contexts)
+    for r in range(len(own_R)):
         total[:] = 0.0
-        heard[:] = 0.0
-        for s in range(look_back(histories, at_N[r], table, work)):
-            own = work.track_M[s] == histories.track[at_N[r]]
+        times[:] = 0.0
+        for s in range(heard.begin_R[r], heard.begin_R[r + 1]):
+            own = heard.track_M[s] == own_R[r]
             if own:
-                age_N[r] = work.age_M[s]
-            ages_NB[r, work.age_M[s]] += 1
-            for e in range(len(table.context)):
-                total[e] += work.count_ME[s, e]
-                if own:
-                    count_NE[r, e] = work.count_ME[s, e]
-            for x in range(len(table.session)):
-                times = work.times_MX[s, x]
-                if times > 0:
-                    heard[x] += times
-                    distinct_NX[r, x] += 1
-                    top_NX[r, x] = max(top_NX[r, x], times)
-        total_NE[r] = total
-        for x in range(len(table.session)):
-            top_NX[r, x] /= max(heard[x], 1.0)
+                age_R[r] = heard.age_M[s]
+                count_RE[r] = heard.count_ME[s]
+            ages_RB[r, heard.age_M[s]] += 1
+            for e in range(experts):
+                total[e] += heard.count_ME[s, e]
+            for x in range(contexts):
+                if heard.times_MX[s, x] > 0:
+                    times[x] += heard.times_MX[s, x]
+                    distinct_RX[r, x] += 1
+                    top_RX[r, x] = max(top_RX[r, x], heard.times_MX[s, x])
+        total_RE[r] = total
+        for x in range(contexts):
+            top_RX[r, x] /= max(times[x], 1.0)
 
 
 @njit(cache=True, nogil=True)
 def add_own_rows(
-    histories: Histories,
-    at_N: NDArray[np.int64],
-    weight_NE: NDArray[np.float32],
-    less_NE: NDArray[np.float32],
-    age_weight_NB: NDArray[np.float32],
-    table: OwnTable,
-    work: Workspace,
-    out_NT: NDArray[np.float32],
+    heard: Heard,
+    weight_RE: NDArray[np.float32],
+    less_RE: NDArray[np.float32],
+    age_weight_RB: NDArray[np.float32],
+    context_E: NDArray[np.int64],
+    out_RT: NDArray[np.float32],
 ) -> None:
-    """Add the user's own part of the mixture's p(track), for every track before N listens.
+    """Add the users' own part of the mixture's p(track), for every track before R listens.
 
     Args:
-        histories: all listens.
-        at_N: place of each listen.
-        weight_NE: weight of a count: the expert's gate over its total.
-        less_NE: what each counted track of an expert loses: the gate times the discount over the total.
-        age_weight_NB: probability of each track of an age bucket: the bucket's gate over its number of tracks.
-        table: contexts and experts.
-        work: arrays for `look_back`.
-        out_NT: probabilities, added to.
+        heard: what was heard before each.
+        weight_RE: weight of a count: the expert's gate over its total.
+        less_RE: what each counted track of an expert loses: the gate times the discount over the total.
+        age_weight_RB: probability of each track of an age bucket: the bucket's gate over its number of tracks.
+        context_E: context of each expert.
+        out_RT: probabilities, added to.
     """
-    for r in range(len(at_N)):
-        for s in range(look_back(histories, at_N[r], table, work)):
-            p = age_weight_NB[r, work.age_M[s]]
-            for e in range(len(table.context)):
-                if work.times_MX[s, table.context[e]] > 0:
-                    p += weight_NE[r, e] * work.count_ME[s, e] - less_NE[r, e]
-            out_NT[r, work.track_M[s]] += p
+    for r in range(len(out_RT)):
+        for s in range(heard.begin_R[r], heard.begin_R[r + 1]):
+            p = age_weight_RB[r, heard.age_M[s]]
+            for e in range(len(context_E)):
+                if heard.times_MX[s, context_E[e]] > 0:
+                    p += weight_RE[r, e] * heard.count_ME[s, e] - less_RE[r, e]
+            out_RT[r, heard.track_M[s]] += p
 
 
 @njit(cache=True, nogil=True)
 def count_candidates(
+    heard: Heard,
     histories: Histories,
-    at_N: NDArray[np.int64],
-    candidate_NK: NDArray[np.int64],
-    table: OwnTable,
-    work: Workspace,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what a user did with some candidates before N listens.
+    at_R: NDArray[np.int64],
+    candidate_RK: NDArray[np.int64],
+    slot_T: NDArray[np.int32],
+    counts_RKE: NDArray[np.float32],
+    ago_RK2: NDArray[np.float32],
+) -> None:
+    """Write what users did with some candidates before R listens.
 
     Args:
+        heard: what was heard before each.
         histories: all listens.
-        at_N: place of each listen.
-        candidate_NK: track index of each candidate, in [0, T).
-        table: contexts and experts.
-        work: arrays for `look_back`.
-
-    Returns:
-        Faded counts by the user's own experts, [N, K, E], and how long ago the candidate was heard last, [N, K, 2]: in
-        listens, then in days. Both are 0 where the user had not heard it.
+        at_R: place of each.
+        candidate_RK: track index of each candidate, in [0, T).
+        slot_T: -1 throughout before and after.
+        counts_RKE: zeros; faded counts by the user's own experts.
+        ago_RK2: zeros; how long ago the candidate was heard last, in listens and in days; 0 where it was not.
     """
-    n, k = candidate_NK.shape
-    counts = np.zeros((n, k, len(table.context)), np.float32)
-    ago = np.zeros((n, k, 2), np.float32)
+    n, k = candidate_RK.shape
     for r in range(n):
-        at = at_N[r]
-        found = look_back(histories, at, table, work)
-        for s in range(found):
-            work.slot_T[work.track_M[s]] = s
+        low, high = heard.begin_R[r], heard.begin_R[r + 1]
+        for s in range(low, high):
+            slot_T[heard.track_M[s]] = s
         for c in range(k):
-            s = work.slot_T[candidate_NK[r, c]]
+            s = slot_T[candidate_RK[r, c]]
             if s >= 0:
-                last = work.last_M[s]
-                counts[r, c] = work.count_ME[s]
-                ago[r, c, 0] = at - last
-                ago[r, c, 1] = (histories.played_at[at] - histories.played_at[last]) / DAY_US
-        for s in range(found):
-            work.slot_T[work.track_M[s]] = -1
-    return counts, ago
+                last = heard.last_M[s]
+                counts_RKE[r, c] = heard.count_ME[s]
+                ago_RK2[r, c, 0] = at_R[r] - last
+                ago_RK2[r, c, 1] = (histories.played_at[at_R[r]] - histories.played_at[last]) / DAY_US
+        for s in range(low, high):
+            slot_T[heard.track_M[s]] = -1

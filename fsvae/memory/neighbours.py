@@ -4,7 +4,7 @@ A nearest-neighbour method like V-SKNN and STAN (Garg et al., SIGIR 2019), made 
 are the latest sessions of anybody that hold one of the last tracks. A neighbour weighs more the more of them it holds
 and the later they are; a track weighs more the nearer it is to the shared one, and more after it than before.
 
-Legend: L listens, S sessions, P postings, N listens that ask, T tracks.
+Legend: L listens, S sessions, P postings, N or R listens that ask, T tracks, M tracks with votes, E experts.
 """
 
 from __future__ import annotations
@@ -120,33 +120,10 @@ class Sessions:
         _support(*self._asked(listens, rows), total, count, distinct, top)
         return total, count, distinct, top
 
-    def add_rows(
-        self, listens: Listens, rows: NDArray[np.int64], weight_NX: NDArray[np.float32], out_NT: NDArray[np.float32]
-    ) -> None:
-        """Add the neighbours' part of the mixture's p(track), for every track before some listens.
-
-        Args:
-            listens: all listens.
-            rows: [N] flat positions.
-            weight_NX: weight of a vote: the expert's gate over its total.
-            out_NT: probabilities, added to.
-        """
-        _add_votes(*self._asked(listens, rows), np.ascontiguousarray(weight_NX), out_NT)
-
-    def candidates(
-        self, listens: Listens, rows: NDArray[np.int64], candidate_NK: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return the weight of the votes for some candidates before some listens, [N, K, len(POWERS)].
-
-        Args:
-            listens: all listens.
-            rows: [N] flat positions.
-            candidate_NK: track index of each candidate.
-        """
-        out = np.zeros((*candidate_NK.shape, len(POWERS)), dtype=np.float32)
+    def votes(self, listens: Listens, rows: NDArray[np.int64]) -> Votes:
+        """Return the votes of the neighbours before the listens at some flat positions."""
         slot_T = np.full(len(self.begin_T) - 1, -1, np.int32)
-        _votes_of(*self._asked(listens, rows), candidate_NK, slot_T, out)
-        return out
+        return Votes(*_votes(*self._asked(listens, rows), slot_T))
 
     def _asked(
         self, listens: Listens, rows: NDArray[np.int64]
@@ -154,6 +131,40 @@ class Sessions:
         """Return what compiled searches for some listens take first: `first` are the users' first listens."""
         work = _Workspace.of(len(self.begin_S) - 1)
         return self._known, work, listens.track, rows, listens.offsets[listens.user[rows]]
+
+
+class Votes(NamedTuple):
+    """Votes of the neighbours before R listens: the tracks before the first one, before the next one, ..., M in all."""
+
+    begin_R: NDArray[np.int64]
+    """[R + 1] place of the first track of each listen, and their number."""
+    track_M: NDArray[np.int32]
+    """Track index."""
+    weight_ME: NDArray[np.float32]
+    """Weight of the votes for it, for each of POWERS."""
+    near_R: NDArray[np.float32]
+    """Number of neighbours of each listen."""
+    top_R: NDArray[np.float32]
+    """Similarity of the most similar one, as a share of the largest that there can be."""
+
+    def supports(
+        self, track_R: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `Sessions.supports` gives for listens to some tracks."""
+        total, count = (np.zeros((len(track_R), len(POWERS)), dtype=np.float32) for _ in range(2))
+        _sum_votes(self, track_R, total, count)
+        near, top = (np.repeat(of[:, None], len(POWERS), axis=1) for of in (self.near_R, self.top_R))
+        return total, count, near, top
+
+    def add_rows(self, weight_RE: NDArray[np.float32], out_RT: NDArray[np.float32]) -> None:
+        """Add the neighbours' part of the mixture's p(track): `weight_RE` is an expert's gate over its total."""
+        _add_votes(self, np.ascontiguousarray(weight_RE), out_RT)
+
+    def candidates(self, candidate_RK: NDArray[np.int64], n_tracks: int) -> NDArray[np.float32]:
+        """Return the weight of the votes for some candidates, [R, K, len(POWERS)]; they are among `n_tracks`."""
+        out = np.zeros((*candidate_RK.shape, len(POWERS)), dtype=np.float32)
+        _votes_of(self, candidate_RK, np.full(n_tracks, -1, np.int32), out)
+        return out
 
 
 class _Known(NamedTuple):
@@ -274,51 +285,81 @@ def _support(
 
 
 @njit(cache=True, nogil=True)
-def _add_votes(
+def _votes(
     known: _Known,
     work: _Workspace,
     asking: NDArray[np.int32],
     rows: NDArray[np.int64],
     first: NDArray[np.int64],
-    weight: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    """Add the weighted votes before some listens to their rows of probabilities (`Sessions.add_rows`)."""
+    slot_T: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the parts of `Votes`; `first` are the users' first listens, `slot_T` is -1 throughout."""
+    begin = np.zeros(len(rows) + 1, np.int64)
+    near, top = np.zeros(len(rows), np.float32), np.zeros(len(rows), np.float32)
+    track, weight = np.empty(1024, np.int32), np.empty((1024, len(POWERS)), np.float32)
     for r in range(len(rows)):
-        n, _ = _find(known, work, asking, rows[r], first[r])
+        n, most = _find(known, work, asking, rows[r], first[r])
+        near[r], top[r] = n, most / _WEIGHT.sum()
+        end = begin[r]
+        room = end
         for s in work.found[:n]:
-            of_session = 0.0
-            for e in range(len(POWERS)):
-                of_session += weight[r, e] * work.similarity[s] ** POWERS[e]
-            begin, end = _window(known, work, s)
-            for p in range(begin, end):
-                out[r, known.track[p]] += of_session * _VOTE[p - work.at[s] + WINDOW]
+            low, high = _window(known, work, s)
+            room += high - low
+        if room > len(track):
+            room = max(room, 2 * len(track))
+            larger, heavier = np.empty(room, np.int32), np.empty((room, len(POWERS)), np.float32)
+            larger[:end], heavier[:end] = track[:end], weight[:end]
+            track, weight = larger, heavier
+        for s in work.found[:n]:
+            low, high = _window(known, work, s)
+            for p in range(low, high):
+                y = known.track[p]
+                if slot_T[y] < 0:
+                    slot_T[y] = end
+                    track[end] = y
+                    weight[end] = 0.0
+                    end += 1
+                for e in range(len(POWERS)):
+                    weight[slot_T[y], e] += work.similarity[s] ** POWERS[e] * _VOTE[p - work.at[s] + WINDOW]
+        for m in range(begin[r], end):
+            slot_T[track[m]] = -1
         _forget(work, n)
+        begin[r + 1] = end
+    return begin, track[: begin[-1]], weight[: begin[-1]], near, top
+
+
+@njit(cache=True, nogil=True)
+def _sum_votes(
+    votes: Votes, track_R: NDArray[np.int64], total_RE: NDArray[np.float32], count_RE: NDArray[np.float32]
+) -> None:
+    """Write the weights of all votes of each listen, and of those for its own track."""
+    for r in range(len(track_R)):
+        for m in range(votes.begin_R[r], votes.begin_R[r + 1]):
+            total_RE[r] += votes.weight_ME[m]
+            if votes.track_M[m] == track_R[r]:
+                count_RE[r] = votes.weight_ME[m]
+
+
+@njit(cache=True, nogil=True)
+def _add_votes(votes: Votes, weight_RE: NDArray[np.float32], out_RT: NDArray[np.float32]) -> None:
+    """Add the weighted votes of each listen to its row of probabilities."""
+    for r in range(len(out_RT)):
+        for m in range(votes.begin_R[r], votes.begin_R[r + 1]):
+            for e in range(len(POWERS)):
+                out_RT[r, votes.track_M[m]] += weight_RE[r, e] * votes.weight_ME[m, e]
 
 
 @njit(cache=True, nogil=True)
 def _votes_of(
-    known: _Known,
-    work: _Workspace,
-    asking: NDArray[np.int32],
-    rows: NDArray[np.int64],
-    first: NDArray[np.int64],
-    candidate: NDArray[np.int64],
-    slot_T: NDArray[np.int32],
-    out: NDArray[np.float32],
+    votes: Votes, candidate_RK: NDArray[np.int64], slot_T: NDArray[np.int32], out_RKE: NDArray[np.float32]
 ) -> None:
-    """Write the votes for some candidates before some listens (`Sessions.candidates`); `slot_T` is -1 throughout."""
-    for r in range(len(rows)):
-        for k in range(candidate.shape[1]):
-            slot_T[candidate[r, k]] = k
-        n, _ = _find(known, work, asking, rows[r], first[r])
-        for s in work.found[:n]:
-            begin, end = _window(known, work, s)
-            for p in range(begin, end):
-                k = slot_T[known.track[p]]
-                if k >= 0:
-                    for e in range(len(POWERS)):
-                        out[r, k, e] += work.similarity[s] ** POWERS[e] * _VOTE[p - work.at[s] + WINDOW]
-        _forget(work, n)
-        for k in range(candidate.shape[1]):
-            slot_T[candidate[r, k]] = -1
+    """Write the votes for some candidates of each listen; `slot_T` is -1 throughout."""
+    for r in range(len(candidate_RK)):
+        for k in range(candidate_RK.shape[1]):
+            slot_T[candidate_RK[r, k]] = k
+        for m in range(votes.begin_R[r], votes.begin_R[r + 1]):
+            k = slot_T[votes.track_M[m]]
+            if k >= 0:
+                out_RKE[r, k] = votes.weight_ME[m]
+        for k in range(candidate_RK.shape[1]):
+            slot_T[candidate_RK[r, k]] = -1

@@ -5,6 +5,8 @@ Legend: N listens, T tracks, E experts, B age buckets, K candidates.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +17,34 @@ from fsvae.data.history import tracks_before
 from fsvae.data.listens import Listens
 from fsvae.memory.contexts import AGES, EXPERTS, N_CONTEXTS, N_OWN, OWN, OWN_TABLE
 from fsvae.memory.gates import Gates
-from fsvae.memory.look_back import Histories, Workspace, add_own_rows, count_candidates, sum_own_rows
+from fsvae.memory.look_back import (
+    Heard,
+    Histories,
+    Workspace,
+    add_own_rows,
+    count_candidates,
+    heard_before,
+    sum_own_rows,
+)
+from fsvae.memory.neighbours import Votes
 from fsvae.memory.shared import SharedTables
 from fsvae.memory.supports import Supports
+
+_MOST_LISTENS = 100_000
+"""Number of listens before all those that are looked back from at once, about."""
+_MOST_ROWS = 256
+
+
+class _Before(NamedTuple):
+    """What there was before some listens."""
+
+    rows: NDArray[np.int64]
+    heard: Heard
+    """What the users heard."""
+    places: list[NDArray[np.int64]]
+    """`SharedTables.places`."""
+    votes: Votes
+    """Votes of the users' neighbours."""
 
 
 class Memory:
@@ -35,28 +62,24 @@ class Memory:
         self._histories = Histories.of(listens, tables.artist_T)
         longest = int(np.diff(listens.offsets).max(initial=1))
         self._work = Workspace.of(tables.n_tracks, min(longest, tables.n_tracks))
-        self._found: tuple[NDArray[np.int64], list[NDArray[np.int64]]] | None = None
+        self._found: _Before | None = None
 
     def probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
         """Return the memory's part of p(track) before the listens at some flat positions, [N, T], given their gates."""
         out = self.own_probabilities(rows, gates)
-        weight, less = gates.weight_NE.numpy(), gates.less_NE.numpy()
-        self.tables.add_rows(self._listens, rows, self._places(rows), weight[:, N_OWN:], less[:, N_OWN:], out)
+        weight, less = gates.weight_NE.numpy()[:, N_OWN:], gates.less_NE.numpy()[:, N_OWN:]
+        for at, before in self._before(rows):
+            self.tables.add_rows(before.places, before.votes, weight[at], less[at], out[at])
         return out
 
     def own_probabilities(self, rows: NDArray[np.int64], gates: Gates) -> NDArray[np.float32]:
         """Return the part that is the user's own, [N, T]."""
         out = np.zeros((len(rows), self.tables.n_tracks), dtype=np.float32)
         weight, less, of_age = gates.weight_NE.numpy(), gates.less_NE.numpy(), gates.age_weight_NB.numpy()
-        own_weight, own_less = weight[:, :N_OWN], less[:, :N_OWN]
-        add_own_rows(self._histories, rows, own_weight, own_less, of_age, OWN_TABLE, self._work, out)
+        weight, less = (np.ascontiguousarray(of[:, :N_OWN]) for of in (weight, less))
+        for at, before in self._before(rows):
+            add_own_rows(before.heard, weight[at], less[at], of_age[at], OWN_TABLE.context, out[at])
         return out
-
-    def _places(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Return `SharedTables.places` of some listens, looked up once for all that is asked of them in a row."""
-        if self._found is None or not np.array_equal(self._found[0], rows):
-            self._found = rows, self.tables.places(self._listens, rows)
-        return self._found[1]
 
     def latest(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
         """Return the latest tracks before some listens, the last one first, [N, number]; else NO_KEY."""
@@ -71,10 +94,14 @@ class Memory:
             Faded counts by all experts, [N, K, E], and how long ago the user heard each last, in listens and in days,
             [N, K, 2] (`look_back.count_candidates`).
         """
-        own, ago = count_candidates(self._histories, rows, candidate_NK, OWN_TABLE, self._work)
-        return np.concatenate(
-            [own, self.tables.candidates(self._listens, rows, self._places(rows), candidate_NK)], axis=2
-        ), ago
+        counts = np.zeros((*candidate_NK.shape, len(EXPERTS)), dtype=np.float32)
+        ago = np.zeros((*candidate_NK.shape, 2), dtype=np.float32)
+        slot_T = self._work.slot_T
+        for at, before in self._before(rows):
+            some, heard = candidate_NK[at], before.heard
+            count_candidates(heard, self._histories, before.rows, some, slot_T, counts[at, :, :N_OWN], ago[at])
+            counts[at, :, N_OWN:] = self.tables.candidates(before.places, before.votes, some)
+        return counts, ago
 
     def supports(self, rows: NDArray[np.int64], records: NDArray[np.float64]) -> Supports:
         """Return what the memory held before some listens: the same as `remember` gives for all.
@@ -83,17 +110,37 @@ class Memory:
             rows: [N] flat positions of the listens.
             records: [N, half-lives, 2, E] sums of the users' track records before them.
         """
-        listens, n = self._listens, len(rows)
+        n = len(rows)
         total, count = (np.zeros((n, len(EXPERTS)), dtype=np.float32) for _ in range(2))
         distinct, top = (np.zeros((n, N_CONTEXTS), dtype=np.float32) for _ in range(2))
         age, ages = np.full(n, -1), np.zeros((n, AGES), dtype=np.float32)
-        own = total[:, :N_OWN], count[:, :N_OWN], distinct[:, : len(OWN)], top[:, : len(OWN)]
-        sum_own_rows(self._histories, rows, OWN_TABLE, self._work, *own, age, ages)
         shared = total[:, N_OWN:], count[:, N_OWN:], distinct[:, len(OWN) :], top[:, len(OWN) :]
-        for whole, part in zip(shared, self.tables.supports(listens, rows, self._places(rows)), strict=True):
-            whole[:] = part
+        for at, before in self._before(rows):
+            track = self._listens.track[before.rows]
+            faded, followers = (total[at, :N_OWN], count[at, :N_OWN]), (distinct[at, : len(OWN)], top[at, : len(OWN)])
+            sum_own_rows(before.heard, track, *faded, *followers, age[at], ages[at])
+            found = self.tables.supports(self._listens, before.rows, before.places, before.votes)
+            for whole, part in zip(shared, found, strict=True):
+                whole[at] = part
         record = (records[:, :, 0] / (records[:, :, 1] + 1)).reshape(n, -1).astype(np.float32)
         return Supports(*map(torch.from_numpy, (total, count, distinct, top, age, ages, record)))
+
+    def _before(self, rows: NDArray[np.int64]) -> Iterator[tuple[slice, _Before]]:
+        """Yield what there was before some listens, part by part; what a part takes is bounded.
+
+        That of the last part is kept, so that a few listens are looked back from once for all that is asked of them.
+        """
+        lengths = rows - self._histories.first[rows]
+        part = np.maximum(np.cumsum(lengths) // _MOST_LISTENS, np.arange(len(rows)) // _MOST_ROWS)
+        bounds = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(rows)]
+        for begin, end in pairwise(bounds):
+            some = rows[begin:end]
+            if self._found is None or not np.array_equal(self._found.rows, some):
+                room = int(np.minimum(lengths[begin:end], self.tables.n_tracks).sum())
+                heard = Heard(*heard_before(self._histories, some, OWN_TABLE, self._work, room))
+                places = self.tables.places(self._listens, some)
+                self._found = _Before(some, heard, places, self.tables.sessions.votes(self._listens, some))
+            yield slice(begin, end), self._found
 
 
 class MemoryRows(NamedTuple):

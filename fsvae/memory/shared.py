@@ -27,7 +27,7 @@ from fsvae.features.clock import DAY_US
 from fsvae.features.sessions import pause_buckets
 from fsvae.memory.contexts import NEAR, NEIGHBOURS, RECENT_DAYS, SHARED, SharedContext
 from fsvae.memory.count_table import CountTable, key_of
-from fsvae.memory.neighbours import Sessions
+from fsvae.memory.neighbours import Sessions, Votes
 
 _SESSIONS = "sessions"
 
@@ -160,7 +160,11 @@ class SharedTables:
         return np.asarray(self.popular_PT[0] > 0)
 
     def supports(
-        self, listens: Listens, rows: NDArray[np.int64], places: Sequence[NDArray[np.int64]]
+        self,
+        listens: Listens,
+        rows: NDArray[np.int64],
+        places: Sequence[NDArray[np.int64]],
+        votes: Votes | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return what everybody's memory held for the listens at some flat positions, [N, X] each.
 
@@ -168,6 +172,7 @@ class SharedTables:
             listens: all listens.
             rows: [N] flat positions.
             places: `places` of them.
+            votes: votes of the neighbours before them, where they are known already.
 
         Returns:
             Total count of all followers, count of the listen's own track, number of distinct followers, and share of
@@ -183,7 +188,8 @@ class SharedTables:
             total[has, x], top[has, x] = table.total_U[found], table.top_U[found]
             distinct[has, x] = table.begin_U[found + 1] - table.begin_U[found]
             table.look_up(place, track, count[:, x])
-        for whole, part in zip((total, count, distinct, top), self.sessions.supports(listens, rows), strict=True):
+        of_neighbours = self.sessions.supports(listens, rows) if votes is None else votes.supports(track)
+        for whole, part in zip((total, count, distinct, top), of_neighbours, strict=True):
             whole[:, len(SHARED) : -len(self.popular_PT)] = part
         known = track < self.n_tracks
         for p, popular_T in enumerate(self.popular_PT):
@@ -203,9 +209,8 @@ class SharedTables:
 
     def add_rows(
         self,
-        listens: Listens,
-        rows: NDArray[np.int64],
         places: Sequence[NDArray[np.int64]],
+        votes: Votes,
         weight_NX: NDArray[np.float32],
         less_NX: NDArray[np.float32],
         out_NT: NDArray[np.float32],
@@ -213,9 +218,8 @@ class SharedTables:
         """Add everybody's part of the mixture's p(track), for every track before some listens.
 
         Args:
-            listens: all listens.
-            rows: [N] flat positions.
             places: `places` of them.
+            votes: votes of the neighbours before them.
             weight_NX: weight of a count: the expert's gate over its total; each context has one expert.
             less_NX: what each counted track of a context loses: the gate times the discount over the total.
             out_NT: probabilities, added to.
@@ -223,26 +227,22 @@ class SharedTables:
         for x, place in enumerate(places):
             self.tables[SHARED[x].table].add_rows(place, weight_NX[:, x], less_NX[:, x], out_NT)
         of_neighbours, of_popularity = np.split(weight_NX[:, len(SHARED) :], [len(NEIGHBOURS)], axis=1)
-        self.sessions.add_rows(listens, rows, of_neighbours, out_NT)
+        votes.add_rows(of_neighbours, out_NT)
         out_NT += of_popularity @ self.popular_PT
 
     def candidates(
-        self,
-        listens: Listens,
-        rows: NDArray[np.int64],
-        places: Sequence[NDArray[np.int64]],
-        candidate_NK: NDArray[np.int64],
+        self, places: Sequence[NDArray[np.int64]], votes: Votes, candidate_NK: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Return everybody's counts of some candidates before some listens, [N, K, X].
 
-        Contexts are those of SHARED, of NEIGHBOURS, and of POPULARITY; arguments as in `supports`.
+        Contexts are those of SHARED, of NEIGHBOURS, and of POPULARITY; arguments as in `add_rows`.
         """
         n, k = candidate_NK.shape
         count = np.zeros((len(SHARED), n * k), dtype=np.float32)
         for x, place in enumerate(places):
             self.tables[SHARED[x].table].look_up(np.repeat(place, k), candidate_NK.ravel(), count[x])
         of_shared = np.moveaxis(count.reshape(len(SHARED), n, k), 0, 2)
-        of_neighbours = self.sessions.candidates(listens, rows, candidate_NK)
+        of_neighbours = votes.candidates(candidate_NK, self.n_tracks)
         return np.concatenate([of_shared, of_neighbours, np.moveaxis(self.popular_PT[:, candidate_NK], 0, 2)], axis=2)
 
 

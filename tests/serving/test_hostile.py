@@ -6,18 +6,26 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-import schemathesis
 import uvicorn
 from endpoints import ask, client_of, memory_bundle, post
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, seed, settings
-from schemathesis import checks, openapi
+from hypothesis import HealthCheck, given, seed, settings
+from schemathesis import Case, GenerationMode, openapi
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from fsvae.bundle import Bundle
 from fsvae.data.dataset import Dataset
@@ -68,32 +76,30 @@ def client(endpoint: TestClient) -> Iterator[TestClient]:
 
 # The requests that the document allows, and those that it does not, a little off it.
 
-api = schemathesis.pytest.from_fixture("document")
 CONFORMANCE = [
-    checks.not_a_server_error,
-    *(
-        getattr(openapi.checks, name)  # they are made by a registry, so no type checker finds them
-        for name in (
-            "status_code_conformance",
-            "content_type_conformance",
-            "response_headers_conformance",
-            "response_schema_conformance",
-            "ignored_auth",
-        )
-    ),
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    ignored_auth,
 ]
 
 
-@pytest.fixture(scope="module")
-def document(endpoint: TestClient) -> Any:
-    return openapi.from_asgi("/openapi.json", endpoint.app)
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_what_the_document_describes_is_answered_as_it_says(client: TestClient, mode: GenerationMode) -> None:
+    for found in openapi.from_asgi("/openapi.json", client.app).get_all_operations():
+        operation = found.ok()
+        if mode is GenerationMode.NEGATIVE and not operation.body and not list(operation.iter_parameters()):
+            continue  # nothing can be wrong
 
+        @seed(1)
+        @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(mode))
+        def as_it_says(case: Case) -> None:
+            case.call_and_validate(headers=SECRET, checks=CONFORMANCE)
 
-@api.parametrize()
-@seed(1)
-@settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-def test_what_the_document_describes_is_answered_as_it_says(case: Any) -> None:
-    case.call_and_validate(headers=SECRET, checks=CONFORMANCE)
+        as_it_says()
 
 
 def test_the_document_names_every_refusal_where_it_can_happen(endpoint: TestClient) -> None:
@@ -126,7 +132,7 @@ BODIES = {
     "nothing": ("", 422),
     "no JSON": ("{", 422),
     "bytes that are no text": (b'{"user_id": "\xff"}', 400),
-    "a surrogate as bytes": (b'{"user_id": "\xed\xa0\x80"}', 400),
+    "a surrogate as bytes": (b'{"user_id": "\xed\xa0\x80"}', 422),
     "deep lists": (nested(100_000, "[", "]"), 400),
     "deep lists without an end": ("[" * 100_000, 400),
     "deep objects": (nested(100_000, '{"a":', "}", "1"), 400),
@@ -238,33 +244,28 @@ def server(endpoint: TestClient) -> Iterator[tuple[str, int]]:
         yield address
 
 
-class served:
+@contextmanager
+def served(app: Any) -> Iterator[tuple[str, int]]:
     """A server of an application in a thread of this process; gives its address."""
-
-    def __init__(self, app: Any) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True)
-
-    def __enter__(self) -> tuple[str, int]:
-        self._thread.start()
-        host, port = self._listening.getsockname()
-        return str(host), int(port)
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        yield listening.getsockname()
+        server.should_exit = True
+        thread.join()
 
 
 def web(address: tuple[str, int]) -> httpx.Client:
     return httpx.Client(base_url=f"http://{address[0]}:{address[1]}", headers=SECRET, timeout=30)
 
 
-def statuses(address: tuple[str, int], request: bytes) -> list[int]:
-    """The statuses of what a server answers to some bytes, after which the sender says no more."""
+def statuses(address: tuple[str, int], request: bytes, ends: bool) -> list[int]:
+    """The statuses of what a server answers to some bytes until it hangs up; `ends`: the sender does so first."""
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
         answer = b""
         while part := connection.recv(65_536):
             answer += part
@@ -275,28 +276,29 @@ QUESTION = b'{"user_id": "u"}'
 CHUNKS = b"10\r\n" + QUESTION + b"\r\n0\r\n\r\n"
 HEADERS: dict[str, tuple[bytes, bytes, list[list[int]]]] = {
     "the right length": (b"Content-Length: 16", QUESTION, [[200]]),
-    "none": (b"X: y", QUESTION, [[411], [411, 400]]),
+    "none": (b"X: y", QUESTION, [[411], [400]]),
     "chunks": (b"Transfer-Encoding: chunked", CHUNKS, [[411]]),
-    "chunks that are none": (b"Transfer-Encoding: chunked", b"zz\r\n" + QUESTION, [[400], [411], [411, 400]]),
+    "chunks that are none": (b"Transfer-Encoding: chunked", b"zz\r\n" + QUESTION, [[400], [411]]),
     "a length and chunks": (b"Content-Length: 16\r\nTransfer-Encoding: chunked", CHUNKS, [[400], [411]]),
     "chunks and a length": (b"Transfer-Encoding: chunked\r\nContent-Length: 16", CHUNKS, [[400], [411]]),
-    "too short": (b"Content-Length: 7", QUESTION, [[422, 400], [422]]),
+    "too short": (b"Content-Length: 7", QUESTION, [[422], [400]]),
     "too long": (b"Content-Length: 99", QUESTION, [[], [400]]),
     "two of them": (b"Content-Length: 16\r\nContent-Length: 3", QUESTION, [[400]]),
     "negative": (b"Content-Length: -16", QUESTION, [[400]]),
     "no number": (b"Content-Length: 1e1", QUESTION, [[400]]),
     "a power": (b"Content-Length: 1\xb2", QUESTION, [[400]]),
     "a number of 5000 digits": (b"Content-Length: " + b"9" * 5000, QUESTION, [[400], [413]]),
-    "beyond the limit": (b"Content-Length: %d" % (MAX_BODY_BYTES + 1), QUESTION, [[413], [413, 400]]),
+    "beyond the limit": (b"Content-Length: %d" % (MAX_BODY_BYTES + 1), QUESTION, [[413]]),
 }
 
 
-@pytest.mark.parametrize(("headers", "body", "expected"), HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize(("length", "body", "expected"), HEADERS.values(), ids=HEADERS)
 def test_a_length_that_is_wrong_harms_nobody(
-    client: TestClient, server: tuple[str, int], headers: bytes, body: bytes, expected: list[list[int]]
+    client: TestClient, server: tuple[str, int], length: bytes, body: bytes, expected: list[list[int]]
 ) -> None:
-    start = b"POST /v1/next-tracks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer s3cret\r\n"
-    assert statuses(server, start + headers + b"\r\n\r\n" + body) in expected
+    headers = [b"Host: x", b"Content-Type: application/json", b"Connection: close", b"Authorization: Bearer s3cret"]
+    request = b"\r\n".join([b"POST /v1/next-tracks HTTP/1.1", *headers, length, b"", body])
+    assert statuses(server, request, ends=[] in expected) in expected
     with web(server) as sound:
         assert sound.post("/v1/next-tracks", json={"user_id": "u"}).status_code == 200
 
@@ -316,10 +318,9 @@ def test_the_bound_of_a_body_holds_for_every_path(client: TestClient) -> None:
 
 def test_a_secret_may_be_any_text(bundle: Bundle, store: SqliteStore) -> None:
     client = started(bundle, store, token="gehäuse")
-    client.headers["Authorization"] = "Bearer gehäuse".encode()  # type: ignore[assignment]
-    assert client.get("/v1/model").status_code == 200
-    client.headers["Authorization"] = "Bearer gehäusf".encode()  # type: ignore[assignment]
-    assert client.get("/v1/model").status_code == 401
+    for said, status in (("gehäuse", 200), ("gehäusf", 401), ("", 401)):
+        headers = {b"Authorization": f"Bearer {said}".encode()}
+        assert client.get("/v1/model", headers=headers).status_code == status
 
 
 def test_without_a_secret_no_spelling_of_a_path_hides_a_track(bundle: Bundle, store: SqliteStore) -> None:
@@ -343,7 +344,7 @@ def test_without_a_secret_no_spelling_of_a_path_hides_a_track(bundle: Bundle, st
 
 @pytest.mark.parametrize("path", ["/v1/users/", "/v1/users", "/v1/tracks//similar", "/v1/tracks/"])
 def test_an_empty_id_in_a_path_is_none(client: TestClient, path: str) -> None:
-    for method in ("GET", "DELETE", "PUT", "POST"):
+    for method in ("GET", "DELETE", "POST", *(["PUT"] if path.endswith("/") else [])):
         response = client.request(method, path, json={})
         assert response.status_code in (404, 405, 422), (method, response.text)
     assert client.post("/v1/tracks//hide").status_code == client.delete("/v1/tracks//hide").status_code == 422

@@ -219,15 +219,15 @@ def test_the_counts_of_a_candidate_are_those_of_a_listen_to_it() -> None:
     rows = np.arange(len(data.listens))
     candidates = np.tile(np.arange(8), (len(rows), 1))
     tables = memory.tables()
-    places = tables.places(data.listens, rows)
-    found = tables.candidates(data.listens, rows, places, candidates)
+    places, votes = tables.places(data.listens, rows), tables.sessions.votes(data.listens, rows)
+    found = tables.candidates(places, votes, candidates)
     own = np.minimum(data.listens.track, 7)
     known = data.listens.track < 8
     expected = supports_of(tables, data, rows)[1]
     np.testing.assert_allclose(found[rows, own][known], expected[known], rtol=1e-5)
     assert (found[known].max(axis=(0, 1)) > 0).all()
     order = np.argsort(np.random.default_rng(1).random(candidates.shape), axis=1)
-    mixed = tables.candidates(data.listens, rows, places, order)
+    mixed = tables.candidates(places, votes, order)
     np.testing.assert_array_equal(mixed, np.take_along_axis(found, order[:, :, None], axis=1))
 
 

@@ -92,11 +92,14 @@ def test_votes_are_those_of_the_plainest_code_also_from_a_file() -> None:
     kept = sessions.pruned()
     assert len(kept.track_L) < len(data.listens) and (kept.played_at_L < until).all()
     rows = np.arange(len(data.listens))
-    total, count, distinct, _ = sessions.supports(data.listens, rows)
+    total, count, distinct, top = sessions.supports(data.listens, rows)
     for ours, theirs in zip(kept.supports(data.listens, rows), sessions.supports(data.listens, rows), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     out = np.zeros((len(rows), 6), dtype=np.float32)
-    kept.add_rows(data.listens, rows, np.tile(np.array([[1.0, 0.0]], np.float32), (len(rows), 1)), out)
+    votes = kept.votes(data.listens, rows)
+    for ours, theirs in zip(votes.supports(data.listens.track), (total, count, distinct, top), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    votes.add_rows(np.tile(np.array([[1.0, 0.0]], np.float32), (len(rows), 1)), out)
     for row in rows[::7]:
         plain = plain_votes(data, int(row), 6, until)
         for x, votes in enumerate(plain):
@@ -132,6 +135,6 @@ def test_only_the_latest_sessions_with_a_track_are_compared() -> None:
     sessions = Sessions.of(data.listens, 5, START + (MOST + 2) * DAY_US)
     row = np.array([len(data.listens) - 1])
     out = np.zeros((1, 5), dtype=np.float32)
-    sessions.add_rows(data.listens, row, np.array([[1.0, 0.0]], np.float32), out)
+    sessions.votes(data.listens, row).add_rows(np.array([[1.0, 0.0]], np.float32), out)
     assert out[0, B] == 0 and out[0, C] == pytest.approx(MOST * np.exp(-0.5), rel=1e-5)
     assert len(sessions.pruned().place_P) == MOST + 1 + MOST  # with A, with B, with C
