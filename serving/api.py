@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,12 +15,14 @@ import orjson
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import TypeAdapter
 from starlette.convertors import Convertor, register_url_convertor
 
 from fsvae.live_tracks import TrackNotice
 from fsvae.live_users import LiveEvent
 from fsvae.online_question import Answer, Question, RecentListen, RequestError
 from serving.accuracy import Windows, accuracy_of, minute_now
+from serving.fast_path import FastPath, Route
 from serving.guard import Guard
 from serving.messages import (
     BATCH,
@@ -96,8 +98,8 @@ class Endpoint:
     """Share of the posted listens whose rank is taken, when there is time."""
 
 
-def create_app(endpoint: Endpoint) -> FastAPI:
-    """Return the routes."""
+def create_app(endpoint: Endpoint) -> Guard:
+    """Return the application (ASGI)."""
     models, store, metrics = endpoint.models, endpoint.store, endpoint.metrics
     app = FastAPI(
         title="FS-VAE",
@@ -109,7 +111,6 @@ def create_app(endpoint: Endpoint) -> FastAPI:
             503: {"description": "Too much at once, or the store does not answer: try again after Retry-After."},
         },
     )
-    app.add_middleware(Guard, token=endpoint.token, metrics=metrics)
     _add_refusals(app)
     skew_us = round(endpoint.clock_skew_s * 1e6)
 
@@ -149,8 +150,8 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         answers = [_told(*each, found.version) for each in zip(requests, found.answers, strict=True)]
         return _json({"answers": answers} if isinstance(body, NextTracksBatch) else answers[0])
 
-    @app.post("/v1/listens", responses=_WITH_BODY)
-    async def listens(body: ListensRequest) -> ListensAnswer:
+    @app.post("/v1/listens", response_model=ListensAnswer, responses=_WITH_BODY)
+    async def listens(body: ListensRequest) -> Response:
         """Take what users did: the next recommendation knows it."""
         posted = _posted(body.listens, time.time_ns() // 1000, endpoint.clock_skew_s)
         numbers = await asyncio.wrap_future(store.add(posted))
@@ -158,7 +159,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         for one, _ in new:
             metrics.stored(one.kind)
         _score(endpoint, [(one, number) for one, number in new if one.kind == "listen"])
-        return ListensAnswer(stored=len(new), known_already=len(numbers) - len(new))
+        return _json({"stored": len(new), "known_already": len(numbers) - len(new)})
 
     @app.get("/v1/users/{user_id:id}")
     async def user(user_id: Id) -> UserSummary:
@@ -228,26 +229,44 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         metrics.now(now.version, age, models.waiting, len(now.recommender.kept_users))
         return Response(await asyncio.to_thread(metrics.text), media_type="text/plain; version=0.0.4")
 
-    return app
+    fast = {
+        "/v1/next-tracks": Route(TypeAdapter(OneOrBatch), next_tracks),
+        "/v1/listens": Route(TypeAdapter(ListensRequest), listens),
+    }
+    return Guard(FastPath(app, fast, _REFUSALS), endpoint.token, metrics)
+
+
+def _invalid(error: RequestValidationError) -> Response:
+    # without the input itself, which JSON may not be able to represent (NaN, half a surrogate pair)
+    faults = [
+        {"loc": _loc(fault["loc"]), "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
+        for fault in error.errors()[:_MOST_FAULTS]
+    ]
+    return JSONResponse({"detail": faults}, 422)
+
+
+def _refused(error: RequestError) -> Response:
+    return JSONResponse({"detail": _faults(error)}, 422)
+
+
+def _unavailable(error: StoreError) -> Response:
+    return JSONResponse({"detail": f"the store does not answer: {error}"}, 503, {"Retry-After": "1"})
+
+
+_REFUSALS: dict[type[Exception], Callable[[Any], Response]] = {
+    RequestValidationError: _invalid,
+    RequestError: _refused,
+    StoreError: _unavailable,
+}
+"""What is answered where a route raises one of these."""
 
 
 def _add_refusals(app: FastAPI) -> None:
-    @app.exception_handler(RequestValidationError)
-    async def refuse(_: Request, error: RequestValidationError) -> Response:
-        # without the input itself, which JSON may not be able to represent (NaN, half a surrogate pair)
-        faults = [
-            {"loc": _loc(fault["loc"]), "msg": fault["msg"].removeprefix("Value error, "), "type": fault["type"]}
-            for fault in error.errors()[:_MOST_FAULTS]
-        ]
-        return JSONResponse({"detail": faults}, 422)
+    async def refuse(_: Request, error: Exception) -> Response:
+        return _REFUSALS[type(error)](error)
 
-    @app.exception_handler(RequestError)
-    async def refuse_question(_: Request, error: RequestError) -> Response:
-        return JSONResponse({"detail": _faults(error)}, 422)
-
-    @app.exception_handler(StoreError)
-    async def try_again(_: Request, error: StoreError) -> Response:
-        return JSONResponse({"detail": f"the store does not answer: {error}"}, 503, {"Retry-After": "1"})
+    for kind in _REFUSALS:
+        app.add_exception_handler(kind, refuse)
 
 
 def _loc(loc: Sequence[str | int]) -> list[str | int]:
