@@ -132,11 +132,11 @@ def _model(folder: Path, users: int, tracks: int) -> Workspace:
 
 
 def _measured_noop(connections: Sequence[int], seconds: int, folder: Path) -> dict[int, Measured]:
-    port = _free_port()
+    port = free_port()
     users = folder / "noop.txt"
     users.write_text("anybody\n")
     command = [sys.executable, "-m", "benchmarks.noop_endpoint", str(port)]
-    with _process(command, f"http://127.0.0.1:{port}/v1/next-tracks"):
+    with process(command, f"http://127.0.0.1:{port}/v1/next-tracks"):
         return {
             number: _wrk(port, number, seconds, _script(folder, users, users, "next-tracks")) for number in connections
         }
@@ -145,14 +145,14 @@ def _measured_noop(connections: Sequence[int], seconds: int, folder: Path) -> di
 def _measured_model(
     workspace: Workspace, connections: Sequence[int], seconds: int, folder: Path
 ) -> Iterator[tuple[str, int, Measured]]:
-    port = _free_port()
+    port = free_port()
     version = workspace.tracker.resolve(None)
     bundle = load_bundle(workspace.tracker.bundle(version))
     users, tracks = folder / "users.txt", folder / "tracks.txt"
     users.write_text("\n".join(bundle.user_ids) + "\n")
     tracks.write_text("\n".join(bundle.track_ids) + "\n")
     command = [*FSVAE, "serve", f"workdir={workspace.root}", f"serve.port={port}"]
-    with _process(command, f"http://127.0.0.1:{port}/v1/next-tracks"):
+    with process(command, f"http://127.0.0.1:{port}/v1/next-tracks"):
         _wrk(port, 8, 3, _script(folder, users, tracks, "3 : 1"))  # warm up
         for what in ("next-tracks", "listens", "3 : 1"):
             for number in connections:
@@ -185,14 +185,15 @@ def _milliseconds(said: str, percent: int) -> float:
     return float(value) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def _process(command: Sequence[str], url: str) -> Iterator[None]:
+def process(command: Sequence[str], url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process while the context is open, from when it answers."""
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
@@ -206,7 +207,7 @@ def _process(command: Sequence[str], url: str) -> Iterator[None]:
             if child.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{' '.join(command)} does not answer")
             time.sleep(0.5)
-        yield
+        yield child
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait()

@@ -62,6 +62,11 @@ class Workspace:
         """Return what the lake knows the store by: its file, or its address without the password."""
         return re.sub(r"(?<=//)[^/]*@|(?<=[?&])password=[^&]*", "", self.store_place.where)
 
+    @property
+    def has_store(self) -> bool:
+        """Return whether there is a store of what the endpoint was told."""
+        return self.config.serve.store == "redis" or self.live.exists()
+
     def store(self) -> Store:
         """Open the store of what the endpoint was told.
 

@@ -170,7 +170,8 @@ def create_app(endpoint: Endpoint) -> Guard:
     async def forget(user_id: Id) -> None:
         """Forget a user: what was posted at once, and the lake with the next `fsvae ingest --source live`."""
         last = await asyncio.wrap_future(models.call(lambda model: model.recommender.last_heard(user_id)))
-        await asyncio.wrap_future(store.erase(user_id, max(time.time_ns() // 1000, last or 0)))
+        # a listen may have been posted with a clock that is ahead
+        await asyncio.wrap_future(store.erase(user_id, max(time.time_ns() // 1000 + skew_us, last or 0)))
 
     @app.get("/v1/tracks/{track_id:id}/similar", responses={404: _SAID[404]})
     async def similar(track_id: Id, k: int = 10) -> SimilarAnswer:

@@ -38,6 +38,8 @@ def follow(models: ModelThread, store: Store, config: ServeConfig, metrics: Metr
                 continue
             try:
                 exchange(models, served, store, config)
+            except StoreError as error:  # again later
+                _LOG.warning("%s waits for the store: %s", served.version, error)
             except Exception as error:  # a broken bundle must not end the one that answers
                 failed = served
                 metrics.swapped("failed")

@@ -1,11 +1,13 @@
-"""The daily job: ingest what arrived → prepare → train → evaluate → promote. Meant for cron; safe to run twice."""
+"""The daily job: ingest what arrived and what was posted → prepare → train → evaluate → promote; safe to run twice."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 
 from pipelines.ingest.ingest import ingest
+from pipelines.ingest.live import ingest_live
 from pipelines.lifecycle.learn import learn
 from pipelines.lifecycle.promote import Verdict
 from pipelines.runtime.locks import held
@@ -32,6 +34,9 @@ def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
     with held(workspace.root, "daily run"):
         with watch.progress("ingest") as told:
             watch.show(ingest(workspace.lake(), config.source, told))
+        if workspace.has_store:
+            with closing(workspace.store()) as store, watch.progress("ingest") as told:
+                watch.show(ingest_live(workspace.lake(), store, workspace.store_name, told))
         if day.isoformat() not in workspace.lake().manifest.days:
             watch.warn(f"no listens on {day} in the lake: did the logs arrive?")
         return learn(workspace, dataset_config, watch)[2]
