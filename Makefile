@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 JOBS ?= 2
 
-.PHONY: help install quickstart test check lint docs bench bench-train bench-data bench-eval bench-cli bench-serve bench-peers notebooks wheel clean
+.PHONY: help install quickstart test check lint docs chaos bench bench-train bench-data bench-eval bench-cli bench-serve bench-peers notebooks wheel clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -33,6 +33,11 @@ docs: .venv/.installed  ## the documentation as a site, site/index.html; a broke
 
 test: .venv/.installed  ## every test, the end-to-end ones too
 	$(BIN)/pytest -n $(JOBS)
+
+KILLS ?= 20
+chaos: .venv/.installed  ## kill what serves at random moments, with both stores, and count what was promised; half an hour
+	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --store sqlite
+	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --store redis
 
 bench: bench-train bench-data bench-eval bench-cli  ## all benchmarks but that of other libraries
 

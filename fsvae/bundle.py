@@ -92,6 +92,11 @@ class Bundle:
         """Return the time [us] before which listens have shaped the model (for the test period, its selection too)."""
         return int(self.info["train_until_us" if period == "validation" else "validation_until_us"])
 
+    @property
+    def until(self) -> int:
+        """Return the end [us] of the days that the bundle's dataset holds."""
+        return int(self.info["as_of_day"]) * DAY_US
+
     def last_played_at(self, user_id: str) -> int | None:
         """Return the time [us] of a user's last listen, or None for a user that is not known."""
         row = self._users.get(user_id)
@@ -172,7 +177,7 @@ class Bundle:
         )
         one, on = np.zeros(1, dtype=np.int64), np.array([day])
         window = slice(int(np.searchsorted(played_at, (day - WINDOW_DAYS) * DAY_US)), None)
-        sums = DaySums.of(events.user[:before][window], track[window], played_at[window], self.vectors)
+        sums = DaySums.of(events.user[:before][window], self._placed(track[window]), played_at[window], self.vectors)
         return np.concatenate([habits(events, one, on)[0], sums.taste_of(0, day)])
 
     def _others(self, row: int | None) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
@@ -184,6 +189,12 @@ class Bundle:
         )
         return np.repeat(kind_GK.ravel(), counts_GK.ravel()), np.repeat(day_GK.ravel(), counts_GK.ravel()) * DAY_US
 
+    def _placed(self, track: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return tracks, of which those without a vector have the number of none."""
+        if not len(self.model.unplaced):
+            return track
+        return np.where(np.isin(track, self.model.unplaced.numpy()), np.int32(len(self.vectors)), track)
+
     @cached_property
     def _artists(self) -> NDArray[np.int32]:
         """Return the artist of each track as events name it, [T]; -1 without one."""
@@ -194,7 +205,7 @@ class Bundle:
         recent, rows = self._recent, self._recent.rows(row)
         played_on = np.repeat(recent.day_G[rows], recent.listens[rows])
         track = self._recent_track[self._recent_offsets[rows.start] : self._recent_offsets[rows.stop]]
-        sums = DaySums.of(np.zeros_like(played_on), track, played_on * DAY_US, self.vectors)
+        sums = DaySums.of(np.zeros_like(played_on), self._placed(track), played_on * DAY_US, self.vectors)
         return np.concatenate([recent.habits(row, int(self._first_listen_day[row]), day), sums.taste_of(0, day)])
 
     @property

@@ -71,21 +71,22 @@ class LiveTracks:
         return list(self.index)
 
     def refresh(self) -> list[str]:
-        """Read what was said since the last call; return the ids of tracks that became known by it."""
+        """Read what was said since the last call; return the ids of tracks that the model knows anew, or otherwise."""
         notices = self._notices(self._changed)
         if not notices:
             return []
         self._changed = notices[-1].changed
-        self._said |= {notice.track_id: notice for notice in notices}
+        before = self._said
+        self._said = before | {notice.track_id: notice for notice in notices}
+        told = [one.track_id for one in notices if one.added and _metadata(one) != _metadata(before.get(one.track_id))]
         added = [said for said in self._said.values() if said.added and said.track_id not in self._original_index]
-        before = set(self.index)
-        if any(notice.added for notice in notices):
+        if told:
             self._extend(sorted(added, key=lambda said: said.track_id))
         hidden = [
             self.index[said.track_id] for said in self._said.values() if said.hidden and said.track_id in self.index
         ]
         self.hidden = np.array(sorted(hidden), dtype=np.int64)
-        return [track_id for track_id in self.index if track_id not in before]
+        return [track_id for track_id in told if track_id not in self._original_index]
 
     @property
     def n_added(self) -> int:
@@ -143,6 +144,11 @@ class LiveTracks:
         self.titles[n_tracks:] = [said.title for said in new]
         self.artists[n_tracks:] = [said.artist_name for said in new]
         self.__dict__.pop("_ids", None)
+
+
+def _metadata(notice: TrackNotice | None) -> tuple[object, ...] | None:
+    """Return what was said of a track that was added."""
+    return tuple(getattr(notice, name) for name in _METADATA) if notice is not None and notice.added else None
 
 
 _METADATA = ("track_id", "title", "artist_id", "artist_name", "album")

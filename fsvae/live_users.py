@@ -23,8 +23,10 @@ from fsvae.models.online_state import UNKNOWN, NewListens, UserState, new_user, 
 
 _CHECKPOINT = 64
 """Number of listens after which a state is kept for one that comes late; the last two such states are."""
-_MOST_USERS = 100_000
-"""Number of users whose states are kept, those asked for last."""
+_MOST_LISTENS = 20_000_000
+"""Number of listens in the histories of the users whose states are kept, those asked for last, about."""
+_STATE_LISTENS = 300
+"""Number of listens that take as much memory as the rest of a state."""
 
 
 ERASED = "erased"
@@ -92,6 +94,10 @@ class LiveUsers:
         """
         self._bundle, self._index, self._came = bundle, index, came
         self._users: OrderedDict[str, LiveUser] = OrderedDict()
+        self._listens = 0
+        """Sum of the sizes of the users who are kept."""
+        self.reads = [0, 0]
+        """Number of reads of users whose state was kept, and of others."""
         self._snapshots: dict[str, tuple[tuple[int, int, int], NDArray[np.float32] | None]] = {}
         """User → day, numbers of listens and others before it, and the slow snapshot that was made of them last."""
 
@@ -109,7 +115,7 @@ class LiveUsers:
         """Go on with the same bundle, in which some tracks are new; states of who had heard them are made anew."""
         self._bundle = bundle
         for user_id in [name for name, one in self._users.items() if any(it.track_id in new for it in one.listens)]:
-            del self._users[user_id]
+            self._listens -= _size(self._users.pop(user_id))
             self._snapshots.pop(user_id, None)
 
     def heard(self, user_id: str) -> NDArray[np.int32]:
@@ -130,6 +136,7 @@ class LiveUsers:
         for user_id in user_ids:
             if user_id not in reading:
                 kept = self._users.get(user_id)
+                self.reads[kept is None] += 1
                 found = self._new(user_id) if kept is None else kept
                 reading[user_id] = self._begun(user_id, found, self._came(user_id, found.sequence))
         self._read(list(reading.values()))
@@ -163,11 +170,15 @@ class LiveUsers:
         return LiveUser(self._base(user_id, _NEVER_ERASED))
 
     def _keep(self, user_id: str, found: LiveUser) -> None:
-        if found.sequence:
-            self._users[user_id] = found
-            self._users.move_to_end(user_id)
-            if len(self._users) > _MOST_USERS:
-                self._snapshots.pop(self._users.popitem(last=False)[0], None)
+        if not found.sequence:
+            return
+        self._listens += _size(found) - (_size(self._users[user_id]) if user_id in self._users else 0)
+        self._users[user_id] = found
+        self._users.move_to_end(user_id)
+        while self._listens > _MOST_LISTENS and len(self._users) > 1:
+            gone, one = self._users.popitem(last=False)
+            self._listens -= _size(one)
+            self._snapshots.pop(gone, None)
 
     def slow(self, user_id: str, found: LiveUser, at: int) -> NDArray[np.float32] | None:
         """Return the slow snapshot of a user, as `user` gave it, for a request at a time [us]; None: nothing was heard.
@@ -177,8 +188,9 @@ class LiveUsers:
         day = at // DAY_US
         begin = day * DAY_US
         erased = found.erased_until != _NEVER_ERASED
-        last = _NEVER_ERASED if erased else self._bundle.last_played_at(user_id) or _NEVER_ERASED
-        others = [one for one in found.others if one.played_at > last and one.played_at < begin]
+        # the bundle counts those of the days of its dataset, of which the endpoint was told, too
+        known_until = _NEVER_ERASED if erased else self._bundle.until if user_id in self._bundle else _NEVER_ERASED
+        others = [one for one in found.others if known_until <= one.played_at < begin]
         played_at = np.array([listen.played_at for listen in found.listens], dtype=np.int64)
         heard = int(np.searchsorted(played_at, begin))
         if not erased and not heard and not others:
@@ -216,6 +228,7 @@ class LiveUsers:
             # a bundle made since then holds what was heard after it
             forgotten = until if not base.n_listens else _NEVER_ERASED
             found = LiveUser(base, sequence=came[erased[-1]].sequence, erased_until=forgotten)
+            self._snapshots.pop(user_id, None)
             came = came[erased[-1] + 1 :]
         if not came:
             return _Reading(found, len(found.listens), [], [])
@@ -272,6 +285,12 @@ class _Reading:
     def ended(self) -> LiveUser:
         """Return the user who has read everything."""
         return replace(self.user, checkpoints=tuple(self.kept)) if self.tracks else self.user
+
+
+def _size(user: LiveUser) -> int:
+    """Return how much memory a user takes, in listens."""
+    states = (user.state, *(state for _, state in user.checkpoints))
+    return sum(len(state.heard.track) + _STATE_LISTENS for state in states)
 
 
 def _time(event: LiveEvent) -> tuple[int, int]:

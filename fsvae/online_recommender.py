@@ -52,6 +52,8 @@ class _Asked(NamedTuple):
     state: UserState
     slow: NDArray[np.float32] | None
     """Slow snapshot; None where nothing was heard."""
+    noise_Z: Tensor
+    """How far the latent is drawn from its mean, in standard deviations."""
     disliked: list[str]
 
 
@@ -97,6 +99,10 @@ class OnlineRecommender:
     def user(self, user_id: str) -> LiveUser:
         """Return a user as of now."""
         return self._users.user(user_id)
+
+    def read(self, user_ids: Sequence[str]) -> None:
+        """Make the states of some users, and keep them."""
+        self._users.users(user_ids)
 
     @property
     def kept_users(self) -> list[str]:
@@ -194,7 +200,8 @@ class OnlineRecommender:
         asked, placed = [], []
         for place, user in zip(places, users, strict=True):
             user_id, event = events[place]
-            if user is None or event.played_at < user.state.last_played_at:
+            # the model and everybody's memory have seen what came before the end of the dataset
+            if user is None or event.played_at < max(user.state.last_played_at, self.bundle.until):
                 continue
             index = self._tracks.index.get(event.track_id)
             if index is None:
@@ -204,7 +211,7 @@ class OnlineRecommender:
             placed.append((place, index))
         if asked:
             for (place, index), scores in zip(placed, self._scores(self._predict(asked)), strict=True):
-                ranks[place] = int((scores >= scores[index]).sum()) if index < len(scores) else len(scores) + 1
+                ranks[place] = int((~(scores < scores[index])).sum()) if index < len(scores) else len(scores) + 1
 
     def similar(self, track_id: str, k: int) -> list[RecommendedTrack] | None:
         """Return the k tracks nearest to a track in the track space, most similar first.
@@ -222,6 +229,12 @@ class OnlineRecommender:
         scores[~vectors.any(axis=1)] = -np.inf
         best, found = highest(scores, k)
         return [self._track(i, score) for i, score in zip(best, found, strict=True) if np.isfinite(score)]
+
+    def taken_reads(self) -> tuple[int, int]:
+        """Return how many users were asked for since the last call whose state was kept, and how many others."""
+        kept, made = self._users.reads
+        self._users.reads = [0, 0]
+        return kept, made
 
     def refresh(self) -> None:
         """Read which tracks were added or hidden."""
@@ -284,12 +297,13 @@ class OnlineRecommender:
         state: UserState | None = None,
     ) -> _Asked:
         slow = None if question.user_id is None else self._users.slow(question.user_id, user, at)
-        return _Asked(question, at, user.known, used, unknown, state or user.state, slow, user.disliked)
+        noise_Z = self._noise(question)
+        return _Asked(question, at, user.known, used, unknown, state or user.state, slow, noise_Z, user.disliked)
 
     def _predict(self, asked: Sequence[_Asked]) -> Found:
         noise_NZ = None
         if any(one.question.diversity for one in asked):
-            noise_NZ = torch.stack([self._noise(one.question) for one in asked])
+            noise_NZ = torch.stack([one.noise_Z for one in asked])
         slow_NE = self._slow(asked)
         states, at = [one.state for one in asked], [one.at for one in asked]
         return predict(self._model, states, slow_NE, at, self.bundle.shared, noise_NZ)
@@ -324,7 +338,8 @@ class OnlineRecommender:
     def _search(self, found: Found, asked: Sequence[_Asked]) -> list[Best]:
         """Return the best tracks for each question."""
         wanted = [self._wanted(one) for one in asked]
-        if self._index is not None and all(one.any_track and not len(one.unwanted) for one in wanted):
+        plain = not len(self._model.unplaced) and all(one.any_track and not len(one.unwanted) for one in wanted)
+        if self._index is not None and plain:
             queries = found.prediction.query_ND.numpy()
             return [self._index.nearest(query, one.k) for query, one in zip(queries, wanted, strict=True)]
         if self._model.ranker is None or found.supports is None or found.rows is None:

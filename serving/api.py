@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -48,8 +50,9 @@ from serving.model_thread import Model, ModelThread, Ranks
 from serving.serve_config import MAX_K
 from serving.stores.store import Posted, Store, StoreError
 
-_BUSY = 64
-"""Number of waiting requests from which on no ranks are taken."""
+_MOST_RANKS = 8
+"""Most listens of a user in a request whose ranks are taken: each needs the state after the one before it."""
+_RANKED_TOGETHER = 32
 _LATEST_TRACKS = 10
 _MOST_FAULTS = 100
 """Most faults of one request that its refusal names: a small body may have very many."""
@@ -178,12 +181,12 @@ def create_app(endpoint: Endpoint) -> Guard:
         """Return the tracks nearest to one in the track space."""
         if not 1 <= k <= MAX_K:
             raise _fault(("query", "k"), f"not between 1 and {MAX_K}")
-        model = models.model
-        found = await asyncio.wrap_future(models.call(lambda model: model.recommender.similar(track_id, k)))
+        work = models.call(lambda model: (model.recommender.similar(track_id, k), model.version))
+        found, version = await asyncio.wrap_future(work)
         if found is None:
             return _not_found("the track is not known, or has no place in the track space")  # type: ignore[return-value]
         tracks = [{"track_id": it.track_id, "score": it.score, "title": it.title, "artist": it.artist} for it in found]
-        return _json({"track_id": track_id, "model_version": model.version, "tracks": tracks})  # type: ignore[return-value]
+        return _json({"track_id": track_id, "model_version": version, "tracks": tracks})  # type: ignore[return-value]
 
     @app.post("/v1/tracks/{track_id:id}/hide", status_code=204, **for_operators)
     async def hide(track_id: Id) -> None:
@@ -216,15 +219,16 @@ def create_app(endpoint: Endpoint) -> Guard:
     async def readyz() -> dict[str, str]:
         """Say that model and store answer."""
         await asyncio.to_thread(store.of_user, "", 0)
+        await asyncio.wrap_future(models.call(lambda model: None))
         return {"status": "ready", "model_version": models.model.version}
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics_text() -> Response:
         """Return what is counted, in Prometheus' text format."""
-        windows = await asyncio.to_thread(Windows, store)
-        for name, found in (("hour", windows.hour), ("day", windows.day)):
-            for one in found:
-                metrics.accuracy(one.model_version, name, one.model_dump(exclude={"model_version"}))
+        with contextlib.suppress(StoreError):  # the figures of the process are asked for then most of all
+            windows = await asyncio.to_thread(Windows, store)
+            for name, found in (("hour", windows.hour), ("day", windows.day)):
+                metrics.accuracy(name, {one.model_version: one.model_dump(exclude={"model_version"}) for one in found})
         now = models.model
         age = time.time() - now.recommender.bundle.last_listen_at / 1e6
         metrics.now(now.version, age, models.waiting, len(now.recommender.kept_users))
@@ -318,11 +322,11 @@ def _posted(listens: Sequence[PostedListen], now: int, clock_skew_s: float) -> l
             one.event_id,
             one.user_id,
             one.track_id,
-            now if one.played_at is None else _microseconds(one.played_at),
+            now + place if one.played_at is None else _microseconds(one.played_at),  # two at once would be one
             one.played_fraction,
             one.kind,
         )
-        for one in listens
+        for place, one in enumerate(listens)
     ]
     for place, one in enumerate(posted):
         if one.played_at - now > clock_skew_s * 1e6:
@@ -333,13 +337,14 @@ def _posted(listens: Sequence[PostedListen], now: int, clock_skew_s: float) -> l
 
 def _score(endpoint: Endpoint, listens: Sequence[tuple[Posted, int]]) -> None:
     """Take the ranks of listens that were just stored, before the states of their users read them; nobody waits."""
-    chosen = [one for one in listens if random.random() < endpoint.score_share]
-    if endpoint.models.waiting >= _BUSY:
-        chosen = []
-    for _ in range(len(listens) - len(chosen)):
-        endpoint.metrics.scored(False)
-    if not chosen:
-        return
+    chosen, of_user = [], Counter[str]()
+    for one, number in listens:
+        of_user[one.user_id] += 1
+        if random.random() < endpoint.score_share and of_user[one.user_id] <= _MOST_RANKS:
+            event = LiveEvent(number, one.track_id, one.played_at, one.played_fraction)
+            chosen.append((one.user_id, event))
+        else:
+            endpoint.metrics.scored(False)
 
     def told(done: Future[Ranks]) -> None:
         if done.exception() is not None:
@@ -351,10 +356,8 @@ def _score(endpoint: Endpoint, listens: Sequence[tuple[Posted, int]]) -> None:
         if ranks:
             endpoint.store.add_accuracy(accuracy_of(found.version, minute_now(), ranks))
 
-    events = [
-        (one.user_id, LiveEvent(number, one.track_id, one.played_at, one.played_fraction)) for one, number in chosen
-    ]
-    endpoint.models.rank(events).add_done_callback(told)
+    for begin in range(0, len(chosen), _RANKED_TOGETHER):
+        endpoint.models.rank(chosen[begin : begin + _RANKED_TOGETHER]).add_done_callback(told)
 
 
 def _summary(model: Model, user_id: str) -> UserSummary:

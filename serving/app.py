@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -54,23 +55,26 @@ def running(
         raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
     check_servable(load_bundle(Path(served.bundle)))  # raise its errors here, not in a replica that fails to start
     with closing(open_store(place)) as store, tempfile.TemporaryDirectory(prefix="fsvae-metrics-") as counted:
-        store.serve(served).result()
+        endpoint = uuid.uuid4().hex  # of this run: others on the same store have models of their own
+        store.serve(endpoint, served).result()
 
         # it imports Ray, which reads the environment then
         def application() -> Any:
             from serving.deployment import next_track_app
 
-            return next_track_app(served, place, token, config, counted)
+            return next_track_app(endpoint, place, token, config, counted)
 
         with (
             on_ray(config.host, config.port, config.num_cpus, application) as url,
-            _watching(champion, served, store, config.poll_s),
+            _watching(champion, served, store, endpoint, config.poll_s),
         ):
             yield url
 
 
 @contextmanager
-def _watching(champion: Callable[[], Served] | None, served: Served, store: Store, every_s: float) -> Iterator[None]:
+def _watching(
+    champion: Callable[[], Served] | None, served: Served, store: Store, endpoint: str, every_s: float
+) -> Iterator[None]:
     """Tell the store of another champion while the context is open."""
     ended = threading.Event()
 
@@ -79,7 +83,7 @@ def _watching(champion: Callable[[], Served] | None, served: Served, store: Stor
         while champion is not None and not ended.wait(every_s):
             try:
                 if (now := champion()) != latest:
-                    store.serve(now).result()
+                    store.serve(endpoint, now).result()
                     latest = now
             except Exception as error:  # the registry or the store may be away for a while
                 _LOG.warning("the champion is not known now: %s", error)

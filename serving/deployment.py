@@ -10,13 +10,17 @@ from ray.serve.config import BackpressureConfig
 from serving.metrics import SHARED_FOLDER
 from serving.serve_config import ServeConfig
 from serving.stores.open_store import StorePlace
-from serving.stores.store import Served
 
 
-def next_track_app(served: Served, store: StorePlace, token: str | None, config: ServeConfig, counted: str) -> Any:
+def next_track_app(endpoint: str, store: StorePlace, token: str | None, config: ServeConfig, counted: str) -> Any:
     """Return the application to run: the routes of `serving.api` over a model and a store.
 
-    `counted` is the folder in which replicas share what they count.
+    Args:
+        endpoint: name by which the store knows which model is to be served.
+        store: place of the store.
+        token: see `serving.api.Endpoint`.
+        config: settings.
+        counted: folder in which replicas share what they count.
     """
 
     def build() -> Any:
@@ -30,8 +34,10 @@ def next_track_app(served: Served, store: StorePlace, token: str | None, config:
 
         torch.set_num_threads(1)  # requests are answered in one thread; one model step is too small for several
         opened_store, metrics = open_store(store), Metrics()
+        served = opened_store.served(endpoint)
+        assert served is not None, "it is said before the replicas are started"
         models = ModelThread(opened(served, opened_store, config), config.batch, metrics)
-        follow(models, opened_store, config, metrics)
+        follow(models, opened_store, endpoint, config, metrics)
         return create_app(Endpoint(models, opened_store, metrics, token, config.clock_skew_s, config.score_share))
 
     @serve.deployment(

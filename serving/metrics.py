@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -20,6 +21,9 @@ class Metrics:
     def __init__(self) -> None:
         """Begin at 0."""
         self._registry = CollectorRegistry()
+        self._version = ""
+        self._told: set[tuple[str, str, str]] = set()
+        """Versions, figures and windows whose accuracy was told."""
         to: dict[str, Any] = {"registry": self._registry}
         self._requests = Counter("fsvae_requests", "Requests", ["route", "status"], **to)
         self._seconds = Histogram("fsvae_request_seconds", "Time of a request", ["route"], buckets=_SECONDS, **to)
@@ -80,16 +84,21 @@ class Metrics:
 
     def now(self, version: str, age_s: float, waiting: int, states: int) -> None:
         """Take the present state: version, age of the dataset [s], requests that wait, users kept."""
-        self._model.clear()
+        if self._version not in ("", version):
+            self._model.labels(self._version).set(0)
+        self._version = version
         self._model.labels(version).set(1)
         self._age.set(age_s)
         self._waiting.set(waiting)
         self._states.set(states)
 
-    def accuracy(self, version: str, window: str, figures: dict[str, float]) -> None:
-        """Take how well a version did over a window."""
-        for figure, value in figures.items():
-            self._accuracy.labels(version, figure, window).set(value)
+    def accuracy(self, window: str, found: dict[str, dict[str, float]]) -> None:
+        """Take how well each version did over a window; NaN for those that did nothing any more."""
+        told = {(version, figure): value for version, figures in found.items() for figure, value in figures.items()}
+        self._told |= {(version, figure, window) for version, figure in told}
+        for version, figure, of_window in self._told:
+            if of_window == window:
+                self._accuracy.labels(version, figure, window).set(told.get((version, figure), math.nan))
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""

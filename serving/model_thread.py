@@ -20,6 +20,10 @@ from serving.metrics import Metrics
 T = TypeVar("T")
 
 
+_BUSY = 64
+"""Number of waiting requests from which on no ranks are taken."""
+
+
 class Model(NamedTuple):
     """A model that answers."""
 
@@ -92,7 +96,10 @@ class ModelThread:
         return done
 
     def rank(self, events: Sequence[tuple[str, LiveEvent]]) -> Future[Ranks]:
-        """Return the ranks of listens that were just stored, before the states of their users read them."""
+        """Return the ranks of listens that were just stored, before the states of their users read them.
+
+        None has one while the thread is busy.
+        """
         done: Future[Ranks] = Future()
         self._put(_Ranked(events, done))
         return done
@@ -120,6 +127,8 @@ class ModelThread:
 
     def _put(self, one: _Asked | _Ranked | _Called) -> None:
         with self._ready:
+            if self._closed:
+                raise RuntimeError("the model's thread has ended")
             self._waiting.append(one)
             self._ready.notify()
 
@@ -153,8 +162,9 @@ class ModelThread:
         if not together:
             return
         model, events = self._model, [event for one in together for event in one.events]
+        busy = self.waiting >= _BUSY
         try:
-            ranks = model.recommender.ranks(events)
+            ranks: list[int | None] = [None] * len(events) if busy else model.recommender.ranks(events)
         except Exception as error:
             _fail(together, error)
             return
@@ -173,10 +183,11 @@ class ModelThread:
         model = self._model
         try:
             answers = model.recommender.answers(questions)
+            self._metrics.batch(len(questions), began - together[0].since, time.perf_counter() - began)
+            self._metrics.read(*model.recommender.taken_reads())
         except Exception as error:
             _fail(together, error)
             return
-        self._metrics.batch(len(questions), began - together[0].since, time.perf_counter() - began)
         begin = 0
         for one in together:
             end = begin + len(one.questions)

@@ -23,15 +23,15 @@ def opened(served: Served, store: Store, config: ServeConfig) -> Model:
     return Model(OnlineRecommender(bundle, config.approximate_from, store.of_user, store.tracks), served.version)
 
 
-def follow(models: ModelThread, store: Store, config: ServeConfig, metrics: Metrics) -> None:
-    """Start a thread that switches to the model that the store names, whenever it names another."""
+def follow(models: ModelThread, store: Store, endpoint: str, config: ServeConfig, metrics: Metrics) -> None:
+    """Start a thread that switches to the model that the store names for an endpoint, whenever it names another."""
 
     def work() -> None:
         failed: Served | None = None
         while True:
             time.sleep(config.poll_s)
             try:
-                served = store.served()
+                served = store.served(endpoint)
             except StoreError:
                 continue  # requests say so
             if served is None or served.version == models.model.version or served == failed:
@@ -58,6 +58,7 @@ def exchange(models: ModelThread, served: Served, store: Store, config: ServeCon
     next request, as always.
     """
     model = opened(served, store, config)
-    for user_id in models.call(lambda model: model.recommender.kept_users).result():
-        model.recommender.user(user_id)
+    users = models.call(lambda model: model.recommender.kept_users).result()
+    for begin in range(0, len(users), config.batch):
+        model.recommender.read(users[begin : begin + config.batch])
     models.switch(model).result()

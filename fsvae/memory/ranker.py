@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fsvae.memory.contexts import EXPERTS, LEAST_TOTAL, N_OWN
+from fsvae.memory.largest import largest
 from fsvae.memory.rows import MemoryRows
 from fsvae.memory.supports import Supports
 
@@ -56,7 +57,7 @@ def shortlist_of(
         vectors_VD: [V + 1, D] unit vectors of the first tracks, and zeros for all others.
         most: number of candidates, K; no more than there are tracks.
     """
-    p_NK, track_NK = p_NT.topk(min(most, p_NT.shape[1]), dim=1)
+    p_NK, track_NK = largest(p_NT, most)
     counts, ago = rows.candidates(track_NK.numpy())
     counts_NKE, ago_NK2 = torch.from_numpy(counts), torch.from_numpy(ago)
     other = len(vectors_VD) - 1

@@ -156,8 +156,9 @@ class FSVAENetwork(Network):
         more.unplaced = torch.cat([torch.arange(placed, n_tracks), added])
 
         def grown(rows_VD: Tensor, added_AD: Tensor) -> Tensor:
-            none = rows_VD.new_zeros(n_tracks - placed, rows_VD.shape[1])
-            return torch.cat([rows_VD[:-1], none, added_AD, rows_VD[-1:]])
+            """Tracks without a vector are read as all others are: from the last row."""
+            added_AD = torch.where((vectors_AD == 0).all(dim=1, keepdim=True), rows_VD[-1:], added_AD)
+            return torch.cat([rows_VD[:-1], rows_VD[-1:].expand(n_tracks - placed, -1), added_AD, rows_VD[-1:]])
 
         more.tracks = grown(self.tracks, vectors_AD)
         if self.table is not None:

@@ -72,5 +72,6 @@ def _without(lake: Lake, path: str, users: Collection[str]) -> pl.DataFrame | No
     """Return a file of rejects without the rows that name one of the users; None: there are none of them."""
     rejects = read_frame(lake.root.open(path))
     parsed = [json.loads(row) for row in rejects["row"]]  # text where the line could not be cut into fields
-    named = pl.Series([isinstance(row, dict) and row.get("user_id") in users for row in parsed], dtype=pl.Boolean)
+    ids = [row.get("user_id") if isinstance(row, dict) else None for row in parsed]  # of any type, as logs are wrong
+    named = pl.Series([isinstance(one, str) and one in users for one in ids], dtype=pl.Boolean)
     return rejects.filter(~named) if named.any() else None

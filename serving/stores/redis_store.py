@@ -42,7 +42,7 @@ _ERASURE = ""
 # Keys: "sequence" is the last number; "events" holds [number, user, track, time, fraction, kind] by number, "user:…"
 # the ids of a user's events by number. "changed" is the number of the last change of a track, "changes" the tracks by
 # that of their latest, "tracks" the metadata of those that were added, "hidden" those that are hidden. "minutes" holds
-# "minute version" by minute, "accuracy" their sums. "served" is [version, bundle].
+# "minute version" by minute, "accuracy" their sums. "served:<endpoint>" is [version, bundle].
 _STORE = """
 local function store(user, id, event)
     local number = redis.call("INCR", KEYS[1])
@@ -179,13 +179,13 @@ class RedisStore:
             for track_id, changed, hidden, metadata in self._read("tracks", ["changes", "hidden", "tracks"], after)
         ]
 
-    def serve(self, served: Served) -> Future[None]:
-        """Say which model is to be served."""
-        return self._write("serve", ["served"], lambda: [orjson.dumps(tuple(served))])
+    def serve(self, endpoint: str, served: Served) -> Future[None]:
+        """Say which model an endpoint is to serve."""
+        return self._write("serve", [f"served:{endpoint}"], lambda: [orjson.dumps(tuple(served))])
 
-    def served(self) -> Served | None:
-        """Return which model is to be served; None: nobody has said yet."""
-        found = self._read("served", ["served"])
+    def served(self, endpoint: str) -> Served | None:
+        """Return which model an endpoint is to serve; None: nobody has said yet."""
+        found = self._read("served", [f"served:{endpoint}"])
         return None if found is None else Served(*orjson.loads(found))
 
     def add_accuracy(self, accuracy: Accuracy) -> Future[None]:

@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS tracks (
     title TEXT, artist_id TEXT, artist_name TEXT, album TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_change ON tracks (changed);
-CREATE TABLE IF NOT EXISTS served (one INTEGER PRIMARY KEY CHECK (one = 1), version TEXT, bundle TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS models (endpoint TEXT PRIMARY KEY, version TEXT NOT NULL, bundle TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS accuracy (
     version TEXT NOT NULL,
     minute INTEGER NOT NULL,
@@ -132,13 +132,13 @@ class SqliteStore:
             for track_id, changed, hidden, added, *metadata in self._read(sql, after)
         ]
 
-    def serve(self, served: Served) -> Future[None]:
-        """Say which model is to be served."""
-        return self._execute("INSERT OR REPLACE INTO served VALUES (1, ?, ?)", *served)
+    def serve(self, endpoint: str, served: Served) -> Future[None]:
+        """Say which model an endpoint is to serve."""
+        return self._execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", endpoint, *served)
 
-    def served(self) -> Served | None:
-        """Return which model is to be served; None: nobody has said yet."""
-        found = self._read("SELECT version, bundle FROM served")
+    def served(self, endpoint: str) -> Served | None:
+        """Return which model an endpoint is to serve; None: nobody has said yet."""
+        found = self._read("SELECT version, bundle FROM models WHERE endpoint = ?", endpoint)
         return Served(*found[0]) if found else None
 
     def add_accuracy(self, accuracy: Accuracy) -> Future[None]:
@@ -154,8 +154,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of files and connections; what was added stays."""
-        self._closed = True
-        self._waiting.put(None)
+        with self._opening:  # what is asked for until now is written
+            self._closed = True
+            self._waiting.put(None)
         self._writer.join()
         with self._opening:
             while self._open:
@@ -164,7 +165,7 @@ class SqliteStore:
     def _read(self, sql: str, *values: Any) -> list[Any]:
         try:
             return self._reader.execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
     @property
@@ -189,10 +190,11 @@ class SqliteStore:
         return self._write(work)
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        if self._closed:
-            raise StoreError(f"{self._path} is closed")
         done: Future[T] = Future()
-        self._waiting.put((work, done))
+        with self._opening:
+            if self._closed:
+                raise StoreError(f"{self._path} is closed")
+            self._waiting.put((work, done))
         return done
 
     def _write_all(self, connection: sqlite3.Connection) -> None:

@@ -100,12 +100,12 @@ class Store(Protocol):
         """Return the tracks whose latest change has a number above `after`, in order of it."""
         ...
 
-    def serve(self, served: Served) -> Future[None]:
-        """Say which model is to be served."""
+    def serve(self, endpoint: str, served: Served) -> Future[None]:
+        """Say which model an endpoint is to serve; others on the same store have their own."""
         ...
 
-    def served(self) -> Served | None:
-        """Return which model is to be served; None: nobody has said yet."""
+    def served(self, endpoint: str) -> Served | None:
+        """Return which model an endpoint is to serve; None: nobody has said yet."""
         ...
 
     def add_accuracy(self, accuracy: Accuracy) -> Future[None]:

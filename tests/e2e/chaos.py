@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import median
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import psutil
 
-from fsvae.bundle import load_bundle
+from fsvae.bundle import Bundle, load_bundle
 from fsvae.online_question import Answer, Question
 from fsvae.online_recommender import OnlineRecommender
 from pipelines.cli.app import workspace_of
@@ -42,6 +43,8 @@ from serving.stores.open_store import open_store
 from serving.stores.store import Store
 from tests.serving.stores.redis_server import RedisServer
 
+T = TypeVar("T")
+
 FSVAE = Path(sys.executable).with_name("fsvae")
 HOST = "127.0.0.1"
 SMALL = [
@@ -51,6 +54,7 @@ SMALL = [
     "model.ranked=20",
 ]
 CLIENTS = 4
+NEW_USERS = ["new one", "new two"]
 K = 10
 TOLERANCE = 1e-4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,24 +76,22 @@ def small_model(folder: Path, seeds: Sequence[int] = (1,)) -> Workspace:
     return workspace
 
 
-def waited_for(true: Callable[[], bool], seconds: float = _DEADLINE_S) -> bool:
-    """Whether something came true in time."""
+def waited_for(find: Callable[[], T], seconds: float = _DEADLINE_S) -> T:
+    """What a function finds, as soon as it is something; what it found last if it is nothing in time."""
     deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
+    while not (found := find()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return True
+    return found
 
 
 class Service:
-    """`fsvae serve` on a working folder and a port, in processes of its own; used in a `with`, it is killed at the end."""
+    """`fsvae serve` on a working folder and a port; its processes are killed at the end of a `with`."""
 
     def __init__(self, workspace: Workspace, *settings: str) -> None:
         self._folder = workspace.root.absolute()
         self.port = free_port(HOST)
         self.url = f"http://{HOST}:{self.port}"
-        self.settings = (f"workdir={self._folder}", *settings)
+        self.settings = [f"workdir={self._folder}", *settings]
         self._log = self._folder / "serve.log"
         # Ray's sockets need a short path, and what a killed service leaves behind is deleted with this folder
         self._scratch = tempfile.TemporaryDirectory(prefix="chaos-")
@@ -206,6 +208,8 @@ class Client(threading.Thread):
         self.failed: Counter[str] = Counter()
         self.answered_since = 0.0
         """When the last request that was answered was sent (`time.monotonic`)."""
+        self.versions: list[str] = []
+        """Versions of the model in the answers, without those that are as the one before."""
         self.problems: list[str] = []
 
     def run(self) -> None:
@@ -245,8 +249,12 @@ class Client(threading.Thread):
     def _ask(self, web: httpx.Client) -> None:
         question = {"user_id": self._random.choice(self._users), "recent": [self._random.choice(self._tracks)], "k": K}
         answer = self._said(web, "next-tracks", question)
-        if answer is not None and len(answer["tracks"]) != K:
+        if answer is None:
+            return
+        if len(answer["tracks"]) != K:
             self.problems.append(f"not {K} tracks: {answer}")
+        if self.versions[-1:] != [answer["model_version"]]:
+            self.versions.append(answer["model_version"])
 
     def _said(self, web: httpx.Client, route: str, body: dict[str, object]) -> dict[str, Any] | None:
         """The answer; None where there is none, or one that says to try again."""
@@ -256,7 +264,8 @@ class Client(threading.Thread):
         except httpx.HTTPError as error:
             self.failed[type(error).__name__] += 1
             return None
-        if response.status_code >= 500:
+        # Ray Serve's own 404, without an answer of the application: it is starting
+        if response.status_code >= 500 or (response.status_code == 404 and "/-/routes" in response.text):
             self.failed[str(response.status_code)] += 1
             return None
         if response.status_code != 200:
@@ -274,6 +283,27 @@ class Client(threading.Thread):
         played_at = (now - late) * CLIENTS + self._number
         draw = self._random.choice
         return Event(draw(self._users), draw(self._tracks), played_at, draw(_KINDS))
+
+
+@contextlib.contextmanager
+def clients_of(url: str, bundle: Bundle, seed: int) -> Iterator[list[Client]]:
+    """Clients that post and ask while the context is open, of users and tracks that a bundle knows and of new ones."""
+    users, tracks = [*bundle.user_ids, *NEW_USERS], [*bundle.track_ids, "new track"]
+    clients = [Client(url, number, seed, users, tracks) for number in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.ended.set()
+        for client in clients:
+            client.join()
+
+
+def acknowledged(clients: Sequence[Client]) -> Counter[Event]:
+    """How often each event was acknowledged: once."""
+    return Counter(event for client in clients for event in client.acknowledged)
 
 
 @dataclass
@@ -303,27 +333,19 @@ def chaos(folder: Path, kills: int, seed: int, store: str) -> Outcome:
             settings.append(f"serve.redis_url={redis.url}")
         service = stack.enter_context(Service(workspace, *settings, "serve.replicas=2", "serve.num_cpus=2"))
         bundle = load_bundle(workspace.tracker.bundle(1))
-        users, tracks = [*bundle.user_ids, "new one", "new two"], [*bundle.track_ids, "new track"]
-        clients = [Client(service.url, number, seed, users, tracks) for number in range(CLIENTS)]
-        for client in clients:
-            client.start()
-        _kill(service, redis, clients, kills, seed, outcome)
-        for client in clients:
-            client.ended.set()
-        for client in clients:
-            client.join()
-            outcome.problems += client.problems
+        with clients_of(service.url, bundle, seed) as clients:
+            _kill(service, redis, clients, kills, seed, outcome)
+        outcome.problems += [problem for client in clients for problem in client.problems]
         outcome.add("requests answered", sum(client.answered for client in clients))
         failed = sum((client.failed for client in clients), Counter[str]())
-        outcome.add("requests without an answer, or with a 5xx", dict(failed))
+        outcome.add("requests that failed", dict(failed))
         workspace = workspace_of(service.settings)
-        promised = Counter(event for client in clients for event in client.acknowledged)
+        promised = acknowledged(clients)
         outcome.add("events acknowledged", sum(promised.values()))
-        outcome.add("of them stored before, by a request without an answer", sum(client.again for client in clients))
+        outcome.add("of them stored by a request that failed", sum(client.again for client in clients))
         with contextlib.closing(open_store(workspace.store_place)) as opened:
-            _compare("the store", promised, Counter(_stored(opened)), outcome)
-            users = ["nobody", "new one", "new two", *bundle.user_ids[:5]]
-            _same_answers(service.url, OnlineRecommender(bundle, None, opened.of_user, opened.tracks), users, outcome)
+            compare_events("the store", promised, Counter(stored_events(opened)), outcome)
+            compare_answers(service.url, OnlineRecommender(bundle, None, opened.of_user, opened.tracks), outcome)
         _ingest(workspace, service.settings, promised, outcome)
     return outcome
 
@@ -339,12 +361,9 @@ def _kill(
     took: dict[str, list[float]] = {kind: [] for kind in kinds}
     for kind in order:
         time.sleep(draw.uniform(0.2, 3))
-        if kind == "replica":
-            if not waited_for(lambda: bool(service.replicas())):
-                outcome.problems.append("no replica was started again")
-                return
-            with contextlib.suppress(psutil.NoSuchProcess):
-                draw.choice(service.replicas()).kill()
+        if kind == "replica" and not _killed_one(service, draw):
+            outcome.problems.append("no replica was started again")
+            return
         began = time.monotonic()
         if kind == "service":
             service.kill()
@@ -353,16 +372,26 @@ def _kill(
             redis.kill()
             time.sleep(draw.uniform(0, 2))
             redis.start()
-        if not waited_for(lambda since=began: any(one.answered_since > since for one in clients)):  # type: ignore[misc]
+        if not waited_for(lambda since=began: any(one.answered_since > since or one.problems for one in clients)):  # type: ignore[misc]
             outcome.problems.append(f"nobody was answered after the kill of: {kind}")
+        if outcome.problems or any(client.problems for client in clients):
             return
         took[kind].append(time.monotonic() - began)
     for kind, seconds in took.items():
-        longest = f", at most {max(seconds):.1f} s until an answer" if seconds else ""
-        outcome.add(f"kills: {kind}", f"{len(seconds)}{longest}")
+        until = f"; until an answer {median(seconds):.1f} s, at most {max(seconds):.1f} s" if seconds else ""
+        outcome.add(f"kills: {kind}", f"{len(seconds)}{until}")
 
 
-def _stored(store: Store) -> Iterator[Event]:
+def _killed_one(service: Service, draw: random.Random) -> bool:
+    """Kill a replica, as soon as there is one; whether there was."""
+    found = waited_for(service.replicas)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if found:
+            draw.choice(found).kill()
+    return bool(found)
+
+
+def stored_events(store: Store) -> Iterator[Event]:
     after = 0
     while page := store.since(after):
         for user_id, event in page:
@@ -370,7 +399,7 @@ def _stored(store: Store) -> Iterator[Event]:
         after = page[-1].event.sequence
 
 
-def _compare(where: str, promised: Counter[Event], found: Counter[Event], outcome: Outcome) -> None:
+def compare_events(where: str, promised: Counter[Event], found: Counter[Event], outcome: Outcome) -> None:
     """Take in how often each acknowledged event is found, and what is found beside them."""
     outcome.add(f"events in {where}", sum(found.values()))
     lost, more = promised - found, found - promised
@@ -380,8 +409,9 @@ def _compare(where: str, promised: Counter[Event], found: Counter[Event], outcom
             outcome.problems.append(f"{sum(events.values())} events {what} in {where}, such as {next(iter(events))}")
 
 
-def _same_answers(url: str, recommender: OnlineRecommender, users: Sequence[str], outcome: Outcome) -> None:
+def compare_answers(url: str, recommender: OnlineRecommender, outcome: Outcome) -> None:
     """Compare answers over HTTP with those of a recommender, with the scores of all tracks."""
+    users = ["nobody", *NEW_USERS, *recommender.bundle.user_ids[:5]]
     at = datetime.now(UTC) + timedelta(hours=1)
     at_us, furthest = (at - _EPOCH) // timedelta(microseconds=1), 0.0
     for user in users:
@@ -404,10 +434,12 @@ def _same_answers(url: str, recommender: OnlineRecommender, users: Sequence[str]
 
 def _ingest(workspace: Workspace, settings: Sequence[str], promised: Counter[Event], outcome: Outcome) -> None:
     """Take the store into the lake twice, and count what came."""
-    command = [FSVAE, "ingest", "--source", "live", *settings]
+    command = [str(FSVAE), "ingest", "--source", "live", *settings]
 
     def run() -> str:
-        done = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False, timeout=300)
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, cwd=workspace.root, capture_output=True, text=True, check=False, timeout=300
+        )
         if done.returncode:
             outcome.problems.append(f"fsvae ingest ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -421,7 +453,7 @@ def _ingest(workspace: Workspace, settings: Sequence[str], promised: Counter[Eve
         assert events is not None
         rows = events.select("user_id", "track_id", events["played_at"].dt.epoch("us"), "kind").rows()
         found.update(event for event in map(Event._make, rows) if event.played_at >= earliest)
-    _compare("the lake", promised, found, outcome)
+    compare_events("the lake", promised, found, outcome)
     said = run()
     if "nothing new" not in said or workspace.lake().manifest != manifest:
         outcome.problems.append(f"the second ingest took something: {said}")

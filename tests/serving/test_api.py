@@ -105,8 +105,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
         def slow(self, user_id: str, at: int) -> Any:
             return slow
 
-        def last_played_at(self, user_id: str) -> int | None:
-            return None
+        until = 0
 
         def __contains__(self, user_id: str) -> bool:
             return True

@@ -17,6 +17,7 @@ import uvicorn
 from endpoints import ask, client_of, memory_bundle, post
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, seed, settings
+from pydantic import ValidationError
 from schemathesis import Case, GenerationMode, openapi
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -31,7 +32,7 @@ from fsvae.bundle import Bundle
 from fsvae.data.dataset import Dataset
 from fsvae.online_recommender import OnlineRecommender
 from serving.guard import MAX_BODY_BYTES
-from serving.messages import MAX_NAMED
+from serving.messages import MAX_NAMED, NextTracksBatch
 from serving.stores.redis_store import RedisStore
 from serving.stores.sqlite_store import SqliteStore
 from serving.stores.store import Store
@@ -206,11 +207,14 @@ def test_a_small_body_with_very_many_faults_is_refused_in_few_words(client: Test
     for body in ({"requests": [wrong] * 60}, {str(number): 1 for number in range(60_000)}):
         response = client.post("/v1/next-tracks", json=body)
         assert response.status_code == 422 and len(response.content) < 50_000
+    with pytest.raises(ValidationError) as refused:
+        NextTracksBatch.model_validate({"requests": [wrong, {"exclude": {"tracks": [1] * 8_000}}]})
+    assert refused.value.error_count() == 2  # more take time, though they are not named
     faults = client.post("/v1/listens", json={"listens": [{}] * 500}).json()["detail"]
     assert len(faults) == 100 and faults[0]["loc"] == ["body", "listens", 0, "event_id"]
 
 
-ODD = [None, True, -1, 0, 1.5, "", "x", [], [None], [[]], {}, {"a": 1}]
+ODD: list[Any] = [None, True, -1, 0, 1.5, "", "x", [], [None], [[]], {}, {"a": 1}]
 FIELDS = {
     "/v1/next-tracks": ["user_id", "recent", "k", "at", "exclude", "only", "repeats", "diversity", "seed", "explain"],
     "/v1/listens": ["event_id", "user_id", "track_id", "kind", "played_at", "played_fraction"],
@@ -308,6 +312,8 @@ def test_lengths_that_a_server_lets_through_are_refused(client: TestClient, leng
     headers = {**JSON, "Content-Length": length.encode("latin-1")}
     response = client.post("/v1/next-tracks", content=QUESTION, headers=headers)  # type: ignore[arg-type]
     assert response.status_code in (411, 413)
+    both = {**JSON, "Content-Length": "16", "Transfer-Encoding": "chunked"}
+    assert client.post("/v1/next-tracks", content=QUESTION, headers=both).status_code == 411
 
 
 def test_the_bound_of_a_body_holds_for_every_path(client: TestClient) -> None:

@@ -93,7 +93,7 @@ def test_skips_and_likes_are_no_listens_but_count_in_the_slow_features_of_later_
     user = bundle.user_ids[3]
     last = bundle.last_played_at(user)
     assert last is not None
-    day = datetime.fromtimestamp(last / 1e6, UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
+    day = datetime.fromtimestamp(bundle.until / 1e6, UTC)
     noon, evening, tomorrow = day + timedelta(hours=12), day + timedelta(hours=20), day + timedelta(days=1)
     before = [ask(client, user_id=user, k=50, at=at.isoformat()) for at in (evening, tomorrow)]
     told = [event(user, bundle.track_ids[place], place, noon.isoformat(), kind="skip") for place in range(20)]
@@ -225,7 +225,7 @@ def test_ranks_of_what_was_played_are_taken_before_it_changes_the_state(
     assert last is not None
     ranks = []
     for number in range(1, 4):
-        at = datetime.fromtimestamp(last / 1e6, UTC) + timedelta(minutes=number)
+        at = datetime.fromtimestamp(bundle.until / 1e6, UTC) + timedelta(minutes=number)
         best = [track["track_id"] for track in ask(client, user_id=user, k=500, at=at.isoformat())["tracks"]]
         played = best[(0, 11, 4)[number - 1]]
         ranks.append(best.index(played) + 1)
@@ -253,12 +253,9 @@ def test_accuracy_is_summed_by_hand() -> None:
     assert late.listens == 3 and late.ndcg_at_10 == pytest.approx((1 + 1 / np.log2(11)) / 3)
 
 
-def test_a_listen_that_comes_late_or_twice_has_no_rank(client: TestClient, bundle: Bundle) -> None:
-    user = bundle.user_ids[2]
-    last = bundle.last_played_at(user)
-    assert last is not None
-    late = datetime.fromtimestamp(last / 1e6, UTC) - timedelta(minutes=1)
-    post(client, event(user, bundle.track_ids[0], 1, late.isoformat()))
+def test_a_listen_of_the_time_that_the_model_has_learned_from_has_no_rank(client: TestClient, bundle: Bundle) -> None:
+    late = datetime.fromtimestamp(bundle.until / 1e6, UTC) - timedelta(seconds=1)
+    post(client, event("a new user", bundle.track_ids[0], 1, late.isoformat()))
     assert client.get("/v1/model").json()["last_day"] == []
     assert 'fsvae_scored_total{taken="no"} 1.0' in client.get("/metrics").text
 
@@ -298,3 +295,47 @@ def bundle_of(folder: Path) -> Bundle:
 
 def test_ready_means_that_the_store_answers(client: TestClient) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "model_version": "fsvae/7"}
+
+
+def test_adding_a_track_changes_nothing_but_its_own_place(client: TestClient, bundle: Bundle) -> None:
+    """Also for listeners to tracks without a vector, which are numbered between the others and those added."""
+    users = [*bundle.user_ids[:20], "nobody"]
+    without = bundle.track_ids[len(bundle.vectors) :]
+    recent = without[:2]
+    before = [ask(client, user_id=user, k=500, at=FAR, recent=recent)["tracks"] for user in users]
+    client.put("/v1/tracks/unplaced", json={"title": "nothing is known of it"})
+    for user, old in zip(users, before, strict=True):
+        new = ask(client, user_id=user, k=500, at=FAR, recent=recent)["tracks"]
+        scores = {track["track_id"]: track["score"] for track in new}
+        assert scores.pop("unplaced", 0) == 0
+        assert scores == pytest.approx({track["track_id"]: track["score"] for track in old}, abs=1e-5)
+
+
+def test_what_is_told_of_an_added_track_later_places_it(client: TestClient, bundle: Bundle) -> None:
+    artist = str(bundle.tracks["artist_id"][0])
+    user = bundle.user_ids[0]
+    client.put("/v1/tracks/x", json={"title": "X"})
+    assert [track["score"] for track in ask(client, user_id=user, only=["x"], at=FAR)["tracks"]] == [0]
+    client.put("/v1/tracks/x", json={"title": "X", "artist_id": artist})
+    (placed,) = ask(client, user_id=user, only=["x"], at=FAR)["tracks"]
+    assert placed["score"] > 0
+
+
+def test_what_the_bundle_holds_already_is_not_counted_again(client: TestClient, bundle: Bundle) -> None:
+    """An event of a day of the dataset is in the lake by then, from which the bundle was made."""
+    user = bundle.user_ids[4]
+    early = datetime.fromtimestamp(bundle.until / 1e6, UTC) - timedelta(seconds=1)
+    before = ask(client, user_id=user, k=50, at=FAR)
+    post(client, *(event(user, bundle.track_ids[n], n, early.isoformat(), kind="like") for n in range(9)))
+    assert ask(client, user_id=user, k=50, at=FAR) == before
+
+
+def test_a_user_who_comes_back_has_nothing_of_the_time_before(client: TestClient, bundle: Bundle) -> None:
+    user, tracks = bundle.user_ids[5], bundle.track_ids
+    at = datetime.fromtimestamp(bundle.until / 1e6, UTC) + timedelta(hours=5)
+    then = (at + timedelta(days=1)).isoformat()
+    post(client, event(user, tracks[0], 1, at.isoformat()))
+    ask(client, user_id=user, at=then)
+    client.delete(f"/v1/users/{user}")
+    post(client, event(user, tracks[0], 2, at.isoformat()), event("new", tracks[0], 1, at.isoformat()))
+    assert ask(client, user_id=user, k=50, at=then)["tracks"] == ask(client, user_id="new", k=50, at=then)["tracks"]

@@ -99,9 +99,9 @@ def test_what_was_acknowledged_outlives_the_kill_of_the_server_and_the_store_goe
     erased = store.erase("ben", 1).result(20)
     store.hide("t", True).result(20)
     store.put_track(TrackNotice("t", title="T")).result(20)
-    store.serve(Served("1", "one")).result(20)
+    store.serve("here", Served("1", "one")).result(20)
     store.add_accuracy(Accuracy("1", 2, 3, 1.0, 0.5, 0.25)).result(20)
-    told = (store.since(0), store.tracks(0), store.served(), store.accuracy(0))
+    told = (store.since(0), store.tracks(0), store.served("here"), store.accuracy(0))
     own_redis.kill()
     with pytest.raises(StoreError, match="refused"):
         store.add([listen("away")]).result(20)
@@ -109,7 +109,7 @@ def test_what_was_acknowledged_outlives_the_kill_of_the_server_and_the_store_goe
         with pytest.raises(StoreError, match="refused"):
             read()
     own_redis.start()
-    assert (store.since(0), store.tracks(0), store.served(), store.accuracy(0)) == told
+    assert (store.since(0), store.tracks(0), store.served("here"), store.accuracy(0)) == told
     assert [one.sequence for one in store.of_user("ann", 0)] == numbers
     [known], [new] = store.add([listen("0")]).result(20), store.add([listen("new")]).result(20)
     assert known == 0 and new > erased

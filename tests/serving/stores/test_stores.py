@@ -99,9 +99,9 @@ def test_ids_may_have_any_signs_and_times_and_fractions_come_back_as_they_were(s
     assert store.since(0) == stored
     assert [store.of_user(one, 0) for one in ids] == [[one.event] for one in stored]
     store.put_track(TrackNotice(ids[4], title=ids[3], artist_name=ids[4])).result()
-    store.serve(Served(ids[4], ids[3])).result()
+    store.serve(ids[2], Served(ids[4], ids[3])).result()
     assert store.tracks(0)[0][4:] == (ids[3], None, ids[4], None) and store.tracks(0)[0].track_id == ids[4]
-    assert store.served() == Served(ids[4], ids[3])
+    assert store.served(ids[2]) == Served(ids[4], ids[3])
 
 
 def test_the_events_of_all_users_come_a_page_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,10 +169,11 @@ def test_a_track_stays_hidden_when_it_is_added_and_added_when_it_is_hidden_or_sh
 
 
 def test_the_model_to_be_served_is_the_one_said_last(store: Store, other: Store) -> None:
-    assert store.served() is None
+    assert store.served("here") is None
     for served in (Served("1", "/bundles/one"), Served("2", "/bundles/two")):
-        store.serve(served).result()
-        assert store.served() == other.served() == served
+        store.serve("here", served).result()
+        assert store.served("here") == other.served("here") == served
+    assert store.served("there") is None
 
 
 def test_accuracy_is_summed_by_version_and_minute(store: Store, other: Store) -> None:

@@ -1,0 +1,52 @@
+"""The champion is exchanged under load: nobody notices but by the version in the answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fsvae.bundle import load_bundle
+from fsvae.online_recommender import OnlineRecommender
+from serving.stores.open_store import open_store
+from tests.e2e.chaos import (
+    Outcome,
+    Service,
+    acknowledged,
+    clients_of,
+    compare_answers,
+    compare_events,
+    small_model,
+    stored_events,
+    waited_for,
+)
+
+pytestmark = pytest.mark.e2e
+
+SWAPS = 20
+
+
+def test_swaps_under_load_fail_no_request_and_each_client_sees_each_once(tmp_path: Path) -> None:
+    workspace, outcome = small_model(tmp_path / "work", seeds=(1, 2)), Outcome()
+    bundles = {version: load_bundle(workspace.tracker.bundle(version)) for version in (1, 2)}
+    with Service(workspace, "serve.poll_s=0.2") as service:
+        order = [1 + swap % 2 for swap in range(SWAPS + 1)]
+        with clients_of(service.url, bundles[1], seed=1) as clients:
+            for version in order:
+                workspace.tracker.make_champion(version)
+                name = f"fsvae/{version}"
+                assert waited_for(lambda name=name: all(one.versions[-1:] == [name] for one in clients)), name  # type: ignore[misc]
+        for client in clients:
+            assert client.problems == [] and client.failed == Counter()
+            assert client.versions == [f"fsvae/{version}" for version in order]
+        with closing(open_store(workspace.store_place)) as store:
+            compare_events("the store", acknowledged(clients), Counter(stored_events(store)), outcome)
+            last = OnlineRecommender(bundles[order[-1]], None, store.of_user, store.tracks)
+            compare_answers(service.url, last, outcome)
+            assert outcome.problems == []
+            outcome = Outcome()
+            other = OnlineRecommender(bundles[order[-2]], None, store.of_user, store.tracks)
+            compare_answers(service.url, other, outcome)
+            assert outcome.problems != []  # the models do not answer alike
