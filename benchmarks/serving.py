@@ -181,7 +181,9 @@ def _wrk(port: int, connections: int, seconds: int, script: Path) -> Measured:
 
 
 def _milliseconds(said: str, percent: int) -> float:
-    ((value, unit),) = re.findall(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+    found = re.findall(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)\s*$", said, re.MULTILINE)
+    assert len(found) == 1, said
+    ((value, unit),) = found
     return float(value) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
 
 
