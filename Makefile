@@ -39,7 +39,7 @@ chaos: .venv/.installed  ## kill what serves at random moments, with both stores
 	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --store sqlite
 	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --store redis
 
-bench: bench-train bench-data bench-eval bench-cli  ## all benchmarks but that of other libraries
+bench: bench-train bench-data bench-eval bench-cli  ## all benchmarks but those of the endpoint and of other libraries
 
 bench-train: .venv/.installed  ## training throughput beside the bare LSTM, in one run
 	$(BIN)/python -m benchmarks.training_throughput

@@ -98,7 +98,11 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Service:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,13 +217,16 @@ class Client(threading.Thread):
         self.problems: list[str] = []
 
     def run(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=10) as web:
-            while not self.ended.is_set() and not self.problems:
-                if self._random.random() < 0.5:
-                    self._post(web)
-                else:
-                    self._ask(web)
-                time.sleep(self._random.uniform(0, 0.02))
+        try:
+            with httpx.Client(base_url=self._url, timeout=10) as web:
+                while not self.ended.is_set() and not self.problems:
+                    if self._random.random() < 0.5:
+                        self._post(web)
+                    else:
+                        self._ask(web)
+                    time.sleep(self._random.uniform(0, 0.02))
+        except Exception as error:  # such as an answer of another form
+            self.problems.append(repr(error))
 
     def _post(self, web: httpx.Client) -> None:
         events = [self._event() for _ in range(self._random.randint(1, 3))]
@@ -402,11 +409,10 @@ def stored_events(store: Store) -> Iterator[Event]:
 def compare_events(where: str, promised: Counter[Event], found: Counter[Event], outcome: Outcome) -> None:
     """Take in how often each acknowledged event is found, and what is found beside them."""
     outcome.add(f"events in {where}", sum(found.values()))
-    lost, more = promised - found, found - promised
-    for what, events in (("are missing", lost), ("are too many", more)):
-        outcome.add(f"of them {what}" if events is more else f"events that {what} in {where}", sum(events.values()))
+    for what, events in (("missing", promised - found), ("too many", found - promised)):
+        outcome.add(f"events {what} in {where}", sum(events.values()))
         if events:
-            outcome.problems.append(f"{sum(events.values())} events {what} in {where}, such as {next(iter(events))}")
+            outcome.problems.append(f"{sum(events.values())} events are {what} in {where}: {next(iter(events))}, …")
 
 
 def compare_answers(url: str, recommender: OnlineRecommender, outcome: Outcome) -> None:
