@@ -105,7 +105,12 @@ def test_what_was_acknowledged_outlives_the_kill_of_the_server_and_the_store_goe
     own_redis.kill()
     with pytest.raises(StoreError, match="refused"):
         store.add([listen("away")]).result(20)
-    for read in (lambda: store.of_user("ann", 0), lambda: store.since(0), lambda: store.tracks(0), store.served):
+    for read in (
+        lambda: store.of_user("ann", 0),
+        lambda: store.since(0),
+        lambda: store.tracks(0),
+        lambda: store.served("here"),
+    ):
         with pytest.raises(StoreError, match="refused"):
             read()
     own_redis.start()
@@ -205,28 +210,6 @@ def test_a_server_that_forbids_the_question_is_not_warned_of(
     assert caplog.messages == []
     assert store.add([listen("a")]).result(20) == [1]
     store.close()
-
-
-def test_what_a_process_without_orjson_stores_one_with_it_reads_and_the_other_way_round(
-    store: RedisStore, redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "orjson", None)
-    spec = importlib.util.spec_from_file_location("redis_store_without_orjson", redis_store.__file__)
-    assert spec is not None and spec.loader is not None
-    plain = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plain)
-    assert plain._dumps is plain._plain_dumps and redis_store._dumps is not redis_store._plain_dumps
-    other = plain.RedisStore(redis_server.url, prefix)
-    odd = Posted("o", 'ü"𝄞', "\x00\n", -5, 1 / 3, "like")
-    store.add([odd]).result(20)
-    other.add([odd._replace(event_id="p")]).result(20)
-    first, second = store.of_user(odd.user_id, 0)
-    assert first[1:] == second[1:] == (odd.track_id, -5, 1 / 3, "like")
-    assert other.of_user(odd.user_id, 0) == [first, second]
-    for broken in (odd._replace(played_fraction=float("nan")), odd._replace(track_id="\ud800")):
-        with pytest.raises(ValueError):
-            other.add([broken]).result(20)
-    other.close()
 
 
 def test_without_the_package_redis_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
