@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -102,26 +103,26 @@ class Bundle:
         row = self._users.get(user_id)
         return None if row is None else int(self._last_played_at[row])
 
-    def user(self, user_id: str, at: int) -> tuple[UserState, NDArray[np.float32]] | None:
-        """Return a user's fast state and slow snapshot [slow features], or None for a user that is not known.
+    def slow(self, user_ids: Sequence[str], at: Sequence[int]) -> list[NDArray[np.float32] | None]:
+        """Return the slow snapshot of each of some users, [slow features], or None for one that is not known.
 
-        The snapshot is the one that evaluation would read for a listen at `at` [us]: that as of 00:00 UTC of its day.
-        Before the day of the last listen it is the snapshot of that day, as no older one is kept.
+        A snapshot is the one that evaluation would read for a listen at the user's time `at` [us]: that as of 00:00 UTC
+        of its day. Before the day of the last listen it is the snapshot of that day, as no older one is kept.
         """
-        state, slow = self.state(user_id), self.slow(user_id, at)
-        return None if state is None or slow is None else (state, slow)
+        asked = [(self._users.get(user_id), one // DAY_US) for user_id, one in zip(user_ids, at, strict=True)]
+        found = {(row, day): self._kept_snapshot(row, day) for row, day in asked if row is not None}
+        if lacking := [one for one, snapshot in found.items() if snapshot is None]:
+            for (row, day), made in zip(lacking, self._made(*np.array(lacking).T), strict=True):
+                found[row, day] = made
+                self._snapshots[row] = day, made
+        return [None if row is None else np.array(found[row, day]) for row, day in asked]
 
-    def slow(self, user_id: str, at: int) -> NDArray[np.float32] | None:
-        """Return the slow snapshot of `user`, [slow features], or None for a user that is not known."""
-        row, day = self._users.get(user_id), at // DAY_US
-        if row is None:
-            return None
+    def _kept_snapshot(self, row: int, day: int) -> NDArray[np.float32] | None:
+        """Return the slow snapshot of a user, by row, as of a day; None if it has to be made."""
         if day <= self._last_played_at[row] // DAY_US:
-            return np.asarray(self._slow_last_day[row].copy())
+            return np.asarray(self._slow_last_day[row])
         made = self._snapshots.get(row)
-        if made is None or made[0] != day:
-            made = self._snapshots[row] = day, self._snapshot(row, day)
-        return made[1].copy()
+        return None if made is None or made[0] != day else made[1]
 
     def state(self, user_id: str) -> UserState | None:
         """Return a user's fast state after the last listen, or None for a user that is not known."""
@@ -178,11 +179,11 @@ class Bundle:
         one, on = np.zeros(1, dtype=np.int64), np.array([day])
         window = slice(int(np.searchsorted(played_at, (day - WINDOW_DAYS) * DAY_US)), None)
         sums = DaySums.of(events.user[:before][window], self._placed(track[window]), played_at[window], self.vectors)
-        return np.concatenate([habits(events, one, on)[0], sums.taste_of(0, day)])
+        return np.concatenate([habits(events, one, on)[0], sums.taste(one, on)[0]])
 
     def _others(self, row: int | None) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
         """Return the kinds and the days [us] of a user's recent events that are no listens."""
-        rows = slice(0) if row is None else self._recent.rows(row)
+        rows = np.zeros(0, dtype=np.int64) if row is None else in_runs(*self._recent.rows(np.array([row])))
         counts_GK = self._recent.counts_GC[rows][:, [RECENT_COUNTS.index(kind) for kind in OTHER_KINDS]]
         day_GK, kind_GK = np.broadcast_arrays(
             self._recent.day_G[rows, None], np.array([KINDS.index(kind) for kind in OTHER_KINDS], dtype=np.int8)
@@ -200,13 +201,17 @@ class Bundle:
         """Return the artist of each track as events name it, [T]; -1 without one."""
         return artist_id_codes(self.tracks)
 
-    def _snapshot(self, row: int, day: int) -> NDArray[np.float32]:
-        """Return the slow snapshot of a user, by row, as of a day after that of the last listen."""
-        recent, rows = self._recent, self._recent.rows(row)
-        played_on = np.repeat(recent.day_G[rows], recent.listens[rows])
-        track = self._recent_track[self._recent_offsets[rows.start] : self._recent_offsets[rows.stop]]
-        sums = DaySums.of(np.zeros_like(played_on), self._placed(track), played_on * DAY_US, self.vectors)
-        return np.concatenate([recent.habits(row, int(self._first_listen_day[row]), day), sums.taste_of(0, day)])
+    def _made(self, row_S: NDArray[np.int64], day_S: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the slow snapshots of users, by row, as of days after those of their last listens."""
+        recent, (begin_S, n_S) = self._recent, self._recent.rows(row_S)
+        days = in_runs(begin_S, n_S)
+        listens = recent.listens[days].astype(np.int64)
+        track = self._recent_track[in_runs(self._recent_offsets[days], listens)]
+        snapshot = np.repeat(np.repeat(np.arange(len(row_S)), n_S), listens)
+        played_at = np.repeat(recent.day_G[days], listens) * DAY_US
+        sums = DaySums.of(snapshot, self._placed(track), played_at, self.vectors)
+        habits_SH = recent.habits(row_S, self._first_listen_day[row_S], day_S)
+        return np.concatenate([habits_SH, sums.taste(np.arange(len(row_S)), day_S)], axis=1)
 
     @property
     def last_listen_at(self) -> int:

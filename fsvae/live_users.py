@@ -79,6 +79,17 @@ class LiveUser:
         return self.now_said("dislike", "undislike")
 
 
+class _Came(NamedTuple):
+    """What came of a user that slow snapshots count."""
+
+    played_at: NDArray[np.int64]
+    """Times of all listens [us], ascending."""
+    heard: int
+    """Number of those before the day of a snapshot."""
+    others: list[LiveEvent]
+    """Events before that day that are no listens."""
+
+
 class LiveUsers:
     """The users of a bundle and those who came since."""
 
@@ -180,28 +191,43 @@ class LiveUsers:
             self._listens -= _size(one)
             self._snapshots.pop(gone, None)
 
-    def slow(self, user_id: str, found: LiveUser, at: int) -> NDArray[np.float32] | None:
-        """Return the slow snapshot of a user, as `user` gave it, for a request at a time [us]; None: nothing was heard.
+    def slow(self, asked: Sequence[tuple[str, LiveUser, int]]) -> list[NDArray[np.float32] | None]:
+        """Return the slow snapshots of some users, as `users` gave them, for a request of each at a time [us].
 
-        It is the one that an evaluation would read for a listen at that time: that as of 00:00 UTC of its day.
+        A snapshot is the one that an evaluation would read for a listen at that time: that as of 00:00 UTC of its day.
+
+        Returns:
+            None for a user who has heard nothing.
         """
-        day = at // DAY_US
-        begin = day * DAY_US
+        came = [self._came_before(*one) for one in asked]
+        same = [(user_id, at) for (user_id, _, at), since in zip(asked, came, strict=True) if since is None]
+        as_known = iter(self._bundle.slow([user_id for user_id, _ in same], [at for _, at in same]))
+        return [
+            next(as_known) if since is None else self._snapshot(user_id, found, at // DAY_US, since)
+            for (user_id, found, at), since in zip(asked, came, strict=True)
+        ]
+
+    def _came_before(self, user_id: str, found: LiveUser, at: int) -> _Came | None:
+        """Return what came of a user before the day of a time; None where the bundle knows all that counts."""
+        begin = at // DAY_US * DAY_US
         erased = found.erased_until != _NEVER_ERASED
         # the bundle counts those of the days of its dataset, of which the endpoint was told, too
-        known_until = _NEVER_ERASED if erased else self._bundle.until if user_id in self._bundle else _NEVER_ERASED
+        known_until = _NEVER_ERASED if erased or user_id not in self._bundle else self._bundle.until
         others = [one for one in found.others if known_until <= one.played_at < begin]
         played_at = np.array([listen.played_at for listen in found.listens], dtype=np.int64)
-        heard = int(np.searchsorted(played_at, begin))
-        if not erased and not heard and not others:
-            return self._bundle.slow(user_id, at)
-        made_of = day, heard, len(others)
+        came = _Came(played_at, int(np.searchsorted(played_at, begin)), others)
+        return came if erased or came.heard or others else None
+
+    def _snapshot(self, user_id: str, found: LiveUser, day: int, came: _Came) -> NDArray[np.float32] | None:
+        """Return the slow snapshot of a user for whom something came."""
+        made_of = day, came.heard, len(came.others)
         kept = self._snapshots.get(user_id)
         if kept is None or kept[0] != made_of:
             tracks = self.tracks([listen.track_id for listen in found.listens])
-            kind = np.array([KINDS.index(one.kind) for one in others], dtype=np.int8)
-            other = kind, np.array([one.played_at for one in others], dtype=np.int64)
-            made = self._bundle.live_snapshot(None if erased else user_id, tracks, played_at, day, other)
+            kind = np.array([KINDS.index(one.kind) for one in came.others], dtype=np.int8)
+            other = kind, np.array([one.played_at for one in came.others], dtype=np.int64)
+            name = None if found.erased_until != _NEVER_ERASED else user_id
+            made = self._bundle.live_snapshot(name, tracks, came.played_at, day, other)
             kept = self._snapshots[user_id] = made_of, made
         return kept[1]
 

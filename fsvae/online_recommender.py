@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -45,16 +46,14 @@ class _Asked(NamedTuple):
     """A question, with the user as of it."""
 
     question: Question
+    user: LiveUser
     at: int
-    known: bool
-    used: int
-    unknown: list[str]
     state: UserState
-    slow: NDArray[np.float32] | None
-    """Slow snapshot; None where nothing was heard."""
-    noise_Z: Tensor
-    """How far the latent is drawn from its mean, in standard deviations."""
-    disliked: list[str]
+    """State of the user after the recent listens of the question, too."""
+    used: int = 0
+    """Number of those that the user's history does not hold."""
+    unknown: Sequence[str] = ()
+    """Ids of those that are not known."""
 
 
 class OnlineRecommender:
@@ -207,7 +206,7 @@ class OnlineRecommender:
             if index is None:
                 ranks[place] = len(self._tracks.ids) + 1
                 continue
-            asked.append(self._with_user(Question(user_id), user, event.played_at, 0, []))
+            asked.append(_Asked(Question(user_id), user, event.played_at, user.state))
             placed.append((place, index))
         if asked:
             for (place, index), scores in zip(placed, self._scores(self._predict(asked)), strict=True):
@@ -255,6 +254,8 @@ class OnlineRecommender:
         return self._asked(question, LiveUser(self._users.nobody) if user_id is None else self._users.user(user_id))
 
     def _asked(self, question: Question, user: LiveUser) -> _Asked:
+        if question.diversity and question.seed is None:
+            question = replace(question, seed=torch.Generator().seed())  # what explains the answer draws the same
         covered, skew = user.state.last_played_at, question.skew_us
         at = _now(user) if question.at is None else question.at
         if at < covered <= at + skew:
@@ -285,25 +286,12 @@ class OnlineRecommender:
                 listens = NewListens(read, heard_at, fractions)
                 (state,) = update(self._model, [state], [listens], self.bundle.shared)
             used = len(new)
-        return self._with_user(question, user, at, used, unknown, state)
-
-    def _with_user(
-        self,
-        question: Question,
-        user: LiveUser,
-        at: int,
-        used: int,
-        unknown: list[str],
-        state: UserState | None = None,
-    ) -> _Asked:
-        slow = None if question.user_id is None else self._users.slow(question.user_id, user, at)
-        noise_Z = self._noise(question)
-        return _Asked(question, at, user.known, used, unknown, state or user.state, slow, noise_Z, user.disliked)
+        return _Asked(question, user, at, state, used, unknown)
 
     def _predict(self, asked: Sequence[_Asked]) -> Found:
         noise_NZ = None
         if any(one.question.diversity for one in asked):
-            noise_NZ = torch.stack([one.noise_Z for one in asked])
+            noise_NZ = torch.stack([self._noise(one.question) for one in asked])
         slow_NE = self._slow(asked)
         states, at = [one.state for one in asked], [one.at for one in asked]
         return predict(self._model, states, slow_NE, at, self.bundle.shared, noise_NZ)
@@ -311,9 +299,11 @@ class OnlineRecommender:
     def _slow(self, asked: Sequence[_Asked]) -> Tensor:
         """Return the slow encodings, [N, E]; zeros where nothing was heard."""
         slow_NE = torch.zeros(len(asked), self._model.config.slow_dim)
-        rows = [row for row, one in enumerate(asked) if one.slow is not None]
+        named = [(row, one) for row, one in enumerate(asked) if one.question.user_id is not None]
+        made = self._users.slow([(one.question.user_id or "", one.user, one.at) for _, one in named])
+        rows = [row for (row, _), one in zip(named, made, strict=True) if one is not None]
         if rows:
-            snapshots = np.stack([one.slow for one in asked if one.slow is not None])
+            snapshots = np.stack([one for one in made if one is not None])
             slow_NE[rows] = self._model.slow(torch.from_numpy(snapshots))
         return slow_NE
 
@@ -321,11 +311,8 @@ class OnlineRecommender:
         """Return how far the latent of a question is drawn from its mean, in standard deviations, [Z]."""
         if not question.diversity:
             return torch.zeros(self._model.config.latent_dim)
-        drawn = torch.Generator()
-        if question.seed is None:
-            drawn.seed()
-        else:
-            drawn.manual_seed(question.seed)
+        assert question.seed is not None, "a question that is drawn has a seed"
+        drawn = torch.Generator().manual_seed(question.seed)
         return question.diversity * torch.randn(self._model.config.latent_dim, generator=drawn)
 
     def _scores(self, found: Found) -> NDArray[np.float32]:
@@ -361,8 +348,8 @@ class OnlineRecommender:
         """Return which tracks a question may be answered with."""
         question, index = one.question, self._tracks.index
         parts = [self._tracks.hidden]
-        if one.disliked or question.exclude_tracks:
-            said = (index.get(track_id) for track_id in (*one.disliked, *question.exclude_tracks))
+        if one.user.disliked or question.exclude_tracks:
+            said = (index.get(track_id) for track_id in (*one.user.disliked, *question.exclude_tracks))
             parts.append(np.array([place for place in said if place is not None], dtype=np.int64))
         if question.exclude_artists:
             parts.append(self._tracks.of_artists(question.exclude_artists))
@@ -403,9 +390,9 @@ class OnlineRecommender:
             answers.append(
                 Answer(
                     tracks=[self._track(*each) for each in zip(tracks.tolist(), scores, shares, strict=True)],
-                    known_user=one.known,
+                    known_user=one.user.known,
                     recent_used=one.used,
-                    unknown_tracks=one.unknown,
+                    unknown_tracks=list(one.unknown),
                     uncertainty=uncertainty,
                     mood_from_taste=None if why is None else why.mood_from_taste,
                 )

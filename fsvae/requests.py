@@ -22,7 +22,7 @@ from fsvae.features.artists import artist_id_codes, artists_of
 from fsvae.features.clock import DAY_US, PAUSE_US
 from fsvae.features.habits import habits, snapshot_days
 from fsvae.features.recent_days import RecentDays
-from fsvae.features.slow import HABITS, Events
+from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
 from fsvae.schema import EARLIEST, LATEST
 
@@ -123,14 +123,14 @@ def requests_of_users(dataset: Dataset, user_ids: Sequence[str], at: int) -> Dat
     kept = day_S <= day
     lacking = np.setdiff1d(np.arange(len(user_R)), user_S[day_S == day])
     first_day = listens.played_at[listens.offsets[user_R]] // DAY_US
-    made = [dataset.recent.habits(int(user_R[row]), int(first_day[row]), int(day)) for row in lacking]
+    made = dataset.recent.habits(user_R[lacking], first_day[lacking], np.full(len(lacking), day))
     return _dataset(
         dataset,
         [dataset.user_ids[user] for user in user_R],
         asked,
         np.concatenate([user_S[kept], lacking]),
         np.concatenate([day_S[kept], np.full(len(lacking), day)]),
-        np.concatenate([snapshots.habits[row_S][kept], np.array(made, dtype=np.float32).reshape(-1, len(HABITS))]),
+        np.concatenate([snapshots.habits[row_S][kept], made]),
     )
 
 

@@ -4,7 +4,7 @@ So a request is answered with the snapshot that an evaluation of a listen at tha
 within the dataset or long after it. Counts of a few days of each user suffice; tracks and artists need only the number
 of them whose latest listen was on each day.
 
-Shape suffixes: U users, P (user, item) pairs, G (user, day) pairs, C counts.
+Shape suffixes: U users, S snapshots, P (user, item) pairs, G (user, day) pairs, C counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsvae.data.listens import in_runs
 from fsvae.features.distinct import Latest
 from fsvae.features.habits import DAY_COUNTS, Ints, Past, by_weekday, habits_of
 from fsvae.features.slow import WINDOW_DAYS
@@ -48,35 +49,42 @@ class RecentDays:
         """Return the number of listens on each day, [G]."""
         return self.counts_GC[:, 0]
 
-    def rows(self, user: int) -> slice:
-        """Return the rows of a user's days."""
-        begin, end = np.searchsorted(self.user_G, [user, user + 1])
-        return slice(int(begin), int(end))
+    def rows(self, user: Ints) -> tuple[Ints, Ints]:
+        """Return the first row of each user's days, and their number."""
+        begin = np.searchsorted(self.user_G, user)
+        return begin, np.searchsorted(self.user_G, user + 1) - begin
 
-    def habits(self, user: int, first_listen: int, day: int) -> NDArray[np.float32]:
-        """Return HABITS of a user's snapshot, [len(HABITS)] float32.
+    def habits(self, user_S: Ints, first_listen_S: Ints, day_S: Ints) -> NDArray[np.float32]:
+        """Return HABITS of snapshots, [S, len(HABITS)] float32.
 
         Args:
-            user: row of the user.
-            first_listen: day of the user's first listen [days since 1970 UTC].
-            day: day of the snapshot, after the day of the latest listen [days since 1970 UTC].
+            user_S: row of each one's user, who has a day with a listen.
+            first_listen_S: day of the user's first listen [days since 1970 UTC].
+            day_S: day of the snapshot, after the day of the user's latest listen [days since 1970 UTC].
         """
-        rows = self.rows(user)
-        day_G, counts_CG = self.day_G[rows], self.counts_GC[rows].T
-        last_listen = int(day_G[counts_CG[0] > 0][-1])
-        assert last_listen < day, "what the window held on an earlier day is not known"
-        inside_G = (day_G >= day - WINDOW_DAYS) & (day_G < day)
-        *counts_CS, tracks_S, artists_S = counts_CG[:, inside_G].sum(axis=1, keepdims=True, dtype=np.int32)
-        found = habits_of(
-            np.ones(1, dtype=np.bool_),
+        begin_S, n_S = self.rows(user_S)
+        rows, of_row = in_runs(begin_S, n_S), np.repeat(np.arange(len(user_S)), n_S)
+        day, counts = self.day_G[rows], self.counts_GC[rows]
+        last_listen_S = np.zeros(len(user_S), dtype=np.int64)
+        heard = counts[:, 0] > 0
+        last_listen_S[of_row[heard]] = day[heard]  # days ascend: the latest is written last
+        assert (last_listen_S < day_S).all(), "what the window held on an earlier day is not known"
+        inside = (day >= day_S[of_row] - WINDOW_DAYS) & (day < day_S[of_row])
+        of_row, day, counts = of_row[inside], day[inside], counts[inside]
+        counts_SC = np.zeros((len(user_S), counts.shape[1]), dtype=np.int32)
+        weekdays_S7 = np.zeros((len(user_S), 7), dtype=np.int32)
+        np.add.at(counts_SC, of_row, counts)
+        np.add.at(weekdays_S7, of_row, by_weekday(counts[:, 0], day).T)
+        *counts_CS, tracks_S, artists_S = counts_SC.T
+        return habits_of(
+            np.ones(len(user_S), dtype=np.bool_),
             np.stack(counts_CS),
-            by_weekday(counts_CG[0, inside_G], day_G[inside_G]).sum(axis=1, keepdims=True, dtype=np.int32),
-            tracks_S,
-            artists_S,
-            np.array([day - first_listen]),
-            np.array([day - last_listen]),
+            weekdays_S7.T,
+            tracks_S.astype(np.int64),
+            artists_S.astype(np.int64),
+            day_S - first_listen_S,
+            day_S - last_listen_S,
         )
-        return np.asarray(found[0])
 
 
 def _on_day(latest: Latest, user_G: Ints, day_G: Ints) -> Ints:

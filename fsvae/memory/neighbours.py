@@ -101,7 +101,7 @@ class Sessions:
         known_P = np.cumsum(np.append(0, self.played_at_L[self.place_P] < self.until))
         return _Known(
             self.track_L,
-            self.session_L,
+            self.session_L[self.place_P],
             self.place_P,
             np.stack([self.begin_S[:-1], self.begin_S[:-1] + np.diff(known_L[self.begin_S])], axis=1),
             np.stack([self.begin_T[:-1], self.begin_T[:-1] + np.diff(known_P[self.begin_T])], axis=1),
@@ -171,7 +171,7 @@ class _Known(NamedTuple):
     """Sessions as of a time."""
 
     track: NDArray[np.int32]
-    session: NDArray[np.int32]
+    session_P: NDArray[np.int32]
     place: NDArray[np.int64]
     of_session: NDArray[np.int64]
     """[S, 2] begin and end of the listens of each session that are known."""
@@ -180,35 +180,38 @@ class _Known(NamedTuple):
 
 
 class _Workspace(NamedTuple):
-    """Arrays that searches write to, one after the other; all are 0 between two searches, but `at` and `found`.
+    """Arrays that searches write to, one after the other. Each call has its own: requests run side by side."""
 
-    Each call has its own, as requests run side by side over the same sessions.
-    """
-
+    number_S: NDArray[np.int32]
+    """[S] number of each session among the neighbours; -1 for none, and for all between two searches."""
+    session: NDArray[np.int32]
+    """Session of each neighbour."""
     similarity: NDArray[np.float32]
-    """[S] similarity of each session."""
     shared: NDArray[np.int8]
-    """[S, 2] by how many listens ago the latest and the last shared track was that a neighbour holds, 1 for the last
-    listen; 0: it holds none."""
+    """[neighbours, 2] by how many listens ago the latest and the last shared track was that it holds, 1 for the last
+    listen."""
     at: NDArray[np.int64]
-    """[S] place of the latest shared listen of each neighbour."""
-    found: NDArray[np.int32]
-    """Sessions of the neighbours."""
+    """Place of its latest shared listen."""
+    weight: NDArray[np.float64]
+    """[neighbours, len(POWERS)] powers of its similarity."""
 
     @classmethod
     def of(cls, n_sessions: int) -> _Workspace:
         """Return the arrays for some sessions."""
+        most = LATEST * MOST
         return cls(
-            np.zeros(n_sessions, np.float32),
-            np.zeros((n_sessions, 2), np.int8),
-            np.zeros(n_sessions, np.int64),
-            np.zeros(LATEST * MOST, np.int32),
+            np.full(n_sessions, -1, np.int32),
+            np.zeros(most, np.int32),
+            np.zeros(most, np.float32),
+            np.zeros((most, 2), np.int8),
+            np.zeros(most, np.int64),
+            np.zeros((most, len(POWERS))),
         )
 
 
 @njit(cache=True, nogil=True)
 def _find(known: _Known, work: _Workspace, asking: NDArray[np.int32], row: int, first: int) -> tuple[int, float]:
-    """Write the similarity of each neighbour before a listen; return their number and the largest similarity."""
+    """Write the neighbours before a listen; return their number and the largest similarity."""
     n, most = 0, 0.0
     for lag in range(1, LATEST + 1):
         i = row - lag
@@ -223,33 +226,31 @@ def _find(known: _Known, work: _Workspace, asking: NDArray[np.int32], row: int, 
         low, high = known.of_track[y]
         for p in range(max(low, high - MOST), high):
             place = known.place[p]
-            s = known.session[place]
-            if work.shared[s, 1] != lag:  # a track that a session holds twice counts once
-                if work.shared[s, 0] == 0:
-                    work.found[n] = s
-                    work.shared[s, 0] = lag
-                    n += 1
-                work.shared[s, 1] = lag
-                work.similarity[s] += np.float32(_WEIGHT[lag - 1])
-                most = max(most, work.similarity[s])
-            if work.shared[s, 0] == lag:
-                work.at[s] = place
+            s = known.session_P[p]
+            m = work.number_S[s]
+            if m < 0:
+                m = work.number_S[s] = n
+                work.session[m], work.similarity[m], work.shared[m] = s, 0.0, lag
+                work.shared[m, 1] = 0
+                n += 1
+            if work.shared[m, 1] != lag:  # a track that a session holds twice counts once
+                work.shared[m, 1] = lag
+                work.similarity[m] += np.float32(_WEIGHT[lag - 1])
+                most = max(most, work.similarity[m])
+            if work.shared[m, 0] == lag:
+                work.at[m] = place
+    for m in range(n):
+        work.number_S[work.session[m]] = -1
+        for e in range(len(POWERS)):
+            work.weight[m, e] = work.similarity[m] ** POWERS[e]
     return n, most
 
 
 @njit(cache=True, nogil=True)
-def _window(known: _Known, work: _Workspace, s: int) -> tuple[int, int]:
+def _window(known: _Known, work: _Workspace, m: int) -> tuple[int, int]:
     """Return the begin and the end of the places that a neighbour may vote for."""
-    begin, end = known.of_session[s]
-    return max(work.at[s] - WINDOW, begin), min(work.at[s] + WINDOW + 1, end)
-
-
-@njit(cache=True, nogil=True)
-def _forget(work: _Workspace, n: int) -> None:
-    """Make the workspace ready for another search, after one that found n neighbours."""
-    for s in work.found[:n]:
-        work.similarity[s] = 0.0
-        work.shared[s] = 0
+    begin, end = known.of_session[work.session[m]]
+    return max(work.at[m] - WINDOW, begin), min(work.at[m] + WINDOW + 1, end)
 
 
 @njit(cache=True, nogil=True)
@@ -270,17 +271,16 @@ def _support(
         n, most = _find(known, work, asking, rows[r], first[r])
         distinct[r], top[r] = n, most / _WEIGHT.sum()
         sums[:] = 0.0
-        for s in work.found[:n]:
-            begin, end = _window(known, work, s)
-            nearest = begin - work.at[s] + WINDOW
+        for m in range(n):
+            begin, end = _window(known, work, m)
+            nearest = begin - work.at[m] + WINDOW
             votes, own_votes = _VOTES[nearest + end - begin] - _VOTES[nearest], 0.0
             for p in range(begin, end):
                 if known.track[p] == asking[rows[r]]:
                     own_votes += _VOTE[nearest + p - begin]
             for e in range(len(POWERS)):
-                sums[0, e] += votes * work.similarity[s] ** POWERS[e]
-                sums[1, e] += own_votes * work.similarity[s] ** POWERS[e]
-        _forget(work, n)
+                sums[0, e] += votes * work.weight[m, e]
+                sums[1, e] += own_votes * work.weight[m, e]
         total[r], count[r] = sums[0], sums[1]
 
 
@@ -302,28 +302,29 @@ def _votes(
         near[r], top[r] = n, most / _WEIGHT.sum()
         end = begin[r]
         room = end
-        for s in work.found[:n]:
-            low, high = _window(known, work, s)
+        for m in range(n):
+            low, high = _window(known, work, m)
             room += high - low
         if room > len(track):
             room = max(room, 2 * len(track))
             larger, heavier = np.empty(room, np.int32), np.empty((room, len(POWERS)), np.float32)
             larger[:end], heavier[:end] = track[:end], weight[:end]
             track, weight = larger, heavier
-        for s in work.found[:n]:
-            low, high = _window(known, work, s)
+        for m in range(n):
+            low, high = _window(known, work, m)
             for p in range(low, high):
                 y = known.track[p]
-                if slot_T[y] < 0:
-                    slot_T[y] = end
-                    track[end] = y
-                    weight[end] = 0.0
+                slot = slot_T[y]
+                if slot < 0:
+                    slot = slot_T[y] = end
+                    track[slot] = y
+                    weight[slot] = 0.0
                     end += 1
+                vote = _VOTE[p - work.at[m] + WINDOW]
                 for e in range(len(POWERS)):
-                    weight[slot_T[y], e] += work.similarity[s] ** POWERS[e] * _VOTE[p - work.at[s] + WINDOW]
+                    weight[slot, e] += work.weight[m, e] * vote
         for m in range(begin[r], end):
             slot_T[track[m]] = -1
-        _forget(work, n)
         begin[r + 1] = end
     return begin, track[: begin[-1]], weight[: begin[-1]], near, top
 

@@ -14,6 +14,7 @@ from tiny_dataset import (
     FIRST_DAY,
     HOUR_US,
     dataset_of,
+    known_user,
     random_histories,
     random_model,
     small_config,
@@ -90,7 +91,7 @@ def test_every_kind_of_model_comes_back(data: Dataset, tmp_path: Path, changes: 
     bundle = load_bundle(tmp_path)
     assert bundle.model.config == model.config
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in bundle.model.state_dict().items())
-    known = bundle.user("u0", LATER)
+    known = known_user(bundle, "u0", LATER)
     assert known is not None and known[0].current[0].shape == (model.config.fast_layers, 1, model.config.fast_hidden)
     assert len(known[0].heard.track) == (9 if model.has_memory else 0)
     one, other = (next(NetworkPredictor(each).predict(data, 0, 2**62)) for each in (model, bundle.model))
@@ -163,7 +164,7 @@ def test_distances_of_two_spaces_are_not_compared(folder: Path, data: Dataset, t
 def test_a_users_state_may_be_written_to_without_harm(folder: Path) -> None:
     bundle = load_bundle(folder)
     for _ in range(2):
-        known = bundle.user("u2", LATER)
+        known = known_user(bundle, "u2", LATER)
         assert known is not None
         state, slow = known
         assert state.n_listens == 20 and slow[0] == 1 and state.current[0].any()
@@ -189,9 +190,14 @@ def test_the_snapshot_of_any_day_is_made_of_all_events_before_it(
         code = codes.users.known.to_pylist().index(user_id)
         taste = small_dataset.snapshots.sums.taste(np.full(len(days), user), days)
         expected = np.concatenate([habits(events, np.full(len(days), code), days), taste], axis=1)
-        for day, row in zip(days.tolist(), expected, strict=True):
-            known = bundle.user(user_id, (day + 1) * DAY_US - 1)
-            assert known is not None and np.array_equal(known[1], row)
+        at = ((days + 1) * DAY_US - 1).tolist()
+        one_by_one = [bundle.slow([user_id], [one])[0] for one in at]
+        assert np.array_equal(one_by_one, expected)  # type: ignore[arg-type]
+        assert np.array_equal(bundle.slow([user_id] * len(at), at), expected)  # type: ignore[arg-type]
+    at = [int(as_of + 1) * DAY_US] * len(last_days)
+    together = bundle.slow(small_dataset.user_ids, at)
+    apart = [load.slow([user_id], at[:1])[0] for load in [load_bundle(tmp_path)] for user_id in small_dataset.user_ids]
+    assert np.array_equal(together, apart)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tiny_dataset import (
     HOUR_US,
     all_slow,
     dataset_of,
+    known_user,
     random_histories,
     random_model,
     small_config,
@@ -199,7 +200,7 @@ def test_the_states_of_a_bundle_are_those_of_stepping(
     remembered = remember(data, tables_from=FOREVER[0]) if model.has_memory else None
     for user, user_id in enumerate(data.user_ids):
         expected = steps(model, data, user, remembered)[-1]
-        known = bundle.user(user_id, data.manifest["as_of_day"] * DAY_US)
+        known = known_user(bundle, user_id, data.manifest["as_of_day"] * DAY_US)
         assert known is not None
         state, slow = known
         assert (state.n_listens, state.last_played_at) == (expected.n_listens, expected.last_played_at)
@@ -213,7 +214,7 @@ def test_the_states_of_a_bundle_are_those_of_stepping(
         last = np.flatnonzero(data.snapshots.user == user)[-1]
         assert data.snapshots.day[last] == data.manifest["as_of_day"]
         assert np.array_equal(slow, all_slow(data)[last])
-    assert bundle.user("nobody", 0) is None and bundle.last_played_at("nobody") is None
+    assert known_user(bundle, "nobody", 0) is None and bundle.last_played_at("nobody") is None
 
 
 def split_at(data: Dataset, kept: int) -> Dataset:
@@ -255,7 +256,7 @@ def test_the_endpoint_goes_on_from_a_bundle_as_if_it_had_seen_everything(
             for n in span
         ]
         at = int(data.listens.played_at[span[-1]]) + 77_000_000
-        known = bundle.user(user_id, at)
+        known = known_user(bundle, user_id, at)
         assert known is not None
         state = steps(model, early, user, remembered)[-1]
         for listen in recent[kept:]:
@@ -404,7 +405,7 @@ def test_a_request_on_any_day_reads_the_snapshot_that_evaluation_reads_on_it(
     folder = tmp_path_factory.mktemp("bundle")
     save_bundle(folder, model, early, {})
     bundle = load_bundle(folder)
-    known = bundle.user("u", at)
+    known = known_user(bundle, "u", at)
     assert known is not None
     assert np.array_equal(known[1], all_slow(whole)[whole.slow_row[-1]])
     given = OnlineRecommender(bundle, approximate_from=1_000).next_tracks("u", [], k=CATALOGUE, at=at)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from plain_model import PLAIN
 
+from fsvae.bundle import Bundle
 from fsvae.data.dataset import Dataset, Snapshots
 from fsvae.data.listens import Listens
 from fsvae.features.clock import DAY_US
@@ -19,6 +20,7 @@ from fsvae.features.slow import Events
 from fsvae.features.taste import DaySums
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
+from fsvae.models.online_state import UserState
 
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US
@@ -158,3 +160,9 @@ def small_config(**changes: object) -> ModelConfig:
         "softmax_weight": 1.0,
     }
     return ModelConfig(**{**sizes, **changes})  # type: ignore[arg-type]
+
+
+def known_user(bundle: Bundle, user_id: str, at: int) -> tuple[UserState, NDArray[np.float32]] | None:
+    """Return a user's state, and the slow snapshot for a request at a time [us]; None for one that is not known."""
+    state, (slow,) = bundle.state(user_id), bundle.slow([user_id], [at])
+    return None if state is None or slow is None else (state, slow)

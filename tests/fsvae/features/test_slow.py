@@ -234,8 +234,9 @@ def test_habits_behind_the_latest_listen_are_made_of_recent_days(rows: list[Row]
     for user in {row[0] for row in rows if row[4] == "listen"}:
         listens = [row[3] // DAY_US for row in rows if row[0] == user and row[4] == "listen"]
         days = np.arange(max(listens) + 1, D + 45)
-        found = [recent.habits(user, min(listens), int(day)) for day in days]
-        assert np.array_equal(found, habits(events_of(rows), np.full(len(days), user), days))
+        of_user = np.full(len(days), user)
+        found = recent.habits(of_user, np.full(len(days), min(listens)), days)
+        assert np.array_equal(found, habits(events_of(rows), of_user, days))
     listeners = {row[0] for row in rows if row[4] == "listen"}
     assert set(recent.user_G.tolist()) == listeners
 
@@ -297,7 +298,3 @@ def test_taste_is_that_of_the_reference(rows: list[tuple[int, int, int]]) -> Non
     snapshots = [(user, day) for user in range(3) for day in (D - 60, D - 35, D - 28, D - 27, D - 1, D, D + 4)]
     expected = [reference_taste(rows, *snapshot) for snapshot in snapshots]
     np.testing.assert_allclose(taste_of(rows, snapshots), expected, rtol=1e-4, atol=1e-6)
-    user, track, played_at = np.array(sorted(rows, key=lambda row: (row[0], row[2])), dtype=np.int64).reshape(-1, 3).T
-    sums = DaySums.of(user, track.astype(np.int32), played_at, VECTORS)
-    alone = [sums.taste_of(*snapshot) for snapshot in snapshots]
-    assert np.array_equal(alone, sums.taste(*np.array(snapshots).T))
