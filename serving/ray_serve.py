@@ -15,6 +15,10 @@ from typing import Any
 from fsvae.errors import UserError
 
 _PORTS = range(20_000, 30_000)
+_REPLICA_PORTS = range(30_000, 32_700)
+"""Ports of the replicas of all endpoints of a machine; the system hands out none of them by itself."""
+_OF_ENDPOINT = 100
+"""How many of them an endpoint has to itself, the first one to say so."""
 
 
 @contextmanager
@@ -46,6 +50,12 @@ def on_ray(host: str, port: int, num_cpus: int, application: Callable[[], Any]) 
     os.environ.setdefault("RAY_SERVE_HAPROXY_STATS_PORT", str(free_port("0.0.0.0")))
     # Time that a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
+    with _ports_of_its_own(), _serving(host, port, num_cpus, application) as url:
+        yield url
+
+
+@contextmanager
+def _serving(host: str, port: int, num_cpus: int, application: Callable[[], Any]) -> Iterator[str]:
     import ray
     from ray import serve
 
@@ -68,6 +78,37 @@ def on_ray(host: str, port: int, num_cpus: int, application: Callable[[], Any]) 
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             serve.shutdown()
             ray.shutdown()
+
+
+@contextmanager
+def _ports_of_its_own() -> Iterator[None]:
+    """Keep ports for the replicas of this endpoint while the context is open.
+
+    By default all endpoints of a machine take theirs from the same ones: what one's replica leaves when it dies another
+    one's may take, and then gets the requests that were meant for the first, listens to store among them.
+
+    Raises:
+        UserError: other endpoints have all of them.
+    """
+    names = ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT")
+    if any(name in os.environ for name in names):  # the user's own
+        yield
+        return
+    for first in _REPLICA_PORTS[::_OF_ENDPOINT]:
+        with socket.socket() as kept:
+            try:
+                kept.bind(("127.0.0.1", first))
+            except OSError:
+                continue
+            os.environ |= dict(zip(names, (str(first + 1), str(first + _OF_ENDPOINT - 1)), strict=True))
+            try:
+                yield
+            finally:
+                for name in names:
+                    del os.environ[name]
+            return
+    many = len(_REPLICA_PORTS[::_OF_ENDPOINT])
+    raise UserError(f"{many} endpoints run on this machine, which is all that it has ports for: end one of them.")
 
 
 def free_port(host: str) -> int:

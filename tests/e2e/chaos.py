@@ -273,7 +273,7 @@ class Client(threading.Thread):
             return None
         # Ray Serve's own 404, without an answer of the application: it is starting
         if response.status_code >= 500 or (response.status_code == 404 and "/-/routes" in response.text):
-            self.failed[str(response.status_code)] += 1
+            self.failed[f"{response.status_code} {response.text[:200]}"] += 1
             return None
         if response.status_code != 200:
             self.problems.append(f"{response.status_code} for {body}: {response.text}")

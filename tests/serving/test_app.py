@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -76,3 +77,29 @@ def test_a_free_port_is_none_that_the_system_may_hand_out_meanwhile(monkeypatch:
         monkeypatch.setattr(ray_serve, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
         with pytest.raises(UserError, match=r"serve\.port"):
             ray_serve.free_port("127.0.0.1")
+
+
+def test_each_endpoint_has_ports_of_its_own_for_its_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ray_serve, "_REPLICA_PORTS", range(32_500, 32_700))
+
+    def kept() -> tuple[int, ...]:
+        return tuple(int(os.environ.pop(name)) for name in names)  # as in another process
+
+    with ray_serve._ports_of_its_own():
+        one = kept()
+        with ray_serve._ports_of_its_own():
+            other = kept()
+            assert {one, other} == {(32_501, 32_599), (32_601, 32_699)}
+            with pytest.raises(UserError, match="2 endpoints run"), ray_serve._ports_of_its_own():
+                pass
+            os.environ |= dict.fromkeys(names, "1")
+        os.environ |= dict.fromkeys(names, "1")
+    with ray_serve._ports_of_its_own():
+        assert kept() == one
+        os.environ |= dict.fromkeys(names, "1")
+    monkeypatch.setenv(names[0], "5000")
+    with ray_serve._ports_of_its_own():
+        assert os.environ[names[0]] == "5000" and names[1] not in os.environ
