@@ -6,11 +6,7 @@ most of the time.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +16,11 @@ from torch import Tensor
 from fsvae.bundle import Bundle
 from fsvae.errors import UserError
 from fsvae.explanations import Explained, explain
-from fsvae.features.clock import DAY_US, PAUSE_US
+from fsvae.features.clock import DAY_US
 from fsvae.live_tracks import LiveTracks, TrackNotice
 from fsvae.live_users import LiveEvent, LiveUser, LiveUsers
-from fsvae.models.online_state import UNKNOWN, Found, NewListens, UserState, predict, update
+from fsvae.models.online_state import Found, NewListens, predict, update
+from fsvae.online_asked import Asked, ask, now
 from fsvae.online_question import Answer, Question, RecentListen, RecommendedTrack, RequestError, Shares
 from fsvae.online_search import Best, Wanted, best_of_all, best_of_few
 from fsvae.retrieval import TrackIndex, highest
@@ -40,20 +37,6 @@ def check_servable(bundle: Bundle) -> None:
             "The model was trained with model.fast=shuffled, which is for comparisons only: serve another version "
             "(serve.version)."
         )
-
-
-class _Asked(NamedTuple):
-    """A question, with the user as of it."""
-
-    question: Question
-    user: LiveUser
-    at: int
-    state: UserState
-    """State of the user after the recent listens of the question, too."""
-    used: int = 0
-    """Number of those that the user's history does not hold."""
-    unknown: Sequence[str] = ()
-    """Ids of those that are not known."""
 
 
 class OnlineRecommender:
@@ -93,7 +76,7 @@ class OnlineRecommender:
 
     def now(self, user_id: str) -> int:
         """Return the time [us] of a request of a user without one."""
-        return _now(self._users.user(user_id))
+        return now(self._users.user(user_id))
 
     def user(self, user_id: str) -> LiveUser:
         """Return a user as of now."""
@@ -135,20 +118,10 @@ class OnlineRecommender:
     def answers(self, questions: Sequence[Question]) -> list[Answer | RequestError]:
         """Return the answer to each of some questions, or what is wrong with it."""
         self.refresh()
-        answers: list[Answer | RequestError | None] = []
-        asked: list[_Asked] = []
-        named = [question.user_id for question in questions if question.user_id is not None]
-        users = dict(zip(named, self._users.users(named), strict=True))
-        nobody = LiveUser(self._users.nobody)
-        for question in questions:
-            user = nobody if question.user_id is None else users[question.user_id]
-            try:
-                asked.append(self._asked(question, user))
-                answers.append(None)
-            except RequestError as error:
-                answers.append(error)
-        made = iter(self._answered(asked) if asked else ())
-        return [next(made) if answer is None else answer for answer in answers]
+        asked = self._asked(questions)
+        right = [one for one in asked if isinstance(one, Asked)]
+        made = iter(self._answered(right) if right else ())
+        return [one if isinstance(one, RequestError) else next(made) for one in asked]
 
     @torch.inference_mode()
     def best(
@@ -159,7 +132,7 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time of the request.
         """
-        asked = [self._alone(Question(user_id, tuple(recent), k, at))]
+        asked = self._alone(Question(user_id, tuple(recent), k, at))
         return self._search(self._predict(asked), asked)[0]
 
     @torch.inference_mode()
@@ -169,7 +142,7 @@ class OnlineRecommender:
         Raises:
             UserError: the user's stored history goes beyond the time.
         """
-        found = self._predict([self._alone(Question(user_id, at=at))])
+        found = self._predict(self._alone(Question(user_id, at=at)))
         mean: NDArray[np.float32] = found.prediction.posterior.mean[0].numpy()
         return mean
 
@@ -206,7 +179,7 @@ class OnlineRecommender:
             if index is None:
                 ranks[place] = len(self._tracks.ids) + 1
                 continue
-            asked.append(_Asked(Question(user_id), user, event.played_at, user.state))
+            asked.append(Asked(Question(user_id), user, event.played_at, user.state, NewListens((), (), ()), []))
             placed.append((place, index))
         if asked:
             for (place, index), scores in zip(placed, self._scores(self._predict(asked)), strict=True):
@@ -249,46 +222,37 @@ class OnlineRecommender:
         if not self._model.has_memory:
             self._index = TrackIndex(self._model.search_table.numpy(), self._approximate_from)
 
-    def _alone(self, question: Question) -> _Asked:
-        user_id = question.user_id
-        return self._asked(question, LiveUser(self._users.nobody) if user_id is None else self._users.user(user_id))
+    def _asked(self, questions: Sequence[Question]) -> list[Asked | RequestError]:
+        """Return each question with its user, after the recent listens, or what is wrong with it."""
+        named = [question.user_id for question in questions if question.user_id is not None]
+        users = dict(zip(named, self._users.users(named), strict=True))
+        nobody = LiveUser(self._users.nobody)
+        asked: list[Asked | RequestError] = []
+        for question in questions:
+            user = nobody if question.user_id is None else users[question.user_id]
+            try:
+                asked.append(ask(question, user, self._users.tracks))
+            except RequestError as error:
+                asked.append(error)
+        reading = [(place, one) for place, one in enumerate(asked) if isinstance(one, Asked) and one.new.track]
+        if reading:
+            states, new = [one.state for _, one in reading], [one.new for _, one in reading]
+            for (place, one), state in zip(reading, update(self._model, states, new, self.bundle.shared), strict=True):
+                asked[place] = one._replace(state=state)
+        return asked
 
-    def _asked(self, question: Question, user: LiveUser) -> _Asked:
-        if question.diversity and question.seed is None:
-            question = replace(question, seed=torch.Generator().seed())  # what explains the answer draws the same
-        covered, skew = user.state.last_played_at, question.skew_us
-        at = _now(user) if question.at is None else question.at
-        if at < covered <= at + skew:
-            at = covered
-        latest = max([at, *(one.played_at for one in question.recent if one.played_at is not None)])
-        if latest - at > skew:
-            limit = f"more than {skew / 1e6:g} s " if skew else ""
-            raise RequestError("recent", f"recent holds a listen that is {limit}later than the request")
-        at = latest
-        if at < covered:
-            last = datetime.fromtimestamp(covered / 1e6, UTC).isoformat(timespec="microseconds")
-            message = f"at is before the last listen that the model knows of {question.user_id}, at {last}"
-            raise RequestError("at", f"{message}: ask from then on.")
-        state, used, unknown = user.state, 0, []
-        if question.recent:
-            times = _times(question.recent, covered, at)
-            before = [listen.track_id for listen in user.listens]
-            recent_ids = [listen.track_id for listen in question.recent]
-            tracks = self._users.tracks([*before, *recent_ids])[len(before) :].tolist()
-            new: list[tuple[int, int, float]] = []
-            for listen, played_at, track in zip(question.recent, times, tracks, strict=True):
-                if track >= UNKNOWN:
-                    unknown.append(listen.track_id)
-                if listen.played_at is None or played_at > covered:
-                    new.append((track, played_at, listen.played_fraction))
-            if new:
-                read, heard_at, fractions = zip(*new, strict=True)
-                listens = NewListens(read, heard_at, fractions)
-                (state,) = update(self._model, [state], [listens], self.bundle.shared)
-            used = len(new)
-        return _Asked(question, user, at, state, used, unknown)
+    def _alone(self, question: Question) -> list[Asked]:
+        """Return a single question with its user.
 
-    def _predict(self, asked: Sequence[_Asked]) -> Found:
+        Raises:
+            RequestError: something is wrong with it.
+        """
+        (one,) = self._asked([question])
+        if isinstance(one, RequestError):
+            raise one
+        return [one]
+
+    def _predict(self, asked: Sequence[Asked]) -> Found:
         noise_NZ = None
         if any(one.question.diversity for one in asked):
             noise_NZ = torch.stack([self._noise(one.question) for one in asked])
@@ -296,7 +260,7 @@ class OnlineRecommender:
         states, at = [one.state for one in asked], [one.at for one in asked]
         return predict(self._model, states, slow_NE, at, self.bundle.shared, noise_NZ)
 
-    def _slow(self, asked: Sequence[_Asked]) -> Tensor:
+    def _slow(self, asked: Sequence[Asked]) -> Tensor:
         """Return the slow encodings, [N, E]; zeros where nothing was heard."""
         slow_NE = torch.zeros(len(asked), self._model.config.slow_dim)
         named = [(row, one) for row, one in enumerate(asked) if one.question.user_id is not None]
@@ -322,7 +286,7 @@ class OnlineRecommender:
             scores[:, self._model.unplaced.numpy()] = -np.inf
         return scores
 
-    def _search(self, found: Found, asked: Sequence[_Asked]) -> list[Best]:
+    def _search(self, found: Found, asked: Sequence[Asked]) -> list[Best]:
         """Return the best tracks for each question."""
         wanted = [self._wanted(one) for one in asked]
         plain = not len(self._model.unplaced) and all(one.any_track and not len(one.unwanted) for one in wanted)
@@ -344,7 +308,7 @@ class OnlineRecommender:
             answers.append(best)
         return answers
 
-    def _wanted(self, one: _Asked) -> Wanted:
+    def _wanted(self, one: Asked) -> Wanted:
         """Return which tracks a question may be answered with."""
         question, index = one.question, self._tracks.index
         parts = [self._tracks.hidden]
@@ -363,7 +327,7 @@ class OnlineRecommender:
         reduced = self._heard(one, len(index)) if question.repeats == "reduced" else None
         return Wanted(question.k, unwanted, only, reduced)
 
-    def _heard(self, one: _Asked, n_tracks: int) -> NDArray[np.int64]:
+    def _heard(self, one: Asked, n_tracks: int) -> NDArray[np.int64]:
         """Return the tracks that the user has heard, recent ones too."""
         if one.question.user_id is None or self._model.has_memory:
             heard = one.state.heard.track
@@ -373,7 +337,7 @@ class OnlineRecommender:
         heard = np.unique(np.append(heard, recent))
         return np.asarray(heard[heard < n_tracks], dtype=np.int64)
 
-    def _answered(self, asked: Sequence[_Asked]) -> list[Answer]:
+    def _answered(self, asked: Sequence[Asked]) -> list[Answer]:
         found = self._predict(asked)
         best = self._search(found, asked)
         spread = found.prediction.posterior.log_variance
@@ -391,8 +355,8 @@ class OnlineRecommender:
                 Answer(
                     tracks=[self._track(*each) for each in zip(tracks.tolist(), scores, shares, strict=True)],
                     known_user=one.user.known,
-                    recent_used=one.used,
-                    unknown_tracks=list(one.unknown),
+                    recent_used=len(one.new.track),
+                    unknown_tracks=one.unknown,
                     uncertainty=uncertainty,
                     mood_from_taste=None if why is None else why.mood_from_taste,
                 )
@@ -402,27 +366,3 @@ class OnlineRecommender:
     def _track(self, place: int, score: float, shares: Shares | None = None) -> RecommendedTrack:
         tracks = self._tracks
         return RecommendedTrack(tracks.ids[place], float(score), tracks.titles[place], tracks.artists[place], shares)
-
-
-def _now(user: LiveUser) -> int:
-    """Return the time [us]: now, but no earlier than the user's last listen, as a log may be ahead of this clock."""
-    return max(time.time_ns() // 1000, user.state.last_played_at if user.known else 0)
-
-
-def _times(recent: Sequence[RecentListen], covered: int, at: int) -> list[int]:
-    """Return a time for every recent listen: its own, or one counted back from the next listen or the request.
-
-    A time counted back is never before the previous listen, nor before the end of the stored history.
-    """
-    times: list[int] = []
-    following = at
-    for listen in reversed(recent):
-        following = listen.played_at if listen.played_at is not None else following - PAUSE_US
-        times.append(following)
-    times.reverse()
-    earliest = covered
-    for i, listen in enumerate(recent):
-        if listen.played_at is None:
-            times[i] = max(times[i], earliest)
-        earliest = max(earliest, times[i])
-    return times
