@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,8 +102,8 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
         def state(self, user_id: str) -> UserState:
             return new_user(bundle.model)
 
-        def slow(self, user_id: str, at: int) -> Any:
-            return slow
+        def slow(self, user_ids: Sequence[str], at: Sequence[int]) -> Any:
+            return [slow] * len(user_ids)
 
         until = 0
 
@@ -313,7 +313,7 @@ def test_now_is_not_before_what_is_known_of_the_user(
     bundle: Bundle, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a machine whose clock is behind the log."""
-    monkeypatch.setattr("fsvae.online_recommender.time.time_ns", lambda: 5_000)
+    monkeypatch.setattr("fsvae.online_asked.time.time_ns", lambda: 5_000)
     recommender = OnlineRecommender(bundle, EXACT)
     user = bundle.user_ids[0]
     assert recommender.now(user) == recommender.last_heard(user) and recommender.now("nobody") == 5
