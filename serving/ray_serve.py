@@ -19,6 +19,11 @@ _REPLICA_PORTS = range(30_000, 32_700)
 """Ports of the replicas of all endpoints of a machine; the system hands out none of them by itself."""
 _OF_ENDPOINT = 100
 """How many of them an endpoint has to itself, the first one to say so."""
+_PORT_SETTINGS = (
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT",
+    "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT",
+)
 
 
 @contextmanager
@@ -82,16 +87,16 @@ def _serving(host: str, port: int, num_cpus: int, application: Callable[[], Any]
 
 @contextmanager
 def _ports_of_its_own() -> Iterator[None]:
-    """Keep ports for the replicas of this endpoint while the context is open.
+    """Keep ports for the replicas of this endpoint, and for what answers without one, while the context is open.
 
-    By default all endpoints of a machine take theirs from the same ones: what one's replica leaves when it dies another
-    one's may take, and then gets the requests that were meant for the first, listens to store among them.
+    By default all endpoints of a machine use the same ones: that of what answers while no replica does is even open
+    twice, and what one's replica leaves when it dies another one's may take. Either gets requests that were meant for
+    the other, listens to store among them.
 
     Raises:
         UserError: other endpoints have all of them.
     """
-    names = ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT")
-    if any(name in os.environ for name in names):  # the user's own
+    if any(name in os.environ for name in _PORT_SETTINGS):  # the user's own
         yield
         return
     for first in _REPLICA_PORTS[::_OF_ENDPOINT]:
@@ -100,11 +105,12 @@ def _ports_of_its_own() -> Iterator[None]:
                 kept.bind(("127.0.0.1", first))
             except OSError:
                 continue
-            os.environ |= dict(zip(names, (str(first + 1), str(first + _OF_ENDPOINT - 1)), strict=True))
+            ports = first + 1, first + 2, first + _OF_ENDPOINT - 1
+            os.environ |= {name: str(port) for name, port in zip(_PORT_SETTINGS, ports, strict=True)}
             try:
                 yield
             finally:
-                for name in names:
+                for name in _PORT_SETTINGS:
                     del os.environ[name]
             return
     many = len(_REPLICA_PORTS[::_OF_ENDPOINT])

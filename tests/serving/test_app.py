@@ -80,7 +80,7 @@ def test_a_free_port_is_none_that_the_system_may_hand_out_meanwhile(monkeypatch:
 
 
 def test_each_endpoint_has_ports_of_its_own_for_its_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT")
+    names = ray_serve._PORT_SETTINGS
     for name in names:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ray_serve, "_REPLICA_PORTS", range(32_500, 32_700))
@@ -92,7 +92,7 @@ def test_each_endpoint_has_ports_of_its_own_for_its_replicas(monkeypatch: pytest
         one = kept()
         with ray_serve._ports_of_its_own():
             other = kept()
-            assert {one, other} == {(32_501, 32_599), (32_601, 32_699)}
+            assert {one, other} == {(32_501, 32_502, 32_599), (32_601, 32_602, 32_699)}
             with pytest.raises(UserError, match="2 endpoints run"), ray_serve._ports_of_its_own():
                 pass
             os.environ |= dict.fromkeys(names, "1")
