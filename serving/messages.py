@@ -23,6 +23,8 @@ from fsvae.schema import EARLIEST, LATEST, MAX_ID_LENGTH
 from serving.serve_config import MAX_K
 
 MAX_RECENT = 500
+MAX_RECENT_TOGETHER = 4_096
+"""Most recent listens of all requests of a batch: each is a step of the model, for which others wait."""
 MAX_POSTED = 500
 MAX_BATCH = 64
 MAX_NAMED = 10_000
@@ -125,7 +127,18 @@ class NextTracksRequest(Checked):
 class NextTracksBatch(Checked):
     """Several requests, answered together."""
 
-    requests: list[NextTracksRequest] = Field(min_length=1, max_length=MAX_BATCH)
+    requests: list[NextTracksRequest] = Field(
+        min_length=1, max_length=MAX_BATCH, description=f"with at most {MAX_RECENT_TOGETHER:,} recent listens in all"
+    )
+
+    @model_validator(mode="after")
+    def _check_recent(self) -> NextTracksBatch:
+        recent = sum(len(one.recent) for one in self.requests)
+        if recent > MAX_RECENT_TOGETHER:
+            raise ValueError(
+                f"{recent:,} recent listens in all, more than {MAX_RECENT_TOGETHER:,}: send fewer requests"
+            )
+        return self
 
 
 ONE, BATCH = "one", "batch"

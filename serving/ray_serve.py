@@ -53,6 +53,9 @@ def on_ray(host: str, port: int, num_cpus: int, application: Callable[[], Any]) 
     # HAProxy's own pages would be on fixed ports, which would make a second endpoint on the machine fail.
     os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_PORT", str(free_port("0.0.0.0")))
     os.environ.setdefault("RAY_SERVE_HAPROXY_STATS_PORT", str(free_port("0.0.0.0")))
+    # A client or a replica that says nothing for so long is given up; by default only after an hour, and never.
+    os.environ.setdefault("RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S", "60")
+    os.environ.setdefault("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", "60")
     # Time that a stopping replica waits for load balancers to notice; behind one, set it to the balancer's interval.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     with _ports_of_its_own(), _serving(host, port, num_cpus, application) as url:

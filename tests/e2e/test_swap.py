@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fsvae.bundle import load_bundle
@@ -26,12 +27,23 @@ from tests.e2e.chaos import (
 pytestmark = pytest.mark.e2e
 
 SWAPS = 20
+FALLBACK = 8500
+"""Port at which Ray answers for any endpoint of the machine whose replicas are down, unless it is told another one."""
+
+
+def check_ports(service: Service) -> None:
+    """What answers for the endpoint is at ports that no other endpoint has."""
+    connections = [one for process in service.processes() for one in process.net_connections("tcp")]
+    ports = {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}
+    first = min(port for port in ports if port >= 30_000) // 100 * 100
+    assert {first + 1, first + 2} <= ports and FALLBACK not in ports
 
 
 def test_swaps_under_load_fail_no_request_and_each_client_sees_each_once(tmp_path: Path) -> None:
     workspace, outcome = small_model(tmp_path / "work", seeds=(1, 2)), Outcome()
     bundles = {version: load_bundle(workspace.tracker.bundle(version)) for version in (1, 2)}
     with Service(workspace, "serve.poll_s=0.2") as service:
+        check_ports(service)
         order = [1 + swap % 2 for swap in range(SWAPS + 1)]
         with clients_of(service.url, bundles[1], seed=1) as clients:
             for version in order:

@@ -155,6 +155,7 @@ def test_what_is_wrong_with_one_of_a_batch_does_not_refuse_the_others(client: Te
     [
         ({"requests": []}, ["body", "requests"]),
         ({"requests": [{"user_id": "a"}] * 65}, ["body", "requests"]),
+        ({"requests": [{"recent": ["a"] * 500}] * 9}, ["body"]),
         ({"user_id": "a", "repeats": "never"}, ["body", "repeats"]),
         ({"user_id": "a", "diversity": -1}, ["body", "diversity"]),
         ({"user_id": "a", "seed": -1}, ["body", "seed"]),

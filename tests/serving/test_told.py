@@ -243,6 +243,22 @@ def test_ranks_of_what_was_played_are_taken_before_it_changes_the_state(
     assert 'fsvae_events_total{kind="listen"} 3.0' in text and 'fsvae_model{version="fsvae/7"} 1.0' in text
 
 
+def test_of_a_users_many_listens_in_one_post_only_the_first_are_ranked(client: TestClient, bundle: Bundle) -> None:
+    """Each rank needs the state after the listen before it, and others wait meanwhile."""
+    at = datetime.fromtimestamp(bundle.until / 1e6, UTC)
+    events = [
+        event(user, bundle.track_ids[number], n * 100 + number, (at + timedelta(minutes=number)).isoformat())
+        for n, user in enumerate(bundle.user_ids[:2])
+        for number in range((20, 5)[n])
+    ]
+    post(client, *events)
+    client.get("/v1/model")  # comes after the ranks, and the write after that after theirs
+    post(client, event(bundle.user_ids[0], "any", 999, kind="like"))
+    (found,) = client.get("/v1/model").json()["last_hour"]
+    assert found["listens"] == 8 + 5
+    assert 'fsvae_scored_total{taken="no"} 12.0' in client.get("/metrics").text
+
+
 def test_accuracy_is_summed_by_hand() -> None:
     one = accuracy_of("v", 5, [1, 10, 11])
     assert one == Accuracy("v", 5, 3, 2.0, 1 + 1 / 10 + 1 / 11, 1 + 1 / np.log2(11))
