@@ -130,7 +130,11 @@ class Service:
         if not waited_for(lambda: self._ended() or self._answers()):
             raise TimeoutError(f"no answer at {self.url}; see {self._log}")
         if self._ended():
-            raise ChildProcessError(f"fsvae serve ended: {self._log.read_text()[-2000:]}")
+            raise ChildProcessError(f"fsvae serve ended: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The end of what it has written."""
+        return self._log.read_text()[-2000:]
 
     def processes(self) -> list[psutil.Process]:
         """It and all its descendants."""
@@ -352,6 +356,9 @@ def chaos(folder: Path, kills: int, seed: int, store: str) -> Outcome:
         outcome.add("of them stored by a request that failed", sum(client.again for client in clients))
         with contextlib.closing(open_store(workspace.store_place)) as opened:
             compare_events("the store", promised, Counter(stored_events(opened)), outcome)
+            if outcome.problems:
+                outcome.add("the service's last words", service.last_words())
+                return outcome
             compare_answers(service.url, OnlineRecommender(bundle, None, opened.of_user, opened.tracks), outcome)
         _ingest(workspace, service.settings, promised, outcome)
     return outcome
