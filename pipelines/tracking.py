@@ -15,6 +15,8 @@ from pipelines.config.lifecycle_config import TrackingConfig
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
+"""Alias of the champion before the present one."""
 PARENT = "mlflow.parentRunId"
 """Tag of a run that is nested in another one."""
 _BATCH = 1000
@@ -180,12 +182,33 @@ class Tracker:
 
     def champion(self) -> int | None:
         """Return the version with the alias champion, if there is one."""
+        return self._aliased(CHAMPION)
+
+    def _aliased(self, alias: str) -> int | None:
         aliases = self._client.get_registered_model(self._model).aliases
-        return int(aliases[CHAMPION]) if CHAMPION in aliases else None
+        return int(aliases[alias]) if alias in aliases else None
 
     def make_champion(self, version: int) -> None:
-        """Point the alias champion at a version."""
+        """Point the alias champion at a version, and the alias previous at the one that it was before."""
+        before = self.champion()
+        if before not in (None, version):
+            self._client.set_registered_model_alias(self._model, PREVIOUS, str(before))
         self._client.set_registered_model_alias(self._model, CHAMPION, str(version))
+
+    def roll_back(self) -> tuple[int, int]:
+        """Make the version that was champion before the champion again; called twice it changes nothing.
+
+        Returns:
+            The champion, and the one that it was until now.
+
+        Raises:
+            UserError: no version was champion before.
+        """
+        before, now = self._aliased(PREVIOUS), self.resolve(None)
+        if before is None:
+            raise UserError(f"{self.uri}: no version of the model '{self._model}' was champion before version {now}.")
+        self.make_champion(before)
+        return before, now
 
     def bundle(self, version: int) -> Path:
         """Return the folder of a version's bundle, downloaded where the store is not a local folder.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ORDER = (
     *("quickstart", "simulate", "ingest", "prepare", "describe", "train", "evaluate", "promote", "serve", "recommend"),
-    *("runs", "latent", "daily", "ablate", "report", "tune", "config"),
+    *("rollback", "runs", "latent", "daily", "ablate", "report", "tune", "config"),
 )
 """Commands in the order of the steps."""
 

@@ -115,6 +115,19 @@ def promote(
 
 
 @app.command()
+def rollback(overrides: Overrides = None) -> None:
+    """Make the model that was the champion before the champion again; an endpoint follows by itself.
+
+    Example: [bold]fsvae rollback workdir=work/quickstart[/]
+    """
+    workspace = workspace_of(overrides, allowed_overrides=("workdir", "tracking")).trained()
+    from pipelines.cli.console import Terminal
+
+    champion, before = workspace.tracker.roll_back()
+    Terminal().note("rollback", f"version {champion} is the champion again, in place of version {before}")
+
+
+@app.command()
 def runs(overrides: Overrides = None) -> None:
     """List the versions of the registered model: their runs, how good they are, and which one is served.
 

@@ -1,13 +1,21 @@
-"""Promote: the challenger becomes the champion only if it is better on the same positions."""
+"""Promote: the challenger becomes the champion unless it is worse for sure on the same positions.
+
+Of two models that cannot be told apart the one that has learned later listens is better to have: it knows what came out
+since, which the positions that are new to both hardly show.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fsvae.bundle import load_bundle
 from fsvae.data.dataset import Dataset
 from fsvae.errors import UserError
 from fsvae.evaluation.metric_names import COLUMNS
+from fsvae.evaluation.significance import BootstrapConfig, bootstrap_ratios, user_sums
+from fsvae.features.clock import utc_text
 from pipelines.config.lifecycle_config import PromoteConfig
 from pipelines.lifecycle.evaluate import evaluate_bundle
 from pipelines.runtime.watch import Summary
@@ -23,7 +31,11 @@ class Verdict(Summary):
     """Version of the previous champion."""
     challenger_value: float
     champion_value: float
+    interval: tuple[float, float]
+    """95 % interval of the difference, challenger less champion, over users; NaN where there are too few."""
     promoted: bool
+    why: str
+    """Reason in words."""
     metric: str
     verb = "promote"
 
@@ -32,25 +44,31 @@ class Verdict(Summary):
         if self.challenger == self.champion:
             is_champion = ", the first model, is the champion" if self.champion == 1 else " is the champion already"
             return [f"version {self.champion}{is_champion}"]
+        low, high = self.interval
+        difference = f"{self.challenger_value - self.champion_value:+.4f}"
+        between = "" if np.isnan(low) else f" [{low:+.4f}, {high:+.4f}]"
         return [
             f"{COLUMNS[self.metric]}: challenger version {self.challenger} {self.challenger_value:.4f}, "
-            f"champion version {self.champion} {self.champion_value:.4f} → "
+            f"champion version {self.champion} {self.champion_value:.4f}, {difference}{between}: {self.why} → "
             + ("the challenger is the new champion" if self.promoted else "the champion stays")
         ]
 
 
 def promote(tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig) -> Verdict:
-    """Compare a version with the champion over all targets of the test period, and promote it if it is better.
+    """Compare a version with the champion over all targets of the test period, and promote it unless it is worse.
 
-    Only listens after all those that either has learned from count. Both rank all tracks heard before, so that a model
-    with fewer tracks has no advantage, and everybody's part of their memories is of the same time.
+    It is promoted if it is better for sure (the paired bootstrap over users), or if neither is and it has learned later
+    listens; if neither has, the higher mean decides. Only listens after all those that either has learned from count.
+    Both rank all tracks heard before, so that a model with fewer tracks has no advantage, and everybody's part of their
+    memories is of the same time.
 
     Raises:
         UserError: no listen is new to both models.
     """
     champion = tracker.resolve(None)
     if challenger == champion:
-        return Verdict(challenger, champion, float("nan"), float("nan"), promoted=False, metric=config.metric)
+        nothing = float("nan")
+        return Verdict(challenger, champion, nothing, nothing, (nothing, nothing), False, "the same", config.metric)
     bundles = {version: load_bundle(tracker.bundle(version)) for version in (challenger, champion)}
     unseen = max(bundle.learned_until("test") for bundle in bundles.values())
     if any(bundle.validation_learned for bundle in bundles.values()):
@@ -60,11 +78,37 @@ def promote(tracker: Tracker, challenger: int, dataset: Dataset, config: Promote
             f"One of versions {challenger} and {champion} has learned from all listens of this dataset: there is "
             "nothing to compare them on. Ingest later listens, and prepare again."
         )
-    values = {
-        version: float(evaluate_bundle(bundle, dataset, "test", unseen).values(config.metric).mean())
-        for version, bundle in bundles.items()
-    }
-    promoted = values[challenger] > values[champion]
+    results = {version: evaluate_bundle(bundle, dataset, "test", unseen) for version, bundle in bundles.items()}
+    values = {version: result.values(config.metric) for version, result in results.items()}
+    users = dataset.listens.user[results[champion].targets]
+    difference = values[challenger] - values[champion]
+    sums = user_sums(np.stack([difference, np.ones_like(difference)], axis=1), users)
+    low, high = bootstrap_ratios(sums[:, :1], sums[:, 1:], np.zeros(1, dtype=np.int64), BootstrapConfig())
+    learned = {version: bundle.learned_until("validation") for version, bundle in bundles.items()}
+    interval = float(low[0]), float(high[0])
+    promoted, why = _judged(float(difference.mean()), interval, learned[challenger], learned[champion])
     if promoted:
         tracker.make_champion(challenger)
-    return Verdict(challenger, champion, values[challenger], values[champion], promoted, config.metric)
+    means = [float(values[version].mean()) for version in (challenger, champion)]
+    return Verdict(challenger, champion, means[0], means[1], interval, promoted, why, config.metric)
+
+
+def _judged(mean: float, interval: tuple[float, float], learned: int, champion_learned: int) -> tuple[bool, str]:
+    """Return whether a challenger is promoted, and why.
+
+    Args:
+        mean: how much better it is than the champion.
+        interval: interval of that; NaN where it is not known.
+        learned: time [us] before which it has learned listens.
+        champion_learned: the same of the champion.
+    """
+    low, high = interval
+    if low > 0:
+        return True, "better for sure"
+    if high < 0:
+        return False, "worse for sure"
+    if learned != champion_learned:
+        later, which = learned > champion_learned, "challenger" if learned > champion_learned else "champion"
+        until = utc_text(max(learned, champion_learned))
+        return later, f"neither is better for sure, and the {which} has learned later listens, until {until}"
+    return mean > 0, "neither is better for sure, and the mean decides"

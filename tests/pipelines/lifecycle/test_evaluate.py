@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from plain_model import PLAIN
 
 import pipelines.lifecycle.evaluate as evaluating
+import pipelines.lifecycle.promote as promoting
 from fsvae.baselines import Popularity
 from fsvae.baselines.settings import AggregateSequenceConfig
 from fsvae.bundle import load_bundle, save_bundle
@@ -196,6 +198,40 @@ def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
     with_itself = promote(tracker, run.version, small_dataset, PromoteConfig())
     assert not with_itself.promoted and with_itself.challenger == with_itself.champion == run.version
     assert tracker.resolve(None) == run.version
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "learned", "promoted", "why"),
+    [
+        (0.02, (0.001, 0.04), 5, True, "better for sure"),
+        (-0.02, (-0.04, -0.001), 9, False, "worse for sure"),
+        (-0.02, (-0.04, 0.001), 9, True, "the challenger has learned later listens"),
+        (0.02, (-0.001, 0.04), 5, False, "the champion has learned later listens"),
+        (0.02, (-0.001, 0.04), 7, True, "the mean decides"),
+        (-0.02, (-0.04, 0.001), 7, False, "the mean decides"),
+        (0.0, (0.0, 0.0), 7, False, "the mean decides"),
+        (-0.02, (math.nan, math.nan), 9, True, "the challenger has learned later listens"),
+    ],
+)
+def test_the_later_of_two_models_that_cannot_be_told_apart_is_the_champion(
+    mean: float, interval: tuple[float, float], learned: int, promoted: bool, why: str
+) -> None:
+    found, said = promoting._judged(mean, interval, learned, champion_learned=7)
+    assert found == promoted and why in said
+
+
+def test_a_roll_back_makes_the_champion_before_the_champion_again(run: Run, tmp_path: Path) -> None:
+    tracker = Tracker(TrackingConfig(), tmp_path)
+    bundle = run.bundle
+    versions = [tracker.register(tracker.start(name, {}), bundle) for name in ("one", "other", "third")]
+    assert tracker.champion() == versions[0]
+    with pytest.raises(UserError, match="no version of the model 'fsvae' was champion before version 1"):
+        tracker.roll_back()
+    tracker.make_champion(versions[1])
+    tracker.make_champion(versions[1])  # again, as after a rerun
+    assert tracker.roll_back() == (versions[0], versions[1]) and tracker.champion() == versions[0]
+    tracker.make_champion(versions[2])
+    assert tracker.roll_back() == (versions[0], versions[2])
 
 
 def test_champion_and_challenger_may_have_different_catalogues(
