@@ -1,18 +1,19 @@
 """An endpoint that answers at once, on Ray Serve with the settings of ours: what no model could be faster than.
 
-Run by `benchmarks.serving`: python -m benchmarks.noop_endpoint PORT
+Run by `benchmarks.serving`: python -m benchmarks.noop_endpoint PORT REPLICAS
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 from serving.app import wait
 from serving.ray_serve import on_ray
 
 
-def application() -> Any:
+def application(replicas: int) -> Any:
     """Return the application: one route that reads nothing and says the same."""
     from fastapi import FastAPI
     from ray import serve
@@ -24,7 +25,7 @@ def application() -> Any:
         return {"status": "ok"}
 
     @serve.deployment(
-        num_replicas=1, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64, max_queued_requests=256
+        num_replicas=replicas, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64, max_queued_requests=256
     )
     @serve.ingress(app)
     class Noop:
@@ -33,11 +34,11 @@ def application() -> Any:
     return Noop.bind()  # type: ignore[attr-defined]  # the decorator makes it a Deployment
 
 
-def main(port: int) -> None:
+def main(port: int, replicas: int) -> None:
     """Serve until SIGTERM."""
-    with on_ray("127.0.0.1", port, 2, application):
+    with on_ray("127.0.0.1", port, max(replicas, 2), partial(application, replicas)):
         wait()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

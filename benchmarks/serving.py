@@ -11,6 +11,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -81,20 +82,21 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--seconds", type=int, default=10, help="of each measurement")
     parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS))
+    parser.add_argument("--replicas", type=int, default=1, help="of both endpoints")
     parser.add_argument("--keep", help="folder for the models, which are used again; a temporary one by default")
     arguments = parser.parse_args()
     console = Console(width=120)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.keep or temporary)
-        noop = _measured_noop(arguments.connections, arguments.seconds, Path(temporary))
+        given = arguments.connections, arguments.seconds, arguments.replicas, Path(temporary)
+        noop = _measured_noop(*given)
         for tracks in arguments.tracks:
             workspace = _model(folder / f"serve{tracks}", arguments.users, tracks)
-            table = Table(title=f"{arguments.users:,} users, {tracks:,} tracks simulated", title_justify="left")
+            size = f"{arguments.users:,} users, {tracks:,} tracks simulated, replicas: {arguments.replicas}"
+            table = Table(title=size, title_justify="left")
             for heading in HEADINGS:
                 table.add_column(heading, justify="left" if heading == "requests" else "right")
-            for what, connections, found in _measured_model(
-                workspace, arguments.connections, arguments.seconds, Path(temporary)
-            ):
+            for what, connections, found in _measured_model(workspace, *given):
                 nothing = noop[connections]
                 table.add_row(
                     what,
@@ -131,11 +133,11 @@ def _model(folder: Path, users: int, tracks: int) -> Workspace:
     return workspace
 
 
-def _measured_noop(connections: Sequence[int], seconds: int, folder: Path) -> dict[int, Measured]:
+def _measured_noop(connections: Sequence[int], seconds: int, replicas: int, folder: Path) -> dict[int, Measured]:
     port = free_port()
     users = folder / "noop.txt"
     users.write_text("anybody\n")
-    command = [sys.executable, "-m", "benchmarks.noop_endpoint", str(port)]
+    command = [sys.executable, "-m", "benchmarks.noop_endpoint", str(port), str(replicas)]
     with process(command, f"http://127.0.0.1:{port}/v1/next-tracks"):
         return {
             number: _wrk(port, number, seconds, _script(folder, users, users, "next-tracks")) for number in connections
@@ -143,7 +145,7 @@ def _measured_noop(connections: Sequence[int], seconds: int, folder: Path) -> di
 
 
 def _measured_model(
-    workspace: Workspace, connections: Sequence[int], seconds: int, folder: Path
+    workspace: Workspace, connections: Sequence[int], seconds: int, replicas: int, folder: Path
 ) -> Iterator[tuple[str, int, Measured]]:
     port = free_port()
     version = workspace.tracker.resolve(None)
@@ -151,7 +153,9 @@ def _measured_model(
     users, tracks = folder / "users.txt", folder / "tracks.txt"
     users.write_text("\n".join(bundle.user_ids) + "\n")
     tracks.write_text("\n".join(bundle.track_ids) + "\n")
-    command = [*FSVAE, "serve", f"workdir={workspace.root}", f"serve.port={port}"]
+    shutil.rmtree(workspace.live.parent, ignore_errors=True)  # what an earlier run has posted
+    counts = f"serve.replicas={replicas}", f"serve.num_cpus={max(replicas, 2)}"
+    command = [*FSVAE, "serve", f"workdir={workspace.root}", f"serve.port={port}", *counts]
     with process(command, f"http://127.0.0.1:{port}/v1/next-tracks"):
         _wrk(port, 8, 3, _script(folder, users, tracks, "3 : 1"))  # warm up
         for what in ("next-tracks", "listens", "3 : 1"):
