@@ -36,7 +36,7 @@ test: .venv/.installed  ## every test, the end-to-end ones too
 
 KILLS ?= 20
 chaos: .venv/.installed  ## kill what serves at random moments, with both stores, and count what was promised; half an hour
-	$(BIN)/pytest tests/e2e/swap_under_load.py tests/e2e/short_chaos.py
+	$(BIN)/pytest tests/e2e/test_swap.py
 	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --store sqlite
 	$(BIN)/python -m tests.e2e.chaos --kills $(KILLS) --store redis
 
