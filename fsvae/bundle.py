@@ -112,7 +112,9 @@ class Bundle:
         asked = [(self._users.get(user_id), one // DAY_US) for user_id, one in zip(user_ids, at, strict=True)]
         found = {(row, day): self._kept_snapshot(row, day) for row, day in asked if row is not None}
         if lacking := [one for one, snapshot in found.items() if snapshot is None]:
-            for (row, day), made in zip(lacking, self._made(*np.array(lacking).T), strict=True):
+            row_S, day_S = np.ascontiguousarray(np.array(lacking).T)
+            for (row, day), made in zip(lacking, self._made(row_S, day_S), strict=True):
+                made = made.copy()  # a view would keep those of all others in memory
                 found[row, day] = made
                 self._snapshots[row] = day, made
         return [None if row is None else np.array(found[row, day]) for row, day in asked]

@@ -17,6 +17,7 @@ from fsvae.bundle import Bundle
 from fsvae.errors import UserError
 from fsvae.explanations import Explained, explain
 from fsvae.features.clock import DAY_US
+from fsvae.features.taste import DaySums
 from fsvae.live_tracks import LiveTracks, TrackNotice
 from fsvae.live_users import LiveEvent, LiveUser, LiveUsers
 from fsvae.models.online_state import Found, NewListens, predict, update
@@ -66,7 +67,10 @@ class OnlineRecommender:
         self._tracks = LiveTracks(bundle, notices)
         self._users = LiveUsers(bundle, self._tracks.index, came)
         self._take(bundle)
-        if bundle.model.has_memory:  # compiles what a request runs, which takes seconds the first time on a machine
+        # compiles what a request runs, which takes seconds the first time on a machine
+        one = np.zeros(1, dtype=np.int64)
+        DaySums.of(one, one.astype(np.int32), one, bundle.vectors).taste(one, one + 1)
+        if bundle.model.has_memory:
             self.next_tracks(None, [RecentListen(self._tracks.ids[0])], 1, DAY_US)
 
     def last_heard(self, user_id: str) -> int | None:

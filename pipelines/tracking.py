@@ -19,6 +19,7 @@ PREVIOUS = "previous"
 """Alias of the champion before the present one."""
 PARENT = "mlflow.parentRunId"
 """Tag of a run that is nested in another one."""
+_ROLLED_BACK = "rolled_back"
 _BATCH = 1000
 """Largest number of metrics that MLflow takes at once."""
 STORE = "mlflow.db"
@@ -191,12 +192,12 @@ class Tracker:
     def make_champion(self, version: int) -> None:
         """Point the alias champion at a version, and the alias previous at the one that it was before."""
         before = self.champion()
+        self._client.set_registered_model_alias(self._model, CHAMPION, str(version))
         if before not in (None, version):
             self._client.set_registered_model_alias(self._model, PREVIOUS, str(before))
-        self._client.set_registered_model_alias(self._model, CHAMPION, str(version))
 
     def roll_back(self) -> tuple[int, int]:
-        """Make the version that was champion before the champion again; called twice it changes nothing.
+        """Make the version that was champion before the champion again, and mark the present one as rolled back.
 
         Returns:
             The champion, and the one that it was until now.
@@ -205,10 +206,15 @@ class Tracker:
             UserError: no version was champion before.
         """
         before, now = self._aliased(PREVIOUS), self.resolve(None)
-        if before is None:
+        if before in (None, now):
             raise UserError(f"{self.uri}: no version of the model '{self._model}' was champion before version {now}.")
+        self._client.set_model_version_tag(self._model, str(now), _ROLLED_BACK, "true")
         self.make_champion(before)
         return before, now
+
+    def was_rolled_back(self, version: int) -> bool:
+        """Return whether a version was the champion until `roll_back` put another one in its place."""
+        return _ROLLED_BACK in self._client.get_model_version(self._model, str(version)).tags
 
     def bundle(self, version: int) -> Path:
         """Return the folder of a version's bundle, downloaded where the store is not a local folder.

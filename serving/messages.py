@@ -24,7 +24,7 @@ from serving.serve_config import MAX_K
 
 MAX_RECENT = 500
 MAX_RECENT_TOGETHER = 4_096
-"""Most recent listens of all requests of a batch: each is a step of the model, for which others wait."""
+"""Most recent listens of all requests of one body: each is a step of the model, for which others wait."""
 MAX_POSTED = 500
 MAX_BATCH = 64
 MAX_NAMED = 10_000

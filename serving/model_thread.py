@@ -20,8 +20,8 @@ from serving.metrics import Metrics
 T = TypeVar("T")
 
 
-_BUSY = 64
-"""Number of waiting requests from which on no ranks are taken."""
+_RANKING = 0.2
+"""Share of the thread's time in which ranks are taken while requests wait; a rank costs about as much as a request."""
 
 
 class Model(NamedTuple):
@@ -76,6 +76,8 @@ class ModelThread:
         self._waiting: deque[_Asked | _Ranked | _Called] = deque()
         self._ready = threading.Condition()
         self._closed = False
+        self._ranks_from = 0.0
+        """When ranks may be taken again while requests wait (`time.perf_counter`)."""
         self._thread = threading.Thread(target=self._work, daemon=True, name="model")
         self._thread.start()
 
@@ -98,7 +100,7 @@ class ModelThread:
     def rank(self, events: Sequence[tuple[str, LiveEvent]]) -> Future[Ranks]:
         """Return the ranks of listens that were just stored, before the states of their users read them.
 
-        None has one while the thread is busy.
+        Some have none while requests wait.
         """
         done: Future[Ranks] = Future()
         self._put(_Ranked(events, done))
@@ -138,8 +140,9 @@ class ModelThread:
             if isinstance(first, _Called):
                 _finish(first.done, lambda work=first.work: work(self._model))  # type: ignore[misc]
             else:  # the ranks first: what is asked reads the same listens
-                self._rank([one for one in together if isinstance(one, _Ranked)])
-                self._answer([one for one in together if isinstance(one, _Asked)])
+                asked = [one for one in together if isinstance(one, _Asked)]
+                self._rank([one for one in together if isinstance(one, _Ranked)], busy=bool(asked or self._waiting))
+                self._answer(asked)
 
     def _next(self) -> list[_Asked | _Ranked | _Called]:
         """Return what is done next: a call, or the questions and ranks that wait before the next one; [] at the end."""
@@ -158,13 +161,13 @@ class ModelThread:
                     break
             return together
 
-    def _rank(self, together: Sequence[_Ranked]) -> None:
+    def _rank(self, together: Sequence[_Ranked], busy: bool) -> None:
         if not together:
             return
-        model, events = self._model, [event for one in together for event in one.events]
-        busy = self.waiting >= _BUSY
+        model, events, began = self._model, [event for one in together for event in one.events], time.perf_counter()
+        left = busy and began < self._ranks_from
         try:
-            ranks: list[int | None] = [None] * len(events) if busy else model.recommender.ranks(events)
+            ranks: list[int | None] = [None] * len(events) if left else model.recommender.ranks(events)
         except Exception as error:
             _fail(together, error)
             return
@@ -174,6 +177,9 @@ class ModelThread:
             if one.done.set_running_or_notify_cancel():
                 one.done.set_result(Ranks(ranks[begin:end], model.version))
             begin = end
+        if not left:
+            now = time.perf_counter()
+            self._ranks_from = now + (now - began) * (1 - _RANKING) / _RANKING
 
     def _answer(self, together: Sequence[_Asked]) -> None:
         if not together:

@@ -37,7 +37,7 @@ class ServeConfig:
     batch: Size = 32
     """Largest number of requests that are answered together; nobody waits for others to come."""
     score_share: Share = 1.0
-    """Share of the posted listens whose rank under the served model is taken, while the endpoint is not busy."""
+    """Share of the posted listens whose rank under the served model is taken; of fewer while requests wait."""
     poll_s: Annotated[float, Interval(ge=0.05, le=86_400)] = 2.0
     """How often it is looked whether there is another champion, in seconds."""
     version: Annotated[int, Interval(ge=0, le=10**9)] = 0

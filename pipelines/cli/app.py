@@ -89,14 +89,19 @@ def _fsvae(
     pass
 
 
-def workspace_of(overrides: list[str] | None, *more: str, allowed_overrides: Collection[str] = ()) -> Workspace:
+def workspace_of(
+    overrides: list[str] | None,
+    *more: str,
+    allowed_overrides: Collection[str] = (),
+    why: str = "the run decides, which is trained already; choose one with --run.",
+) -> Workspace:
     """Return the workspace for the settings after a command; `more` come before them.
 
     Args:
         overrides: settings as typed.
         more: settings that they are appended to.
-        allowed_overrides: keys and groups that may be set for a command on a trained run; none: all. Others are
-            refused, as the run was not trained with them.
+        allowed_overrides: keys and groups that may be set for the command; none: all.
+        why: why others are refused.
 
     Raises:
         UserError: a setting is refused.
@@ -106,9 +111,7 @@ def workspace_of(overrides: list[str] | None, *more: str, allowed_overrides: Col
 
     config = load_config([*more, *(overrides or [])])
     if allowed_overrides:
-        check_allowed_overrides(
-            overrides or [], allowed_overrides, "the run decides, which is trained already; choose one with --run."
-        )
+        check_allowed_overrides(overrides or [], allowed_overrides, why)
     return Workspace(config)
 
 

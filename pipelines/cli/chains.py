@@ -15,7 +15,7 @@ def daily(
     day: Annotated[datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="Last day (UTC) to learn from.")],
     overrides: Overrides = None,
 ) -> None:
-    """Ingest what arrived, prepare, train, evaluate, and promote the model if it is better. Safe to run twice.
+    """Ingest what arrived, prepare, train, evaluate, and promote the model unless it is worse. Safe to run twice.
 
     Example (cron): [bold]fsvae daily --date $(date -u -d yesterday +%F) source=table source.path=/logs[/]
     """

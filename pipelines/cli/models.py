@@ -101,7 +101,9 @@ def promote(
         int, typer.Option(min=0, help="Version of the registered model.", show_default="the latest run's")
     ] = 0,
 ) -> None:
-    """Make a version the champion if it is better than the present one on the same positions.
+    """Make a version the champion unless it is worse than the present one on the same positions.
+
+    Of two that cannot be told apart the one that has learned later listens is the champion.
 
     Example: [bold]fsvae promote --version 3[/]
     """
@@ -111,7 +113,7 @@ def promote(
     from pipelines.lifecycle.train import open_run
 
     challenger = version or open_run(workspace.runs).version
-    Terminal().show(promote(workspace.tracker, challenger, workspace.dataset(), workspace.config.promote))
+    Terminal().show(promote(workspace.tracker, challenger, workspace.dataset(), workspace.config.promote, version > 0))
 
 
 @app.command()
@@ -120,7 +122,8 @@ def rollback(overrides: Overrides = None) -> None:
 
     Example: [bold]fsvae rollback workdir=work/quickstart[/]
     """
-    workspace = workspace_of(overrides, allowed_overrides=("workdir", "tracking")).trained()
+    allowed = ("workdir", "tracking")
+    workspace = workspace_of(overrides, allowed_overrides=allowed, why="nothing else matters here.").trained()
     from pipelines.cli.console import Terminal
 
     champion, before = workspace.tracker.roll_back()

@@ -16,7 +16,7 @@ from pipelines.workspace import Workspace
 
 
 def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
-    """Train on all events up to the end of a day (UTC) and promote the model if it beats the champion.
+    """Train on all events up to the end of a day (UTC) and promote the model unless it is worse than the champion.
 
     Every step finds the results of an earlier, perhaps killed, run for the same day, and continues from there.
 

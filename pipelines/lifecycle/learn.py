@@ -15,7 +15,7 @@ from pipelines.workspace import Workspace
 
 
 def learn(workspace: Workspace, dataset_config: DatasetConfig, watch: Watch) -> tuple[Dataset, Run, Verdict]:
-    """Prepare, train, evaluate, and promote the model if it is better; each step finds what is done.
+    """Prepare, train, evaluate, and promote the model unless it is worse; each step finds what is done.
 
     Args:
         workspace: workspace of all results.

@@ -54,13 +54,22 @@ class Verdict(Summary):
         ]
 
 
-def promote(tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig) -> Verdict:
+def promote(
+    tracker: Tracker, challenger: int, dataset: Dataset, config: PromoteConfig, even_rolled_back: bool = False
+) -> Verdict:
     """Compare a version with the champion over all targets of the test period, and promote it unless it is worse.
 
     It is promoted if it is better for sure (the paired bootstrap over users), or if neither is and it has learned later
     listens; if neither has, the higher mean decides. Only listens after all those that either has learned from count.
     Both rank all tracks heard before, so that a model with fewer tracks has no advantage, and everybody's part of their
     memories is of the same time.
+
+    Args:
+        tracker: tracker of the versions.
+        challenger: version that may be promoted.
+        dataset: dataset whose test period is predicted.
+        config: settings of the comparison.
+        even_rolled_back: whether a version that was rolled back may be promoted again.
 
     Raises:
         UserError: no listen is new to both models.
@@ -83,10 +92,14 @@ def promote(tracker: Tracker, challenger: int, dataset: Dataset, config: Promote
     users = dataset.listens.user[results[champion].targets]
     difference = values[challenger] - values[champion]
     sums = user_sums(np.stack([difference, np.ones_like(difference)], axis=1), users)
-    low, high = bootstrap_ratios(sums[:, :1], sums[:, 1:], np.zeros(1, dtype=np.int64), BootstrapConfig())
+    low, high = bootstrap_ratios(
+        sums[:, :1], sums[:, 1:], np.zeros(1, dtype=np.int64), BootstrapConfig(resamples=2_000)
+    )
     learned = {version: bundle.learned_until("validation") for version, bundle in bundles.items()}
     interval = float(low[0]), float(high[0])
     promoted, why = _judged(float(difference.mean()), interval, learned[challenger], learned[champion])
+    if promoted and not even_rolled_back and tracker.was_rolled_back(challenger):
+        promoted, why = False, f"it was rolled back, and is promoted again with fsvae promote --version {challenger}"
     if promoted:
         tracker.make_champion(challenger)
     means = [float(values[version].mean()) for version in (challenger, champion)]

@@ -38,7 +38,7 @@ from pipelines.lifecycle.train import train
 from pipelines.prepare.prepare import prepare
 from pipelines.simulation.simulate import simulate
 from pipelines.workspace import Workspace
-from serving.ray_serve import free_port
+from serving.ports import free_port
 from serving.stores.open_store import open_store
 from serving.stores.store import Store
 from tests.serving.stores.redis_server import RedisServer

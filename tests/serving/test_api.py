@@ -98,6 +98,7 @@ def test_served_prediction_is_the_evaluated_one(bundle: Bundle, small_dataset: D
         """The bundle with one user whose history is empty and whose slow snapshot is that of the last listen's day."""
 
         model, tracks, track_ids, shared = bundle.model, bundle.tracks, bundle.track_ids, bundle.shared
+        vectors = bundle.vectors
 
         def state(self, user_id: str) -> UserState:
             return new_user(bundle.model)

@@ -16,7 +16,7 @@ from fsvae.errors import UserError
 from fsvae.models.fsvae import FSVAENetwork
 from fsvae.models.model_config import ModelConfig
 from fsvae.online_recommender import OnlineRecommender
-from serving import ray_serve
+from serving import ports, ray_serve
 from serving.app import running
 from serving.serve_config import ServeConfig
 from serving.stores.open_store import StorePlace
@@ -60,46 +60,45 @@ def test_a_model_for_comparisons_only_is_refused(small_dataset: Dataset, tmp_pat
 
 
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
-    from serving.ray_serve import check_free
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"serve.port={port}"):
-            check_free("127.0.0.1", port)
+            ports.check_free("127.0.0.1", port)
 
 
 def test_a_free_port_is_none_that_the_system_may_hand_out_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(20_000 <= ray_serve.free_port("127.0.0.1") < 30_000 for _ in range(20))
+    assert all(20_000 <= ports.free_port("127.0.0.1") < 30_000 for _ in range(20))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(ray_serve, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
+        monkeypatch.setattr(ports, "_PORTS", range(taken.getsockname()[1], taken.getsockname()[1] + 1))
         with pytest.raises(UserError, match=r"serve\.port"):
-            ray_serve.free_port("127.0.0.1")
+            ports.free_port("127.0.0.1")
 
 
 def test_each_endpoint_has_ports_of_its_own_for_its_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ray_serve._PORT_SETTINGS
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(ray_serve, "_REPLICA_PORTS", range(32_500, 32_700))
-
-    def kept() -> tuple[int, ...]:
-        return tuple(int(os.environ.pop(name)) for name in names)  # as in another process
-
-    with ray_serve._ports_of_its_own():
-        one = kept()
-        with ray_serve._ports_of_its_own():
-            other = kept()
-            assert {one, other} == {(32_501, 32_502, 32_599), (32_601, 32_602, 32_699)}
-            with pytest.raises(UserError, match="2 endpoints run"), ray_serve._ports_of_its_own():
+    monkeypatch.setattr(ports, "_REPLICA_PORTS", range(32_500, 32_700))
+    low, high = ["32501", "32502", "32599"], ["32601", "32602", "32699"]
+    with ports.ports_of_its_own(8_000) as one:
+        assert [*one.values()] == low
+        with ports.ports_of_its_own(8_000) as other:
+            assert [*other.values()] == high
+            with pytest.raises(UserError, match="2 endpoints run"), ports.ports_of_its_own(8_000):
                 pass
-            os.environ |= dict.fromkeys(names, "1")
-        os.environ |= dict.fromkeys(names, "1")
-    with ray_serve._ports_of_its_own():
-        assert kept() == one
-        os.environ |= dict.fromkeys(names, "1")
-    monkeypatch.setenv(names[0], "5000")
-    with ray_serve._ports_of_its_own():
-        assert os.environ[names[0]] == "5000" and names[1] not in os.environ
+    with ports.ports_of_its_own(32_500) as around:
+        assert [*around.values()] == high
+    with socket.socket() as left:  # what a killed endpoint has started may live on
+        left.bind(("127.0.0.1", 32_502))
+        with ports.ports_of_its_own(8_000) as behind:
+            assert [*behind.values()] == high
+    with ports.ports_of_its_own(8_000) as again:
+        assert [*again.values()] == low
+
+
+def test_settings_of_ray_are_in_the_environment_for_its_start_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "0")
+    before = dict(os.environ)
+    with ray_serve._environment({"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_OTHER": "2"}):
+        assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "0" and os.environ["RAY_OTHER"] == "2"
+    assert dict(os.environ) == before

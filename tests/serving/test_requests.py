@@ -11,6 +11,9 @@ from fastapi.testclient import TestClient
 
 from fsvae.bundle import Bundle
 from fsvae.data.dataset import Dataset
+from fsvae.features.clock import DAY_US
+from fsvae.live_users import LiveEvent
+from fsvae.online_question import Answer, Question, RecentListen
 from fsvae.online_recommender import OnlineRecommender
 from serving.stores.sqlite_store import SqliteStore
 
@@ -169,14 +172,21 @@ def test_what_cannot_be_asked_for_is_named(client: TestClient, question: dict[st
 
 
 def test_answers_of_a_large_batch_are_those_of_single_requests(bundle: Bundle) -> None:
-    """Users with histories of all lengths side by side."""
-    from fsvae.online_question import Answer, Question
-
-    recommender = OnlineRecommender(bundle)
+    """Users with histories of all lengths side by side; of some something came since, and some name recent listens."""
     at = 1_900_000_000_000_000
-    questions = [Question(user_id, k=20, at=at) for user_id in [*bundle.user_ids[:40], "nobody"]]
-    together = recommender.answers(questions)
+    users = [*bundle.user_ids[:40], "nobody"]
+    posted = {
+        user_id: [LiveEvent(n + 1, bundle.track_ids[n], at - 3 * DAY_US)] for n, user_id in enumerate(users) if n % 2
+    }
+
+    def came(user_id: str, after: int) -> list[LiveEvent]:
+        return [one for one in posted.get(user_id, []) if one.sequence > after]
+
+    recent = [tuple(RecentListen(bundle.track_ids[(n + 7 * i) % 50]) for i in range(n % 3)) for n in range(len(users))]
+    questions = [Question(user_id, recent=some, k=20, at=at) for user_id, some in zip(users, recent, strict=True)]
+    together = OnlineRecommender(bundle, came=came).answers(questions)
     for question, answer in zip(questions, together, strict=True):
-        (alone,) = recommender.answers([question])
+        bundle._snapshots.clear()
+        (alone,) = OnlineRecommender(bundle, came=came).answers([question])
         assert isinstance(answer, Answer) and isinstance(alone, Answer)
         assert [track.score for track in answer.tracks] == pytest.approx([it.score for it in alone.tracks], abs=1e-5)

@@ -99,7 +99,9 @@ def test_what_was_done_before_is_called_so(second: str, settings: list[str]) -> 
 def test_promote_names_the_metric_as_the_table_does(second: str, settings: list[str]) -> None:
     assert "NDCG@10 (catalogue)" in fsvae("evaluate", *settings)
     said = fsvae("promote", *settings, "promote.metric=recall@1")
-    assert re.search(r"promote   R@1: challenger version 2 0\.\d+, champion version 1 0\.\d+ → ", said)
+    assert re.search(
+        r"promote   R@1: challenger version 2 0\.\d+, champion version 1 0\.\d+, [+-]0\.\d+ \[.*\]: .* → ", said
+    )
 
 
 def test_runs_are_listed_with_what_is_known_of_them(second: str, settings: list[str]) -> None:
@@ -183,7 +185,7 @@ def test_a_setting_in_the_place_of_the_user_or_of_an_option_is_told() -> None:
 def test_commands_are_listed_in_the_order_of_the_steps() -> None:
     listed = re.findall(r"^│ ([a-z]+) ", fsvae("--help"), re.MULTILINE)
     steps = ["quickstart", "simulate", "ingest", "prepare", "describe", "train", "evaluate", "promote", "serve"]
-    assert listed == [*steps, "recommend", "runs", "latent", "daily", "ablate", "report", "tune", "config"]
+    assert listed == [*steps, "recommend", "rollback", "runs", "latent", "daily", "ablate", "report", "tune", "config"]
 
 
 def test_a_section_of_the_configuration_is_printed_alone() -> None:

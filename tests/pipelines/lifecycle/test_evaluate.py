@@ -195,6 +195,9 @@ def test_a_better_challenger_becomes_the_champion_and_a_worse_one_does_not(
     assert (second.challenger_value, second.champion_value) == (first.champion_value, first.challenger_value)
     assert tracker.resolve(None) == run.version
 
+    better, worse = (one.interval for one in (first, second))
+    difference = first.challenger_value - first.champion_value
+    assert 0 < better[0] < difference < better[1] and worse == pytest.approx((-better[1], -better[0]), abs=2e-3)
     with_itself = promote(tracker, run.version, small_dataset, PromoteConfig())
     assert not with_itself.promoted and with_itself.challenger == with_itself.champion == run.version
     assert tracker.resolve(None) == run.version
@@ -232,6 +235,24 @@ def test_a_roll_back_makes_the_champion_before_the_champion_again(run: Run, tmp_
     assert tracker.roll_back() == (versions[0], versions[1]) and tracker.champion() == versions[0]
     tracker.make_champion(versions[2])
     assert tracker.roll_back() == (versions[0], versions[2])
+    assert [tracker.was_rolled_back(one) for one in versions] == [False, True, True]
+
+
+def test_what_was_rolled_back_is_promoted_again_only_by_its_name(
+    run: Run, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    tracker = Tracker(TrackingConfig(), tmp_path / "tracked")
+    torch.manual_seed(0)
+    save_bundle(tmp_path / "untrained", FSVAENetwork.for_dataset(small_dataset, MODEL), small_dataset, {})
+    bundles = (tmp_path / "untrained", run.bundle)
+    worse, better = (tracker.register(tracker.start(bundle.name, {}), bundle) for bundle in bundles)
+    tracker.make_champion(better)
+    assert tracker.roll_back() == (worse, better)
+    refused = promote(tracker, better, small_dataset, PromoteConfig())
+    assert not refused.promoted and f"fsvae promote --version {better}" in refused.why
+    assert tracker.champion() == worse
+    named = promote(tracker, better, small_dataset, PromoteConfig(), even_rolled_back=True)
+    assert named.promoted and tracker.champion() == better
 
 
 def test_champion_and_challenger_may_have_different_catalogues(
@@ -350,4 +371,4 @@ def test_a_refitted_challenger_and_a_champion_that_is_not_are_compared_on_what_i
         evaluate_bundle(load_bundle(one.bundle), small_dataset, "test").metrics()["mrr"] for one in (refitted, run)
     ]
     assert [verdict.challenger_value, verdict.champion_value] == pytest.approx(values)
-    assert verdict.promoted == (values[0] > values[1])
+    assert verdict.promoted == (verdict.interval[1] >= 0)  # it has learned from the validation period, too
