@@ -50,6 +50,11 @@ class Workspace:
         return self.root / "live" / "listens.sqlite"
 
     @property
+    def endpoint_log(self) -> Path:
+        """Return the log of the endpoint."""
+        return self.root.absolute() / "live" / "endpoint.log"
+
+    @property
     def store_place(self) -> StorePlace:
         """Return the place of the store of what the endpoint is told."""
         from serving.stores.open_store import StorePlace

@@ -17,18 +17,22 @@ from typing import Any
 from fsvae.bundle import load_bundle
 from fsvae.errors import UserError
 from fsvae.online_recommender import check_servable
+from serving.logs import log, log_to
 from serving.ray_serve import on_ray
 from serving.serve_config import ServeConfig
 from serving.stores.open_store import StorePlace, open_store
 from serving.stores.store import Served, Store
 
-_LOG = logging.getLogger("fsvae.serving")
 TOKEN_VARIABLE = "FSVAE_TOKEN"
 
 
 @contextmanager
 def running(
-    config: ServeConfig, served: Served, place: StorePlace, champion: Callable[[], Served] | None = None
+    config: ServeConfig,
+    served: Served,
+    place: StorePlace,
+    file: Path,
+    champion: Callable[[], Served] | None = None,
 ) -> Iterator[str]:
     """Serve a model while the context is open; yields the base URL once the endpoint answers.
 
@@ -36,6 +40,7 @@ def running(
         config: address, replicas, CPUs.
         served: the model.
         place: the store of what the endpoint is told, made if it is missing.
+        file: the log, made if it is missing.
         champion: function that returns the model that is to be served by now, called again and again; by default it
             stays the same.
 
@@ -55,6 +60,7 @@ def running(
         raise UserError(f"serve.replicas={config.replicas} needs as many CPUs: serve.num_cpus={config.num_cpus}.")
     check_servable(load_bundle(Path(served.bundle)))  # raise its errors here, not in a replica that fails to start
     with closing(open_store(place)) as store, tempfile.TemporaryDirectory(prefix="fsvae-metrics-") as counted:
+        log_to(file)
         endpoint = uuid.uuid4().hex  # of this run: others on the same store have models of their own
         store.serve(endpoint, served).result()
 
@@ -62,7 +68,7 @@ def running(
         def application() -> Any:
             from serving.deployment import next_track_app
 
-            return next_track_app(endpoint, place, token, config, counted)
+            return next_track_app(endpoint, place, token, config, counted, file)
 
         with (
             on_ray(config.host, config.port, config.num_cpus, application) as url,
@@ -86,7 +92,7 @@ def _watching(
                     store.serve(endpoint, now).result()
                     latest = now
             except Exception as error:  # the registry or the store may be away for a while
-                _LOG.warning("the champion is not known now: %s", error)
+                log(logging.WARNING, "the champion is not known now", why=str(error))
 
     thread = threading.Thread(target=work, daemon=True, name="champion")
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.message import Message
@@ -11,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from serving.logs import log, of_error
 from serving.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -57,6 +59,9 @@ class Guard:
                 await self._app(scope, receive, counted)
             else:
                 await _say(counted, *refused)
+        except Exception as error:
+            log(logging.ERROR, "a request failed", route=_route(scope["path"]), **of_error(error))
+            raise
         finally:
             self._metrics.request(_route(scope["path"]), status, time.perf_counter() - began)
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from fsvae.bundle import load_bundle
 from fsvae.online_recommender import OnlineRecommender
+from serving.logs import log
 from serving.metrics import Metrics
 from serving.model_thread import Model, ModelThread
 from serving.serve_config import ServeConfig
 from serving.stores.store import Served, Store, StoreError
-
-_LOG = logging.getLogger("fsvae.serving")
 
 
 def opened(served: Served, store: Store, config: ServeConfig) -> Model:
@@ -36,17 +35,20 @@ def follow(models: ModelThread, store: Store, endpoint: str, config: ServeConfig
                 continue  # requests say so
             if served is None or served.version == models.model.version or served == failed:
                 continue
+            before = models.model.version
             try:
                 exchange(models, served, store, config)
-            except StoreError as error:  # again later
-                _LOG.warning("%s waits for the store: %s", served.version, error)
+            except StoreError:  # again later
+                log(logging.WARNING, "the model waits for the store", version=served.version)
             except Exception as error:  # a broken bundle must not end the one that answers
                 failed = served
                 metrics.swapped("failed")
-                _LOG.error("%s stays: %s cannot be served: %s", models.model.version, served.version, error)
+                stays = models.model.version
+                log(logging.ERROR, "a model cannot be served", version=served.version, stays=stays, why=str(error))
             else:
                 failed = None
                 metrics.swapped("done")
+                log(logging.INFO, "another model is served", version=served.version, before=before)
 
     threading.Thread(target=work, daemon=True, name="swap").start()
 

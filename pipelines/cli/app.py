@@ -126,4 +126,5 @@ def serving(workspace: Workspace) -> AbstractContextManager[str]:
         version = tracker.resolve(settings.version or None)
         return Served(f"{workspace.config.tracking.model}/{version}", str(tracker.bundle(version).resolve()))
 
-    return running(settings, champion(), workspace.store_place, None if settings.version else champion)
+    follow = None if settings.version else champion
+    return running(settings, champion(), workspace.store_place, workspace.endpoint_log, follow)

@@ -25,7 +25,7 @@ from serving.stores.store import Served
 
 def served(bundle: Path, **settings: str) -> AbstractContextManager[str]:
     place = StorePlace("sqlite", str(bundle / "listens.sqlite"))
-    return running(ServeConfig(port=0, **settings), Served("fsvae/1", str(bundle)), place)  # type: ignore[arg-type]
+    return running(ServeConfig(port=0, **settings), Served("fsvae/1", str(bundle)), place, bundle / "log")  # type: ignore[arg-type]
 
 
 def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
