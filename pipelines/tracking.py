@@ -119,7 +119,13 @@ class Tracker:
     def log_metrics(self, run_id: str, metrics: dict[str, float]) -> None:
         """Log final metrics of a run."""
         for name, value in metrics.items():
-            self._client.log_metric(run_id, name.replace("@", "_at_"), value)
+            self._client.log_metric(run_id, _logged(name), value)
+
+    def log_once(self, run_id: str, metrics: dict[str, float], step: int) -> None:
+        """Log metrics of a step of a run, unless it has them."""
+        there = {one.step for name in metrics for one in self._client.get_metric_history(run_id, _logged(name))}
+        if step not in there:
+            self.log_curves(run_id, [{"step": step} | {_logged(name): one for name, one in metrics.items()}], "step")
 
     def log_curves(self, run_id: str, rows: list[dict[str, Any]], step: str) -> None:
         """Log a row of metrics for each step; `step` is the column of its number. Values of None are skipped."""
@@ -158,6 +164,10 @@ class Tracker:
         if self.champion() is None:
             self.make_champion(version)
         return version
+
+    def run_of(self, version: int) -> str:
+        """Return the id of the run that a version is of."""
+        return str(self._client.get_model_version(self._model, str(version)).run_id)
 
     def version_of(self, run_id: str) -> int | None:
         """Return the version that a run is registered as, if it is."""
@@ -253,6 +263,11 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _logged(name: str) -> str:
+    """Return the name of a metric as MLflow allows it."""
+    return name.replace("@", "_at_")
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:

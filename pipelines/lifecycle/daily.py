@@ -1,4 +1,7 @@
-"""The daily job: ingest what arrived and what was posted → prepare → train → evaluate → promote; safe to run twice."""
+"""The daily job: ingest what arrived and what was posted → prepare → measure → train → evaluate → promote.
+
+It is safe to run twice.
+"""
 
 from __future__ import annotations
 
@@ -39,4 +42,4 @@ def daily(workspace: Workspace, day: date, watch: Watch) -> Verdict:
                 watch.show(ingest_live(workspace.lake(), store, workspace.store_name, told))
         if day.isoformat() not in workspace.lake().manifest.days:
             watch.warn(f"no listens on {day} in the lake: did the logs arrive?")
-        return learn(workspace, dataset_config, watch)[2]
+        return learn(workspace, dataset_config, watch, measured=day)[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def evaluate(
     results.append(evaluate_bundle(bundle, dataset, config.period))
     figures = {config.period: results[-1].metrics() | {"results_version": RESULTS_VERSION}}
     if config.live and bundle.model.has_memory:
-        results.append(evaluate_bundle(bundle, dataset, config.period, live=True))
+        results.append(evaluate_bundle(bundle, dataset, config.period, refreshed_at=midnights(dataset, config.period)))
         figures[f"{config.period}_live"] = results[-1].metrics()
     folder.delete(_FACTS)  # until the rest is written
     write_results(out, results, dataset)
@@ -146,7 +147,7 @@ def evaluate_bundle(
     dataset: Dataset,
     period: str,
     not_before_us: int = np.iinfo(np.int64).min,
-    live: bool = False,
+    refreshed_at: Sequence[int] = (),
 ) -> EvaluationResult:
     """Evaluate a trained model on the listens of a period, in its own or another dataset.
 
@@ -155,12 +156,12 @@ def evaluate_bundle(
         dataset: dataset whose listens are predicted.
         period: validation or test.
         not_before_us: time [us] from which on listens of the period count.
-        live: bring everybody's memory up to date at the midnights of the period.
+        refreshed_at: times [us] in the period at which everybody's memory is brought up to date.
 
     Raises:
         UserError: the model has learned from listens of the evaluation.
     """
     check_unseen(bundle, dataset, period, not_before_us)
     predictor = NetworkPredictor(bundle.model, validation_learned=bundle.validation_learned)
-    predictor = predictor.refreshed(midnights(dataset, period)) if live else predictor
+    predictor = predictor.refreshed(refreshed_at) if refreshed_at else predictor
     return evaluate_model(predictor, bundle.view(dataset), period, not_before_us)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from fsvae.data.dataset import Dataset
 from fsvae.prepare.dataset_config import DatasetConfig
 from pipelines.lifecycle.evaluate import evaluate
+from pipelines.lifecycle.measure import measure
 from pipelines.lifecycle.promote import Verdict, promote
 from pipelines.lifecycle.train import Run, train
 from pipelines.prepare.datasets import open_in_use
@@ -14,13 +17,16 @@ from pipelines.runtime.watch import Watch
 from pipelines.workspace import Workspace
 
 
-def learn(workspace: Workspace, dataset_config: DatasetConfig, watch: Watch) -> tuple[Dataset, Run, Verdict]:
+def learn(
+    workspace: Workspace, dataset_config: DatasetConfig, watch: Watch, measured: date | None = None
+) -> tuple[Dataset, Run, Verdict]:
     """Prepare, train, evaluate, and promote the model unless it is worse; each step finds what is done.
 
     Args:
         workspace: workspace of all results.
         dataset_config: settings of the dataset.
         watch: listener to each step.
+        measured: day on which the champion is measured before anything learns from it; None: it is not.
 
     Returns:
         The dataset, the run on it, and whether its model is the champion.
@@ -33,6 +39,8 @@ def learn(workspace: Workspace, dataset_config: DatasetConfig, watch: Watch) -> 
         prepared = prepare(workspace.lake(), dataset_config, config.seed, workspace.datasets, told, engine)
     watch.show(prepared)
     dataset = open_in_use(prepared.folder)
+    if measured is not None and (figures := measure(tracker, dataset, measured)) is not None:
+        watch.show(figures)
     what = (dataset, config.model, config.train, config.seed, workspace.runs)
     run = train(*what, tracker, watch.epoch, watch.interactive, watch.resumed, watch.refit)
     watch.show(run)

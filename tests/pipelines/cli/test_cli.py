@@ -237,6 +237,8 @@ def test_a_day_tells_of_each_step_and_of_listens_that_are_missing(
     heard = Heard()
     daily(here, last, heard)
     assert heard.verbs == ["ingest", "prepare", "train", "evaluate", "promote"] and heard.warnings == []
+    daily(here, last, heard)  # again: there is a champion by now
+    assert heard.verbs[5:] == ["ingest", "prepare", "measure", "train", "evaluate", "promote"]
     daily(here, last.replace(year=last.year + 1), heard)
     assert heard.warnings == [f"no listens on {last.year + 1}-{last:%m-%d} in the lake: did the logs arrive?"]
 
