@@ -35,10 +35,13 @@ def main() -> None:
     parser.add_argument("workdir", help="working folder with a champion")
     parser.add_argument("--minutes", type=int, default=30)
     parser.add_argument("--rate", type=float, default=40.0, help="requests a second")
+    parser.add_argument(
+        "--users", type=int, help="how many take part; all by default, whose states fill the memory first"
+    )
     arguments = parser.parse_args()
     workspace, port = Workspace(load_config([f"workdir={arguments.workdir}"])), free_port()
     bundle = load_bundle(workspace.tracker.bundle(workspace.tracker.resolve(None)))
-    users, tracks = bundle.user_ids, bundle.track_ids
+    users, tracks = bundle.user_ids[: arguments.users], bundle.track_ids
     del bundle
     url = f"http://127.0.0.1:{port}"
     command = [*FSVAE, "serve", f"workdir={workspace.root}", f"serve.port={port}"]
