@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -33,8 +34,10 @@ FALLBACK = 8500
 
 def check_ports(service: Service) -> None:
     """What answers for the endpoint is at ports that no other endpoint has."""
-    connections = [one for process in service.processes() for one in process.net_connections("tcp")]
-    ports = {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}
+    ports = set()
+    for process in service.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # some end once it has started
+            ports |= {one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
     first = min(port for port in ports if port >= 30_000) // 100 * 100
     assert {first + 1, first + 2} <= ports and FALLBACK not in ports
 
