@@ -13,7 +13,6 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,8 +31,10 @@ from fsvae.bundle import load_bundle
 from pipelines.config.compose import load_config
 from pipelines.tracking import git_commit
 from pipelines.workspace import Workspace
+from serving.ports import free_port
 
 FSVAE = (str(Path(sys.executable).parent / "fsvae"),)
+HOST = "127.0.0.1"
 CONNECTIONS = (1, 8, 32, 128)
 HEADINGS = ("requests", "connections", "per second", "no-op", "share", "p50, ms", "p90", "p99", "no-op p99", "failed")
 STARTED_WITHIN_S = 300
@@ -134,7 +135,7 @@ def _model(folder: Path, users: int, tracks: int) -> Workspace:
 
 
 def _measured_noop(connections: Sequence[int], seconds: int, replicas: int, folder: Path) -> dict[int, Measured]:
-    port = free_port()
+    port = free_port(HOST)
     users = folder / "noop.txt"
     users.write_text("anybody\n")
     command = [sys.executable, "-m", "benchmarks.noop_endpoint", str(port), str(replicas)]
@@ -147,7 +148,7 @@ def _measured_noop(connections: Sequence[int], seconds: int, replicas: int, fold
 def _measured_model(
     workspace: Workspace, connections: Sequence[int], seconds: int, replicas: int, folder: Path
 ) -> Iterator[tuple[str, int, Measured]]:
-    port = free_port()
+    port = free_port(HOST)
     version = workspace.tracker.resolve(None)
     bundle = load_bundle(workspace.tracker.bundle(version))
     users, tracks = folder / "users.txt", folder / "tracks.txt"
@@ -189,13 +190,6 @@ def _milliseconds(said: str, percent: int) -> float:
     assert len(found) == 1, said
     ((value, unit),) = found
     return float(value) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -20,11 +20,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving import FSVAE, free_port, process
+from benchmarks.serving import FSVAE, HOST, process
 from fsvae.bundle import load_bundle
 from pipelines.config.compose import load_config
 from pipelines.tracking import git_commit
 from pipelines.workspace import Workspace
+from serving.ports import free_port
 
 _CLIENTS = 4
 
@@ -39,7 +40,7 @@ def main() -> None:
         "--users", type=int, help="how many take part; all by default, whose states fill the memory first"
     )
     arguments = parser.parse_args()
-    workspace, port = Workspace(load_config([f"workdir={arguments.workdir}"])), free_port()
+    workspace, port = Workspace(load_config([f"workdir={arguments.workdir}"])), free_port(HOST)
     bundle = load_bundle(workspace.tracker.bundle(workspace.tracker.resolve(None)))
     users, tracks = bundle.user_ids[: arguments.users], bundle.track_ids
     del bundle

@@ -59,7 +59,7 @@ def measure(tracker: Tracker, dataset: Dataset, day: date) -> Measured | None:
     begin = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000
     bundle = load_bundle(tracker.bundle(version))
     if bundle.validation_learned:
-        dataset = dataset.with_validation_learned()  # both memories are as of the same time
+        dataset = dataset.with_validation_learned()  # novelty is by what the model has learned from
     if bundle.learned_until("test") > begin:
         return Measured(version, day, {}, 0, "it has learned from listens of the day")
     played_at = dataset.listens.played_at[dataset.targets("test")]
